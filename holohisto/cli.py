@@ -1,0 +1,91 @@
+"""The command line: `holohisto <verb>`, each verb a module of holohisto.commands."""
+
+import argparse
+import logging
+import os
+import sys
+import time
+from importlib import import_module
+from pathlib import Path
+
+from holohisto import __version__, progress
+from holohisto.errors import HolohistoError
+
+logger = logging.getLogger(__name__)
+
+VERBS = {
+    "init": "write a sample sheet from a folder of slides",
+    "demo": "write a synthetic PAS-like cohort to try the pipeline on",
+    "check": "tell whether a slide, or a whole sheet, can be processed, and what it will cost",
+    "foreground": "find the tissue of a slide",
+    "tokenizer": "train the VQGAN on the cohort's tissue, or take a checkpoint",
+    "tokens": "compute the token map of a slide",
+    "train": "train a segmenter",
+    "infer": "segment a whole slide",
+    "mask": "write mask pyramids, outlines for QuPath and an overlay",
+    "metrics": "score a slide's labels against its annotation",
+    "cohort": "gather all scores into cohort tables and tests",
+    "report": "write the HTML report",
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one verb; returns the exit code (0 done, 2 a mistake in the input)."""
+    argv = sys.argv[1:] if argv is None else argv
+    parser = argparse.ArgumentParser(prog="holohisto", description=__doc__)
+    parser.add_argument("--version", action="version", version=f"holohisto {__version__}")
+    parser.add_argument("--log", type=Path, metavar="FILE", help="also write the log to FILE")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    chosen = next((word for word in argv if word in VERBS), None)
+    command = None
+    for verb, summary in VERBS.items():
+        verb_parser = verbs.add_parser(verb, help=summary, description=summary)
+        if verb == chosen:
+            command = import_module(f"holohisto.commands.{verb}")
+            command.add_arguments(verb_parser)
+    arguments = parser.parse_args(argv)
+    try:
+        _start_log(arguments.log)
+    except HolohistoError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    assert command is not None  # argparse has refused every other verb
+    start = time.monotonic()
+    try:
+        command.run(arguments)
+    except HolohistoError as error:
+        for line in str(error).splitlines():
+            logger.error("%s", line)
+        return 2
+    except BrokenPipeError:  # `holohisto check ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception:
+        logger.exception("this is a bug of holohisto; please report it with these lines")
+        return 1
+    logger.info("%s: done in %.1f s", chosen, time.monotonic() - start)
+    return 0
+
+
+def _start_log(path: Path | None) -> None:
+    """Log to stderr and, for jobs of the workflow, to a file, in lines and not in bars."""
+    handlers: list[logging.Handler] = [logging.StreamHandler()]
+    if path is not None:
+        progress.lines_only()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handlers.append(logging.FileHandler(path, mode="w"))
+        except OSError as error:
+            raise HolohistoError(path, f"log cannot be written: {error.strerror}") from error
+    logging.basicConfig(
+        format="%(asctime)s %(levelname)s %(message)s",
+        datefmt="%H:%M:%S",
+        level=logging.INFO,
+        handlers=handlers,
+        force=True,
+    )
+    logging.captureWarnings(True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
