@@ -1,0 +1,66 @@
+"""Tile positions, overlap and blending weights: plain arithmetic on working pixels."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, order=True)
+class Tile:
+    """A rectangle of working pixels, top-left corner and size."""
+
+    y: int
+    x: int
+    width: int
+    height: int
+
+
+def positions(length: int, tile: int, overlap: float, snap: int) -> list[int]:
+    """Return the tile origins along one side, multiples of `snap`, covering 0..length.
+
+    The stride is `tile * (1 - overlap)` rounded down to a multiple of `snap`; the last tile is
+    pulled back so that it ends at the border (or up to `snap - 1` pixels beyond it).
+    """
+    if tile >= length:
+        return [0]
+    stride = max(snap, int(tile * (1 - overlap)) // snap * snap)
+    last = -(-(length - tile) // snap) * snap
+    return [*range(0, last, stride), last]
+
+
+def tile_rows(
+    size: tuple[int, int], tile: tuple[int, int], overlap: float, snap: int
+) -> list[list[Tile]]:
+    """Return the rows of tiles that cover an image, each row from left to right.
+
+    Args:
+        size: Width and height of the image, working pixels.
+        tile: Width and height of a tile; cut to the image, rounded up to `snap`.
+        overlap: Share of a tile that its neighbour covers too.
+        snap: Every origin is a multiple of it.
+    """
+    width, height = fitted(size, tile, snap)
+    return [
+        [Tile(y, x, width, height) for x in positions(size[0], width, overlap, snap)]
+        for y in positions(size[1], height, overlap, snap)
+    ]
+
+
+def fitted(size: tuple[int, int], tile: tuple[int, int], snap: int) -> tuple[int, int]:
+    """Cut a tile's size to the image's, rounded up to a multiple of `snap`."""
+    width, height = (min(t, -(-s // snap) * snap) for t, s in zip(tile, size, strict=True))
+    return width, height
+
+
+def gaussian_weights(width: int, height: int) -> np.ndarray:
+    """Return blending weights (height, width) float32, largest in the middle.
+
+    The separable Gaussian of MONAI's sliding window: sigma = 0.125 of each side, not below 1e-3.
+    """
+    weights = np.outer(_gaussian(height), _gaussian(width))
+    return np.maximum(weights, max(weights.min(), 1e-3)).astype(np.float32)
+
+
+def _gaussian(length: int) -> np.ndarray:
+    x = np.arange(length) - (length - 1) / 2
+    return np.exp(-0.5 * (x / (0.125 * length)) ** 2)
