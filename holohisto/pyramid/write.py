@@ -1,0 +1,164 @@
+"""Writing tiled TIFFs from bands of rows.
+
+Masks are 8-bit grey LZW pyramids of 512-pixel tiles whose levels are pages, in a BigTIFF: the one
+compressed flavour that OpenSlide, tifffile, tiffslide and cuCIM all open exactly.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+
+from holohisto.atomic import replacing
+from holohisto.errors import HolohistoError
+from holohisto.pyramid.levels import TILE, Encoder, Level, pyramid_sizes, top_tiles
+
+SPOOL_BYTES = 64 * 2**20
+
+
+def write_rows(
+    path: Path,
+    bands: Iterable[np.ndarray],
+    size: tuple[int, int],
+    mpp: float,
+    header: dict[str, Any],
+) -> None:
+    """Write a one-level tiled LZW TIFF from bands of rows, in memory of one row of tiles.
+
+    Args:
+        path: The file, written atomically.
+        bands: Arrays (rows, width) uint8 from top to bottom, of any heights.
+        size: Width and height.
+        mpp: Micrometres per pixel of this raster.
+        header: JSON-able facts, kept in the ImageDescription.
+
+    Raises:
+        HolohistoError: the bands do not add up to `size`, or the file cannot be written.
+    """
+    encoder = Encoder()
+    rows = _regroup(path, bands, size)
+    with replacing(path) as temporary, tifffile.TiffWriter(temporary, bigtiff=True) as writer:
+        tiles = (tile for row in rows for tile in encoder.tiles(row))
+        _write_page(writer, tiles, size, mpp, description=json.dumps(header))
+
+
+def write_mask_pyramid(
+    path: Path,
+    bands: Iterable[np.ndarray],
+    size: tuple[int, int],
+    mpp: float,
+    description: str,
+) -> None:
+    """Write the delivered mask: every level is the level before at every second pixel.
+
+    Args:
+        path: The file, written atomically.
+        bands: Arrays (rows, width) of 0 and 255 uint8, or bool, at level 0, top to bottom.
+        size: Width and height of the slide's level 0.
+        mpp: Micrometres per pixel of level 0.
+        description: Text of the ImageDescription.
+
+    Raises:
+        HolohistoError: the bands do not add up to `size`, or the file cannot be written.
+    """
+    sizes = pyramid_sizes(size)
+    with (
+        replacing(path) as temporary,
+        tifffile.TiffWriter(temporary, bigtiff=True) as writer,
+        tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES, dir=str(path.parent)) as spool,
+    ):
+        encoder = Encoder()
+        levels = [Level(level, spool, encoder) for level in sizes[1:]]
+        tiles = top_tiles(_regroup(path, bands, size), levels, encoder)
+        _write_page(writer, tiles, size, mpp, description=description)
+        for depth, level in enumerate(levels, start=1):
+            _write_page(writer, level.tiles(), level.size, mpp * 2**depth, subfiletype=1)
+
+
+def write_slide_pyramid(
+    path: Path, pixels: np.ndarray | Iterable[np.ndarray], mpp: float, quality: int = 85
+) -> None:
+    """Write a pyramidal JPEG slide of 256-pixel tiles, as the scanners' exporters do.
+
+    Args:
+        path: The file, written atomically.
+        pixels: RGB uint8 (height, width, 3), or bands of it from top to bottom.
+        mpp: Micrometres per pixel.
+        quality: JPEG quality, 1 to 100.
+    """
+    import pyvips
+
+    bands = [pixels] if isinstance(pixels, np.ndarray) else pixels
+    # libvips wants random access while it shrinks, so the bands wait in a file, not in memory.
+    with replacing(path) as temporary, tempfile.NamedTemporaryFile(dir=str(path.parent)) as raw:
+        width = 0
+        for band in bands:
+            width = band.shape[1]
+            raw.write(np.ascontiguousarray(band, np.uint8).data)
+        raw.flush()
+        height = os.path.getsize(raw.name) // (3 * max(width, 1))
+        image = pyvips.Image.rawload(raw.name, width, height, 3).copy(interpretation="srgb")
+        image.tiffsave(
+            str(temporary), tile=True, tile_width=256, tile_height=256, pyramid=True,
+            compression="jpeg", Q=quality, xres=1000 / mpp, yres=1000 / mpp, resunit="cm",
+            bigtiff=True,
+        )  # fmt: skip
+
+
+def _write_page(
+    writer: tifffile.TiffWriter,
+    tiles: Iterator[bytes],
+    size: tuple[int, int],
+    mpp: float,
+    description: str | None = None,
+    subfiletype: int = 0,
+) -> None:
+    """Append one page of encoded tiles."""
+    writer.write(
+        tiles,
+        shape=(size[1], size[0]),
+        dtype=np.uint8,
+        tile=(TILE, TILE),
+        photometric="minisblack",
+        compression="lzw",
+        predictor=False,
+        resolution=(10_000 / mpp, 10_000 / mpp),
+        resolutionunit="CENTIMETER",
+        description=description,
+        subfiletype=subfiletype,
+        metadata=None,
+        software=False,
+    )
+
+
+def _regroup(
+    path: Path, bands: Iterable[np.ndarray], size: tuple[int, int]
+) -> Iterator[np.ndarray]:
+    """Turn bands of any heights into bands of TILE rows (the last may be lower)."""
+    width, height = size
+    buffer = np.empty((TILE, width), np.uint8)
+    filled = done = 0
+    for band in bands:
+        if band.ndim != 2 or band.shape[1] != width or done + filled + len(band) > height:
+            raise HolohistoError(
+                path, "a band of rows does not fit the raster",
+                found=f"shape {band.shape} at row {done + filled}", allowed=f"{width}x{height}",
+            )  # fmt: skip
+        pixels = band.astype(np.uint8) * 255 if band.dtype == np.bool_ else band
+        start = 0
+        while start < len(pixels):
+            count = min(TILE - filled, len(pixels) - start)
+            buffer[filled : filled + count] = pixels[start : start + count]
+            filled, start = filled + count, start + count
+            if filled == TILE:
+                yield buffer
+                done, filled = done + TILE, 0
+    if filled:
+        yield buffer[:filled]
+    if done + filled != height:
+        raise HolohistoError(path, "rows are missing", found=done + filled, allowed=height)

@@ -1,0 +1,1 @@
+"""Reading slides: any format, level-0 positions, working resolution."""

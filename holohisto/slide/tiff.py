@@ -1,0 +1,109 @@
+"""Rectangles of one TIFF page, read segment by segment (tile or strip)."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from holohisto.errors import HolohistoError
+
+
+class Page:
+    """One image of a TIFF file whose rectangles are decoded segment by segment.
+
+    Only the segments that a rectangle touches are read (positioned reads: threads may share it)
+    and decoded by tifffile's codecs. Works for tiles and strips, interleaved or planar.
+    """
+
+    def __init__(self, path: Path, handle: int, page: Any) -> None:
+        """Wrap tifffile's `page` of the file `path`, open for reading as descriptor `handle`."""
+        frame = page.keyframe
+        self.path = path
+        self.size: tuple[int, int] = (frame.imagewidth, frame.imagelength)
+        self.samples: int = frame.samplesperpixel
+        self.segment: tuple[int, int] = (
+            (frame.tilewidth, frame.tilelength)
+            if frame.is_tiled
+            else (frame.imagewidth, min(frame.rowsperstrip, frame.imagelength))
+        )
+        self.offsets: tuple[int, ...] = page.dataoffsets
+        self.counts: tuple[int, ...] = page.databytecounts
+        self._handle = handle
+        self._decode = frame.decode
+        self._tables = {} if frame.jpegtables is None else {"jpegtables": frame.jpegtables}
+        self._planes = frame.samplesperpixel if frame.planarconfig == 2 else 1
+        self._dtype = frame.dtype
+        self._across = -(-self.size[0] // self.segment[0])
+        self._down = -(-self.size[1] // self.segment[1])
+
+    def check(self) -> None:
+        """Look for a cut or damaged file: all segments lie in it, three of them are decoded.
+
+        Raises:
+            HolohistoError: bytes are missing, or a segment cannot be decoded.
+        """
+        expected = self._across * self._down * self._planes
+        if min(len(self.offsets), len(self.counts)) < expected:
+            raise HolohistoError(
+                self.path, "the TIFF lists too few tiles",
+                found=min(len(self.offsets), len(self.counts)), allowed=expected,
+            )  # fmt: skip
+        ends = np.asarray(self.offsets, np.int64) + np.asarray(self.counts, np.int64)
+        length = os.fstat(self._handle).st_size
+        if int(ends.max()) > length:
+            raise HolohistoError(
+                self.path, "the file is cut off: tile data lies beyond its end",
+                found=f"{length} bytes", allowed=f"{int(ends.max())} bytes at least",
+                advice="copy the file again from its source",
+            )  # fmt: skip
+        for index in sorted({0, expected // 2, expected - 1}):
+            self._segment(index)
+
+    def read(self, x: int, y: int, width: int, height: int, fill: int = 0) -> np.ndarray:
+        """Return the rectangle (height, width, samples), which must lie inside the page.
+
+        Segments that a sparse file leaves out are `fill`.
+
+        Raises:
+            HolohistoError: a segment cannot be read or decoded.
+        """
+        result = np.full((height, width, self.samples), fill, self._dtype)
+        for index, left, top in self._touched(x, y, width, height):
+            pixels = self._segment(index)
+            if pixels is None:
+                continue
+            x0, x1 = max(x, left), min(x + width, left + pixels.shape[1])
+            y0, y1 = max(y, top), min(y + height, top + pixels.shape[0])
+            part = pixels[y0 - top : y1 - top, x0 - left : x1 - left]
+            plane = index // (self._across * self._down)
+            band = slice(plane, plane + 1) if self._planes > 1 else slice(None)
+            result[y0 - y : y1 - y, x0 - x : x1 - x, band] = part
+        return result
+
+    def _touched(self, x: int, y: int, width: int, height: int) -> Iterator[tuple[int, int, int]]:
+        """Yield (segment index, left, top) of the segments that a rectangle touches."""
+        w, h = self.segment
+        for plane in range(self._planes):
+            for row in range(y // h, (y + height - 1) // h + 1):
+                for column in range(x // w, (x + width - 1) // w + 1):
+                    index = (plane * self._down + row) * self._across + column
+                    yield index, column * w, row * h
+
+    def _segment(self, index: int) -> np.ndarray | None:
+        """Return one segment (height, width, samples of the plane); None if left out."""
+        count = self.counts[index]
+        if count == 0 or self.offsets[index] == 0:
+            return None
+        data = os.pread(self._handle, count, self.offsets[index])
+        try:
+            pixels, _, shape = self._decode(data, index, **self._tables)
+        except Exception as error:  # every codec has exceptions of its own
+            raise HolohistoError(
+                self.path, f"tile {index} of {self.size[0]}x{self.size[1]} cannot be decoded:"
+                f" {error}", advice="copy the file again from its source",
+            ) from error  # fmt: skip
+        if pixels is None:
+            return None
+        return pixels[0, : shape[1], : shape[2]]
