@@ -315,6 +315,14 @@ def _line(where: object, item: Any) -> str:
     return f"{where}: {key}: {item['msg']} (found {item['input']!r})"
 
 
+def as_json(config: Config) -> dict[str, str]:
+    """Each section as the JSON text that its verb reads.
+
+    Defaults are in it too, so that a default changed by a new release reruns its step.
+    """
+    return {name: json.dumps(value) for name, value in config.model_dump(mode="json").items()}
+
+
 def schema() -> str:
     """The JSON schema of the configuration, as committed in config/config.schema.json."""
     return json.dumps(Config.model_json_schema(), indent=2) + "\n"

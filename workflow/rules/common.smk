@@ -1,0 +1,73 @@
+import re
+import shlex
+import sys
+from types import SimpleNamespace
+
+from holohisto import config as configuration
+from holohisto import sheet
+from holohisto.errors import HolohistoError
+
+try:
+    cfg = configuration.parse(config)
+    rows = sheet.read(cfg.slides, tuple(cfg.classes))
+    rows = {slide: row for slide, row in rows.items() if not row.exclude}
+except HolohistoError as error:
+    sys.stderr.write(f"{error}\n")
+    sys.exit(2)
+
+
+wildcard_constraints:
+    slide="|".join(re.escape(slide) for slide in rows),
+    model="|".join(cfg.models),
+
+
+def slides(*splits, annotated=False):
+    """Ids of the slides of these splits."""
+    chosen = [row for row in rows.values() if row.split in splits]
+    return [row.slide for row in chosen if row.annotation or not annotated]
+
+
+learned = slides("train", "val")
+segmented = slides(*cfg.infer.splits)
+scored = slides(*cfg.infer.splits, annotated=True)
+to_train = [name for name, model in cfg.models.items() if not model.weights]
+as_json = configuration.as_json(cfg)
+
+
+def options(section):
+    """The section's JSON; a callable, because Snakemake reads { } in plain strings as wildcards."""
+    return lambda wildcards: as_json[section]
+
+
+def fields(ids, *columns):
+    """What a step over many slides takes from the sheet, which itself is no input."""
+    text = str([[str(getattr(rows[slide], column)) for column in columns] for slide in ids])
+    return lambda wildcards: text
+
+
+def cell(column):
+    """A file that the slide's row names, or none."""
+    return lambda wildcards: getattr(rows[wildcards.slide], column) or []
+
+
+def flag(name, column):
+    """`--name value` of the slide's row, or nothing where the cell is empty."""
+
+    def text(wildcards):
+        value = getattr(rows[wildcards.slide], column)
+        value = ",".join(value) if isinstance(value, tuple) else value
+        return "" if value is None else f"{name} {shlex.quote(str(value))}"
+
+    return text
+
+
+def scaled(amount):
+    """Megabytes or minutes, more with every retry."""
+    return lambda wildcards, attempt: amount * attempt
+
+
+def run_on_what_there_is(name):
+    """Run the command of a cohort rule outside of the graph, after some of its inputs failed."""
+    step = workflow.get_rule(name)
+    values = {key: get(None) if callable(get) else get for key, get in step.params.items()}
+    shell(step.shellcmd, params=SimpleNamespace(**values), log=step.log, output=step.output)

@@ -1,0 +1,33 @@
+rule infer:
+    input:
+        image=cell("image"),
+        check="results/check/{slide}.json",
+        foreground="results/foreground/{slide}.tif",
+        tokens="results/tokens/{slide}.safetensors",
+        segmenter=lambda wildcards: cfg.models[wildcards.model].weights
+        or f"results/models/{wildcards.model}/segmenter.safetensors",
+    output:
+        labels="results/models/{model}/labels/{slide}.tif",
+        probability="results/models/{model}/probability/{slide}.tif",
+    log:
+        "logs/infer/{model}/{slide}.log",
+    benchmark:
+        "results/benchmarks/infer/{model}/{slide}.tsv"
+    threads: 4
+    resources:
+        gpu=1,
+        mem_mb=scaled(16000),
+        runtime=scaled(120),
+    params:
+        options=options("infer"),
+    shell:
+        """
+        holohisto --log {log:q} infer {input.image:q} \
+            --check {input.check:q} \
+            --foreground {input.foreground:q} \
+            --tokens {input.tokens:q} \
+            --segmenter {input.segmenter:q} \
+            --options {params.options:q} \
+            --labels {output.labels:q} \
+            --probability {output.probability:q}
+        """

@@ -1,0 +1,42 @@
+rule mask:
+    input:
+        image=cell("image"),
+        annotation=cell("annotation"),
+        check="results/check/{slide}.json",
+        labels="results/models/{model}/labels/{slide}.tif",
+        probability="results/models/{model}/probability/{slide}.tif",
+    output:
+        masks=expand("results/models/{{model}}/masks/{{slide}}_{name}.tif", name=cfg.classes),
+        geojson="results/models/{model}/geojson/{slide}.geojson",
+        overlay=report(
+            "results/models/{model}/overlays/{slide}.jpg",
+            caption="../report/overlay.rst",
+            category="Overlays",
+            subcategory="{model}",
+            labels={"slide": "{slide}"},
+        ),
+    log:
+        "logs/mask/{model}/{slide}.log",
+    benchmark:
+        "results/benchmarks/mask/{model}/{slide}.tsv"
+    threads: 2
+    resources:
+        mem_mb=scaled(8000),
+        runtime=scaled(120),
+    params:
+        annotation=flag("--annotation", "annotation"),
+        options=options("mask"),
+        classes=options("classes"),
+    shell:
+        """
+        holohisto --log {log:q} mask {input.labels:q} \
+            --image {input.image:q} \
+            --check {input.check:q} \
+            --probability {input.probability:q} \
+            {params.annotation} \
+            --options {params.options:q} \
+            --classes {params.classes:q} \
+            --masks 'results/models/{wildcards.model}/masks/{wildcards.slide}_{{class}}.tif' \
+            --geojson {output.geojson:q} \
+            --overlay {output.overlay:q}
+        """

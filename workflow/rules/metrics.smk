@@ -1,0 +1,32 @@
+rule metrics:
+    input:
+        annotation=cell("annotation"),
+        check="results/check/{slide}.json",
+        foreground="results/foreground/{slide}.tif",
+        labels="results/models/{model}/labels/{slide}.tif",
+        probability="results/models/{model}/probability/{slide}.tif",
+    output:
+        "results/models/{model}/metrics/{slide}.json",
+    log:
+        "logs/metrics/{model}/{slide}.log",
+    benchmark:
+        "results/benchmarks/metrics/{model}/{slide}.tsv"
+    resources:
+        mem_mb=scaled(8000),
+        runtime=scaled(60),
+    params:
+        annotated=flag("--annotated", "annotated"),
+        options=options("metrics"),
+        classes=options("classes"),
+    shell:
+        """
+        holohisto --log {log:q} metrics {input.labels:q} \
+            --check {input.check:q} \
+            --annotation {input.annotation:q} \
+            --foreground {input.foreground:q} \
+            --probability {input.probability:q} \
+            {params.annotated} \
+            --options {params.options:q} \
+            --classes {params.classes:q} \
+            --output {output:q}
+        """

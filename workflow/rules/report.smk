@@ -1,0 +1,34 @@
+rule report:
+    input:
+        check=expand("results/check/{slide}.json", slide=rows),
+        foreground=expand("results/foreground/{slide}.jpg", slide=rows),
+        tokenizer=rules.tokenizer.output,
+        training=expand(rules.train.output.table, model=to_train),
+        overlays=expand(rules.mask.output.overlay, model=cfg.models, slide=segmented),
+        cohort=rules.cohort.output,
+    output:
+        report("results/report.html", caption="../report/report.rst", category="Report"),
+    log:
+        "logs/report/report.log",
+    benchmark:
+        "results/benchmarks/report/report.tsv"
+    resources:
+        mem_mb=scaled(4000),
+        runtime=scaled(30),
+    params:
+        sheet=str(cfg.slides),
+        rows=fields(rows, "slide", "group", "subject", "split"),
+        models=options("models"),
+        options=options("report"),
+        classes=options("classes"),
+    shell:
+        """
+        holohisto --log {log:q} report \
+            --sheet {params.sheet:q} \
+            --results results \
+            --logs logs \
+            --models {params.models:q} \
+            --classes {params.classes:q} \
+            --options {params.options:q} \
+            --output {output:q}
+        """

@@ -1,0 +1,44 @@
+rule tokenizer:
+    input:
+        check=expand("results/check/{slide}.json", slide=slides("train")),
+        foreground=expand("results/foreground/{slide}.tif", slide=slides("train")),
+        checkpoint=cfg.tokenizer.checkpoint or [],
+    output:
+        tokenizer="results/tokenizer/tokenizer.safetensors",
+        table=report(
+            "results/tokenizer/training.tsv",
+            caption="../report/training.rst",
+            category="Training",
+            labels={"model": "tokenizer"},
+        ),
+        picture=report(
+            "results/tokenizer/reconstruction.jpg",
+            caption="../report/reconstruction.rst",
+            category="Training",
+            labels={"model": "tokenizer"},
+        ),
+    log:
+        "logs/tokenizer/tokenizer.log",
+    benchmark:
+        "results/benchmarks/tokenizer/tokenizer.tsv"
+    threads: 4
+    resources:
+        gpu=1,
+        mem_mb=scaled(16000),
+        runtime=scaled(1440),
+    params:
+        sheet=str(cfg.slides),
+        options=options("tokenizer"),
+        seed=cfg.seed,
+    shell:
+        """
+        holohisto --log {log:q} tokenizer \
+            --sheet {params.sheet:q} \
+            --check 'results/check/{{slide}}.json' \
+            --foreground 'results/foreground/{{slide}}.tif' \
+            --options {params.options:q} \
+            --seed {params.seed} \
+            --tokenizer {output.tokenizer:q} \
+            --table {output.table:q} \
+            --picture {output.picture:q}
+        """

@@ -1,0 +1,46 @@
+rule train:
+    input:
+        check=expand("results/check/{slide}.json", slide=learned),
+        foreground=expand("results/foreground/{slide}.tif", slide=learned),
+        tokens=expand("results/tokens/{slide}.safetensors", slide=learned),
+        tokenizer="results/tokenizer/tokenizer.safetensors",
+    output:
+        segmenter="results/models/{model}/segmenter.safetensors",
+        table=report(
+            "results/models/{model}/training.tsv",
+            caption="../report/training.rst",
+            category="Training",
+            labels={"model": "{model}"},
+        ),
+    log:
+        "logs/train/{model}.log",
+    benchmark:
+        "results/benchmarks/train/{model}.tsv"
+    threads: 8
+    resources:
+        gpu=1,
+        mem_mb=scaled(32000),
+        runtime=scaled(1440),
+    params:
+        sheet=str(cfg.slides),
+        rows=fields(learned, "slide", "split", "annotated"),
+        model=lambda wildcards: cfg.models[wildcards.model].model_dump_json(),
+        options=options("train"),
+        classes=options("classes"),
+        seed=cfg.seed,
+    shell:
+        """
+        holohisto --log {log:q} train \
+            --model {wildcards.model} \
+            --sheet {params.sheet:q} \
+            --check 'results/check/{{slide}}.json' \
+            --foreground 'results/foreground/{{slide}}.tif' \
+            --tokens 'results/tokens/{{slide}}.safetensors' \
+            --tokenizer {input.tokenizer:q} \
+            --model-options {params.model:q} \
+            --options {params.options:q} \
+            --classes {params.classes:q} \
+            --seed {params.seed} \
+            --segmenter {output.segmenter:q} \
+            --table {output.table:q}
+        """
