@@ -1,0 +1,109 @@
+"""`holohisto cohort`: gather the scores of all slides into tables and tests."""
+
+import argparse
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from holohisto import atomic, sheet, statistics
+from holohisto.config import CohortOptions
+from holohisto.errors import HolohistoError
+
+logger = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--sheet", type=Path, required=True, help="the sample sheet")
+    parser.add_argument(
+        "--metrics", required=True, help="pattern of the metrics files, with {model} and {slide}"
+    )
+    parser.add_argument("--models", required=True, help="names, separated by commas")
+    parser.add_argument("--reference", help="model the others are tested against; else the first")
+    parser.add_argument("--splits", default="test", help="splits scored, separated by commas")
+    parser.add_argument("--options", default="{}", help="section `cohort`, JSON")
+    parser.add_argument("--classes", default="{}", help="section `classes`, JSON")
+    parser.add_argument(
+        "--output", type=Path, required=True,
+        help="folder for slides.tsv, groups.tsv, comparisons.tsv and objects.tsv",
+    )  # fmt: skip
+
+
+def run(arguments: argparse.Namespace) -> None:
+    options = CohortOptions.model_validate_json(arguments.options)
+    classes = tuple(json.loads(arguments.classes))
+    models = [name for name in arguments.models.split(",") if name]
+    reference = arguments.reference or models[0]
+    if reference not in models:
+        raise HolohistoError("--reference", "is no model", found=reference, allowed=models)
+    slides, objects = _read_scores(arguments, models, classes)
+    tables = {
+        "slides": slides,
+        "groups": statistics.group_table(slides),
+        "comparisons": statistics.comparison_table(
+            slides, reference, options.level, options.bootstrap
+        ),
+        "objects": objects,
+    }
+    for name, table in tables.items():
+        text = table.to_csv(sep="\t", index=False, float_format="%.9g", lineterminator="\n")
+        atomic.write_text(arguments.output / f"{name}.tsv", text)
+    _tell(tables["groups"])
+
+
+def _read_scores(
+    arguments: argparse.Namespace, models: list[str], classes: tuple[str, ...]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Every metrics file there is, in the sheet's order; slides without one are told."""
+    slides: list[dict[str, Any]] = []
+    objects: list[dict[str, Any]] = []
+    splits = arguments.splits.split(",")
+    rows = sheet.read(arguments.sheet, classes or None).values()
+    scored = [r for r in rows if r.split in splits and not r.exclude and r.annotation is not None]
+    for row in scored:
+        if (row.group or "").lower() in (statistics.ALL.lower(), statistics.POOLED):
+            raise HolohistoError(
+                f"{arguments.sheet}: slide {row.slide}", "group name is reserved",
+                found=row.group, advice="name the group otherwise",
+            )  # fmt: skip
+    for model in models:
+        for row in scored:
+            path = Path(_fill(arguments.metrics, model, row.slide))
+            if not path.exists():
+                logger.warning("%s: no scores of model %s (%s)", row.slide, model, path)
+                continue
+            record = _record(path, model)
+            slides += statistics.score_rows(record, row)
+            objects += statistics.object_rows(record, row)
+    return (
+        pd.DataFrame(slides, columns=list(statistics.SLIDES)),
+        pd.DataFrame(objects, columns=list(statistics.OBJECTS)),
+    )
+
+
+def _fill(pattern: str, model: str, slide: str) -> str:
+    return pattern.replace("{model}", model).replace("{slide}", slide)
+
+
+def _record(path: Path, model: str) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_text())
+        return {**record, "model": model, "classes": dict(record["classes"])}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise HolohistoError(
+            path, f"is no metrics file ({type(error).__name__}: {error})",
+            advice="delete it and run again",
+        ) from error  # fmt: skip
+
+
+def _tell(groups: pd.DataFrame) -> None:
+    overall = groups[groups["group"] == statistics.ALL]
+    for row in overall.to_dict("records"):
+        logger.info(
+            "%s, %s: mean slide Dice of the groups %.4f, object F1 %.4f (%d slides)",
+            row["model"], row["class"], row["dice_mean"], row["f1_mean"], row["slides"],
+        )  # fmt: skip
+    if overall.empty:
+        logger.warning("no scores at all: the tables have headers only")

@@ -1,0 +1,136 @@
+"""Paired comparisons: exact tests, their limits, typical differences and intervals."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+EXACT_LIMIT = 50
+"""Pairs up to which the null distribution is enumerated; above, the normal approximation."""
+DECIMALS = 9
+"""Differences are rounded so that round-off neither breaks ties nor makes zeros non-zero."""
+BOOTSTRAP_CELLS = 4_000_000
+"""Numbers held at once while resampling."""
+
+
+@dataclass(frozen=True)
+class SignedRank:
+    """Outcome of a Wilcoxon signed-rank test."""
+
+    n: int
+    """Pairs, ties between the two models included."""
+    n_zero: int
+    """Pairs without a difference; they are dropped."""
+    statistic: float
+    """W, the smaller of the two rank sums."""
+    p: float
+    """Two-sided."""
+    method: str
+    """exact or asymptotic."""
+
+
+def signed_rank(differences: Sequence[float] | np.ndarray) -> SignedRank:
+    """Two-sided Wilcoxon signed-rank test; zeros are dropped, ties share their mean rank.
+
+    Up to 50 pairs the null distribution is exact, with ties too (where scipy approximates from
+    14 pairs on); above it is scipy's normal approximation.
+    """
+    rounded = np.round(np.asarray(differences, dtype=np.float64), DECIMALS)
+    nonzero = rounded[rounded != 0]
+    n, n_zero = len(rounded), len(rounded) - len(nonzero)
+    if len(nonzero) == 0:
+        return SignedRank(n, n_zero, 0.0, 1.0, "exact")
+    ranks = stats.rankdata(np.abs(nonzero))
+    statistic = float(min(ranks[nonzero > 0].sum(), ranks[nonzero < 0].sum()))
+    if len(nonzero) <= EXACT_LIMIT:
+        return SignedRank(n, n_zero, statistic, _exact_p(ranks, statistic), "exact")
+    p = float(np.asarray(stats.wilcoxon(nonzero, method="asymptotic"))[1])
+    return SignedRank(n, n_zero, statistic, p, "asymptotic")
+
+
+def _exact_p(ranks: np.ndarray, statistic: float) -> float:
+    """Share of the 2^n sign patterns with a rank sum this far out, by dynamic programming."""
+    doubled = np.rint(2 * ranks).astype(np.int64)  # mean ranks are halves
+    ways = np.zeros(doubled.sum() + 1)
+    ways[0] = 1
+    for rank in doubled:
+        ways[rank:] += ways[:-rank].copy()
+    return min(1.0, 2 * float(ways[: round(2 * statistic) + 1].sum() / ways.sum()))
+
+
+def smallest_p(nonzero: int) -> float:
+    """The two-sided p if all pairs agree: no result of `nonzero` pairs can be smaller."""
+    return min(1.0, 2.0 / 2.0**nonzero)
+
+
+def holm(p: Sequence[float] | np.ndarray) -> np.ndarray:
+    """Holm-adjusted p values, in the order given."""
+    values = np.asarray(p, dtype=np.float64)
+    order = np.argsort(values, kind="stable")
+    factors = len(values) - np.arange(len(values))
+    adjusted = np.empty_like(values)
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(values[order] * factors))
+    return adjusted
+
+
+def hodges_lehmann(differences: Sequence[float] | np.ndarray) -> float:
+    """Median of all means of two differences (each with itself too): a typical difference."""
+    values = np.asarray(differences, dtype=np.float64)
+    first, second = np.triu_indices(len(values))
+    return float(np.median((values[first] + values[second]) / 2))
+
+
+def shift_interval(
+    differences: Sequence[float] | np.ndarray,
+    clusters: Sequence[str],
+    confidence: float,
+    resamples: int,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of the Hodges-Lehmann shift; whole clusters are drawn.
+
+    Slides of one subject are alike, so that subjects, not slides, are drawn. A draw only changes
+    how often each pair of slides counts: the median is found in pairs sorted once.
+
+    Returns:
+        Lower and upper end; NaN for fewer than two clusters.
+    """
+    values = np.asarray(differences, dtype=np.float64)
+    member = pd.factorize(np.asarray(clusters, dtype=object))[0]
+    count = int(member.max()) + 1 if len(member) else 0
+    if count < 2:
+        return float("nan"), float("nan")
+    first, second = np.triu_indices(len(values))
+    means = (values[first] + values[second]) / 2
+    order = np.argsort(means)
+    means, first, second = means[order], first[order], second[order]
+    random = np.random.default_rng(seed)
+    block = max(1, BOOTSTRAP_CELLS // len(means))
+    shifts = []
+    for start in range(0, resamples, block):
+        size = min(block, resamples - start)
+        times = random.multinomial(count, np.full(count, 1 / count), size=size)[:, member]
+        shifts.append(_counted_median(means, _pair_counts(times, first, second)))
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(np.concatenate(shifts), [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def _pair_counts(times: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """How often each pair occurs when slide i is drawn `times[:, i]` times; (draws, pairs)."""
+    counts = times[:, first] * times[:, second]
+    same = first == second
+    own = times[:, first[same]]
+    counts[:, same] = own * (own + 1) // 2
+    return counts
+
+
+def _counted_median(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Median per row of sorted `values`, each occurring `counts[row]` times."""
+    below = np.cumsum(counts, axis=1)
+    total = below[:, -1:]
+    low = (below <= (total - 1) // 2).sum(axis=1)
+    high = (below <= total // 2).sum(axis=1)
+    return (values[low] + values[high]) / 2
