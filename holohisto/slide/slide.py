@@ -1,0 +1,242 @@
+"""A slide of any format: level-0 positions, exact integer reduction, its own background."""
+
+import hashlib
+import threading
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from holohisto.slide.probe import file_bytes, probe
+from holohisto.slide.sources import open_source
+
+WHITE = (255, 255, 255)
+SOURCE_PIXELS = 2**24
+"""Most source pixels held at once while reading; more are read in bands."""
+
+
+class Slide:
+    """One slide, open for reading; threads may share it.
+
+    Attributes:
+        path: The file.
+        size: Width and height of level 0.
+        mpp: Micrometres per pixel of level 0; None if neither given nor in the file.
+        mpp_source: "sheet" (given), "header" (vendor, OME) or "tags" (resolution); None without.
+        header_mpp: What the file itself says, or None.
+        reader: cucim, openslide, tifffile or libvips.
+        compression: Of level 0, as TIFF or the vendor calls it.
+        levels: Width and height of each level, the full resolution first.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        mpp: float | None = None,
+        background: tuple[int, int, int] | None = None,
+    ) -> None:
+        """Probe the file and open it.
+
+        Args:
+            path: The image file.
+            mpp: Micrometres per pixel, over what the file says.
+            background: Colour around the slide; estimated from its borders when first needed.
+
+        Raises:
+            HolohistoError: missing, damaged, cut off, or no 8-bit RGB or grey picture.
+        """
+        self.path = Path(path)
+        found = probe(self.path)
+        self._source = open_source(self.path, found)
+        self.reader, self.compression = found.reader, found.compression
+        self.levels = self._source.levels
+        self.size = self.levels[0]
+        self.header_mpp = found.mpp
+        self.mpp = mpp if mpp is not None else found.mpp
+        self.mpp_source = "sheet" if mpp is not None else found.mpp_source
+        self._downsamples = [_whole_downsample(self.size, level) for level in self.levels]
+        self._background = background
+        self._lock = threading.Lock()
+
+    @property
+    def background(self) -> tuple[int, int, int]:
+        """Colour around the slide: given, or the white or black of its borders, else white."""
+        with self._lock:
+            if self._background is None:
+                self._background = self._estimate_background()
+            return self._background
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the size, file lengths and samples of the bytes: the content, not the path."""
+        digest = hashlib.sha256(repr(self.size).encode())
+        for path in file_bytes(self.path):
+            length = path.stat().st_size
+            digest.update(length.to_bytes(8, "little"))
+            chunk = 64 * 1024
+            with path.open("rb") as file:
+                for part in range(17):
+                    file.seek(max(0, length - chunk) * part // 16)
+                    digest.update(file.read(chunk if part in (0, 16) else 4096))
+        return digest.hexdigest()
+
+    def read(self, xy: tuple[int, int], size: tuple[int, int], factor: int = 1) -> np.ndarray:
+        """Return pixels (height, width, 3) uint8, reduced by an integer factor.
+
+        Read from the largest level whose downsample divides `factor`, then every block of pixels
+        becomes its mean, rounded half up. Outside the slide, also in blocks that its right or
+        lower border cuts, is the background colour. Levels of JPEG slides are reductions made
+        by the scanner; they are taken as they are.
+
+        Args:
+            xy: Level-0 position, a multiple of `factor`; may lie outside.
+            size: Width and height of the result, in pixels of `factor` level-0 pixels.
+            factor: Level-0 pixels a side of a result pixel, 1 or more.
+
+        Raises:
+            HolohistoError: the file is damaged there.
+        """
+        return self._read(xy, size, factor, self.background)
+
+    def overview(self, max_side: int) -> tuple[np.ndarray, float]:
+        """Return a small picture (height, width, 3) uint8 of the whole slide, and its scale.
+
+        The scale is level-0 pixels per picture pixel. Memory is bounded, for flat files too.
+        """
+        factor = self.overview_factor(max_side)
+        width, height = (-(-side // factor) for side in self.size)
+        return self.read((0, 0), (width, height), factor), float(factor)
+
+    def overview_factor(self, max_side: int) -> int:
+        """Smallest factor whose picture fits `max_side` and which a level divides well."""
+        need = -(-max(self.size) // max_side)
+        step = max((d for d in self._downsamples if d and d <= need), default=1)
+        return -(-need // step) * step
+
+    def close(self) -> None:
+        """Close the file."""
+        self._source.close()
+
+    def __enter__(self) -> "Slide":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _read(
+        self,
+        xy: tuple[int, int],
+        size: tuple[int, int],
+        factor: int,
+        fill: tuple[int, int, int],
+    ) -> np.ndarray:
+        if factor < 1 or xy[0] % factor or xy[1] % factor or min(size) < 0:
+            raise ValueError(f"position {xy} and size {size} do not suit factor {factor}")
+        usable = [(d, i) for i, d in enumerate(self._downsamples) if d and factor % d == 0]
+        downsample, level = max(usable)
+        block = factor // downsample
+        x, y = xy[0] // downsample, xy[1] // downsample
+        width, height = size
+        if block == 1:
+            return self._padded(level, (x, y), size, fill)
+        result = np.empty((height, width, 3), np.uint8)
+        rows = max(1, SOURCE_PIXELS // max(1, width * block * block))
+        for top in range(0, height, rows):
+            count = min(rows, height - top)
+            place = x, y + top * block
+            pixels = self._padded(level, place, (width * block, count * block), fill)
+            result[top : top + count] = block_means(pixels, block)
+        return result
+
+    def _padded(
+        self, level: int, xy: tuple[int, int], size: tuple[int, int], fill: tuple[int, int, int]
+    ) -> np.ndarray:
+        """Read RGB from one level, in its own pixels, with `fill` outside its borders."""
+        (x, y), (width, height) = xy, size
+        right, bottom = self.levels[level]
+        x0, x1 = max(x, 0), min(x + width, right)
+        y0, y1 = max(y, 0), min(y + height, bottom)
+        if x0 >= x1 or y0 >= y1:
+            return np.full((height, width, 3), fill, np.uint8)
+        inside = _to_rgb(self._source.read(level, x0, y0, x1 - x0, y1 - y0), fill)
+        if inside.shape == (height, width, 3):
+            return inside
+        result = np.full((height, width, 3), fill, np.uint8)
+        result[y0 - y : y1 - y, x0 - x : x1 - x] = inside
+        return result
+
+    def _estimate_background(self) -> tuple[int, int, int]:
+        """The median of the near-white or near-black pixels of the borders, if there are enough."""
+        level = len(self.levels) - 1
+        width, height = self.levels[level]
+        depth = max(1, min(32, width // 20, height // 20))
+        pixels = [
+            self._padded(level, place, (depth, depth), WHITE).reshape(-1, 3)
+            for place in _border_places(width, height, depth)
+        ]
+        return _glass(np.concatenate(pixels))
+
+
+def block_means(pixels: np.ndarray, block: int) -> np.ndarray:
+    """Return the means of blocks of pixels, rounded half up.
+
+    Args:
+        pixels: (height * block, width * block, channels) uint8.
+        block: Side of a block.
+
+    Returns:
+        (height, width, channels) uint8.
+    """
+    kind = np.uint16 if block <= 16 else np.uint32  # 16 * 16 * 255 fits 16 bits
+    height, width, channels = pixels.shape
+    rows = np.zeros((height // block, width, channels), kind)
+    for i in range(block):
+        rows += pixels[i::block]
+    sums = np.zeros((height // block, width // block, channels), np.uint32)
+    for j in range(block):
+        sums += rows[:, j::block]
+    area = block * block
+    return ((sums + area // 2) // area).astype(np.uint8)
+
+
+def _whole_downsample(size: tuple[int, int], level: tuple[int, int]) -> int | None:
+    """The integer by which a level reduces the slide (sides rounded down or up), else None."""
+    downsample = max(1, round(size[0] / level[0]))
+    if all(abs(side * downsample - full) < downsample for full, side in zip(size, level)):  # noqa: B905
+        return downsample
+    return None
+
+
+def _to_rgb(pixels: np.ndarray, under: tuple[int, int, int]) -> np.ndarray:
+    """Make RGB of grey, grey and alpha, or RGB and alpha (laid over the colour `under`)."""
+    samples = pixels.shape[2]
+    if samples == 3:
+        return pixels
+    colours = pixels[..., :1] if samples < 3 else pixels[..., :3]
+    if samples in (2, 4) and (alpha := pixels[..., -1:].astype(np.uint32)).min() < 255:
+        base = np.asarray(under, np.uint32)
+        colours = ((colours * alpha + base * (255 - alpha) + 127) // 255).astype(np.uint8)
+    colours = np.broadcast_to(colours, (*pixels.shape[:2], 3))
+    return np.ascontiguousarray(colours)
+
+
+def _border_places(width: int, height: int, depth: int) -> list[tuple[int, int]]:
+    """Corners of small squares along the four borders."""
+    across = np.linspace(0, width - depth, 16).astype(int).tolist()
+    down = np.linspace(0, height - depth, 16).astype(int).tolist()
+    return [(x, y) for x in across for y in (0, height - depth)] + [
+        (x, y) for y in down for x in (0, width - depth)
+    ]
+
+
+def _glass(pixels: np.ndarray) -> tuple[int, int, int]:
+    """The colour of glass or of a blacked-out surround among border pixels (n, 3); else white."""
+    low, high = pixels.min(axis=1), pixels.max(axis=1)
+    white = pixels[(low >= 200) & (high - low <= 30)]
+    black = pixels[high <= 25]
+    group = max(white, black, key=len)
+    if len(group) < 0.1 * len(pixels):
+        return WHITE
+    red, green, blue = np.median(group, axis=0).round().astype(int).tolist()
+    return red, green, blue

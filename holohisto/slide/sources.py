@@ -1,0 +1,156 @@
+"""The four readers behind a slide: rectangles of one level, inside its borders."""
+
+import os
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import tifffile
+
+from holohisto.errors import HolohistoError
+from holohisto.slide.probe import Probe
+from holohisto.slide.tiff import Page
+
+
+class Source(Protocol):
+    """Reads rectangles that lie inside a level; safe to share between threads."""
+
+    levels: list[tuple[int, int]]
+
+    def read(self, level: int, x: int, y: int, width: int, height: int) -> np.ndarray:
+        """Return (height, width, 1 to 4 samples) uint8; x and y in pixels of the level."""
+        ...
+
+    def close(self) -> None:
+        """Close the file."""
+        ...
+
+
+def open_source(path: Path, found: Probe) -> Source:
+    """Open `path` with the reader that the probe chose."""
+    kinds = {"cucim": Cucim, "openslide": OpenSlide, "tifffile": Tiff, "libvips": Vips}
+    return kinds[found.reader](path, found)
+
+
+class Cucim:
+    """cuCIM on the CPU: tiled 8-bit RGB TIFF and SVS."""
+
+    def __init__(self, path: Path, found: Probe) -> None:
+        """Open the file; levels that cuCIM does not see are left out."""
+        from cucim.clara import CuImage
+
+        try:
+            self._image: Any = CuImage(str(path))
+        except (RuntimeError, ValueError) as error:
+            raise HolohistoError(path, f"cuCIM cannot open the slide: {error}") from error
+        seen = [tuple(size) for size in self._image.resolutions["level_dimensions"]]
+        self.levels = [size for size in found.levels if size in seen]
+        self._index = [seen.index(size) for size in self.levels]
+        self._downsamples = self._image.resolutions["level_downsamples"]
+        self._path = path
+        if not self.levels or self.levels[0] != found.levels[0]:
+            raise HolohistoError(path, "cuCIM sees other sizes", found=seen, allowed=found.levels)
+
+    def read(self, level: int, x: int, y: int, width: int, height: int) -> np.ndarray:
+        """Return (height, width, 3)."""
+        index = self._index[level]
+        if index:
+            # Positions are level-0 and get divided and cut; the middle of the pixel is safe.
+            scale = self._downsamples[index]
+            x, y = int((x + 0.5) * scale), int((y + 0.5) * scale)
+        try:
+            region = self._image.read_region((x, y), (width, height), index)
+        except (RuntimeError, ValueError) as error:
+            raise _unreadable(self._path, x, y, error) from error
+        return np.asarray(region)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._image.close()
+
+
+class OpenSlide:
+    """OpenSlide: vendor formats."""
+
+    def __init__(self, path: Path, found: Probe) -> None:
+        """Open the slide."""
+        import openslide
+
+        self._error = openslide.OpenSlideError
+        self._slide = openslide.OpenSlide(path)
+        self.levels = list(found.levels)
+        self._path = path
+        width, height = self.levels[0]
+        for x, y in ((0, 0), (width // 2, height // 2), (width - 1, height - 1)):
+            self.read(0, x, y, 1, 1)
+
+    def read(self, level: int, x: int, y: int, width: int, height: int) -> np.ndarray:
+        """Return (height, width, 4); alpha is 0 where the scanner saw nothing."""
+        scale = self._slide.level_downsamples[level]
+        place = round(x * scale), round(y * scale)
+        try:
+            return np.asarray(self._slide.read_region(place, level, (width, height)))
+        except self._error as error:
+            raise _unreadable(self._path, x, y, error) from error
+
+    def close(self) -> None:
+        """Close the slide."""
+        self._slide.close()
+
+
+class Tiff:
+    """tifffile's codecs over our own segment reader: OME-TIFF, sub-IFDs, odd flavours."""
+
+    def __init__(self, path: Path, found: Probe) -> None:
+        """Open the file a second time, for positioned reads."""
+        self.levels = list(found.levels)
+        self._tiff = tifffile.TiffFile(path)
+        self._handle = os.open(path, os.O_RDONLY)
+        series: Any = self._tiff.series[0]
+        self._pages = [Page(path, self._handle, level.pages[0]) for level in series.levels]
+
+    def read(self, level: int, x: int, y: int, width: int, height: int) -> np.ndarray:
+        """Return (height, width, samples); tiles that a sparse file leaves out are white."""
+        return self._pages[level].read(x, y, width, height, fill=255)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._tiff.close()
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+
+
+class Vips:
+    """libvips: PNG, JPEG and TIFF in strips, unpacked to memory or, if large, to a file."""
+
+    def __init__(self, path: Path, found: Probe) -> None:
+        """Open the file; the pixels are unpacked at the first read."""
+        import pyvips
+
+        self.levels = list(found.levels)
+        self._vips: Any = pyvips
+        self._image: Any = pyvips.Image.new_from_file(
+            str(path), access="random", fail_on="truncated", revalidate=True
+        )
+        self._path = path
+
+    def read(self, level: int, x: int, y: int, width: int, height: int) -> np.ndarray:
+        """Return (height, width, bands)."""
+        try:
+            data = self._vips.Region.new(self._image).fetch(x, y, width, height)
+        except self._vips.Error as error:
+            raise _unreadable(self._path, x, y, error) from error
+        return np.frombuffer(data, np.uint8).reshape(height, width, self._image.bands)
+
+    def close(self) -> None:
+        """Let the image go."""
+        self._image = None
+
+
+def _unreadable(path: Path, x: int, y: int, error: Exception) -> HolohistoError:
+    reason = " ".join(str(error).split())
+    return HolohistoError(
+        path, f"pixels at {x},{y} cannot be read: {reason}",
+        advice="the file is damaged; copy it again from its source",
+    )  # fmt: skip
