@@ -1,0 +1,1 @@
+"""A synthetic cohort of PAS-like kidney slides to try the pipeline on."""
