@@ -23,6 +23,8 @@ TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 FLAT_MAGIC = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg"}
 LARGEST_MPP = 20.0
 """Resolution tags that say more are print settings (72 dpi is 353), not microscopy."""
+LARGEST_PICTURE = 2**31
+"""Most pixels of a flat picture that Pillow may unpack."""
 NONE, LZW, JPEG, ADOBE_DEFLATE, DEFLATE, JP2K_YCBCR, JP2K_RGB = 1, 5, 7, 8, 32946, 33003, 33005
 GREY, RGB, YCBCR = 1, 2, 6
 OME_UNITS = {"nm": 1e-3, "µm": 1.0, "μm": 1.0, "um": 1.0, "mm": 1e3, "cm": 1e4, "m": 1e6}
@@ -48,8 +50,12 @@ class Probe:
     """tifffile's pages of the levels, for the tifffile reader."""
 
 
-def probe(path: Path) -> Probe:
+def probe(path: Path, samples: int = 3) -> Probe:
     """Look at the file and choose its reader.
+
+    Args:
+        path: The image file.
+        samples: How many tiles of a TIFF are decoded to see whether it is damaged.
 
     Raises:
         HolohistoError: missing, empty, damaged, cut off, or no 8-bit RGB or grey picture.
@@ -62,7 +68,7 @@ def probe(path: Path) -> Probe:
             path, f"image cannot be read: {error.strerror}", advice="check the path in the sheet"
         ) from error
     if magic in TIFF_MAGIC:
-        return _probe_tiff(path)
+        return _probe_tiff(path, samples)
     if _vendor(path):
         return probe_openslide(path)
     for start, kind in FLAT_MAGIC.items():
@@ -73,6 +79,36 @@ def probe(path: Path) -> Probe:
         allowed="TIFF, SVS and other slides of OpenSlide, OME-TIFF, PNG, JPEG",
         advice="check the file, or convert it to a pyramidal TIFF",
     )  # fmt: skip
+
+
+def pillow() -> Any:
+    """Pillow's Image module with a bound on size that fits slides."""
+    from PIL import Image
+
+    Image.MAX_IMAGE_PIXELS = LARGEST_PICTURE
+    return Image
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """Width and height of the first picture of any TIFF, PNG or other flat file.
+
+    Raises:
+        HolohistoError: missing or not a picture.
+    """
+    try:
+        with path.open("rb") as file:
+            magic = file.read(4)
+        if magic in TIFF_MAGIC:
+            with tifffile.TiffFile(path) as tiff:
+                page = tiff.pages.first
+                return page.imagewidth, page.imagelength
+        with pillow().open(path) as picture:
+            return picture.size
+    except OSError as error:
+        reason = error.strerror or _line(error)
+        raise HolohistoError(path, f"annotation cannot be read: {reason}") from error
+    except Exception as error:  # tifffile and Pillow raise many kinds on damaged files
+        raise HolohistoError(path, f"annotation is damaged: {_line(error)}") from error
 
 
 def _vendor(path: Path) -> str | None:
@@ -119,7 +155,7 @@ def probe_vips(path: Path, kind: str, mpp: float | None = None) -> Probe:
     return Probe("libvips", kind, [(image.width, image.height)], mpp, "tags" if mpp else None)
 
 
-def _probe_tiff(path: Path) -> Probe:
+def _probe_tiff(path: Path, samples: int) -> Probe:
     """Probe a TIFF by its tags."""
     try:
         with tifffile.TiffFile(path) as tiff, path.open("rb") as file:
@@ -130,7 +166,7 @@ def _probe_tiff(path: Path) -> Probe:
             if (vendor := _vendor(path)) not in (None, "generic-tiff", "aperio"):
                 return probe_openslide(path)
             _suited(path, series, kind)
-            Page(path, file.fileno(), pages[0]).check()
+            Page(path, file.fileno(), pages[0]).check(samples)
             reader = kind.reader(len(pages), vendor)
             name = kind.first.compression.name.lower()
             sizes = [(p.keyframe.imagewidth, p.keyframe.imagelength) for p in pages]

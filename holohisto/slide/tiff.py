@@ -38,8 +38,11 @@ class Page:
         self._across = -(-self.size[0] // self.segment[0])
         self._down = -(-self.size[1] // self.segment[1])
 
-    def check(self) -> None:
-        """Look for a cut or damaged file: all segments lie in it, three of them are decoded.
+    def check(self, samples: int = 3) -> None:
+        """Look for a cut or damaged file: all segments lie in it, some of them are decoded.
+
+        Args:
+            samples: How many segments to decode, evenly spread, the first and last among them.
 
         Raises:
             HolohistoError: bytes are missing, or a segment cannot be decoded.
@@ -58,8 +61,8 @@ class Page:
                 found=f"{length} bytes", allowed=f"{int(ends.max())} bytes at least",
                 advice="copy the file again from its source",
             )  # fmt: skip
-        for index in sorted({0, expected // 2, expected - 1}):
-            self._segment(index)
+        for index in sorted(set(np.linspace(0, expected - 1, samples).astype(int).tolist())):
+            self.segment_pixels(index)
 
     def read(self, x: int, y: int, width: int, height: int, fill: int = 0) -> np.ndarray:
         """Return the rectangle (height, width, samples), which must lie inside the page.
@@ -71,7 +74,7 @@ class Page:
         """
         result = np.full((height, width, self.samples), fill, self._dtype)
         for index, left, top in self._touched(x, y, width, height):
-            pixels = self._segment(index)
+            pixels = self.segment_pixels(index)
             if pixels is None:
                 continue
             x0, x1 = max(x, left), min(x + width, left + pixels.shape[1])
@@ -91,7 +94,7 @@ class Page:
                     index = (plane * self._down + row) * self._across + column
                     yield index, column * w, row * h
 
-    def _segment(self, index: int) -> np.ndarray | None:
+    def segment_pixels(self, index: int) -> np.ndarray | None:
         """Return one segment (height, width, samples of the plane); None if left out."""
         count = self.counts[index]
         if count == 0 or self.offsets[index] == 0:
