@@ -91,13 +91,15 @@ class TokenizerOptions(Section):
     tile: Annotated[int, Field(ge=64, multiple_of=64)] = Field(
         default=256, description="Side of a training tile, working pixels."
     )
-    batch: Count = 8
-    steps: Count = 20_000
-    learning_rate: Positive = 2e-4
+    batch: Count = Field(default=8, description="Tiles a step.")
+    steps: Count = Field(default=20_000, description="Steps of training.")
+    learning_rate: Positive = Field(default=2e-4, description="Learning rate of both networks.")
     adversarial_start: Fraction = Field(
         default=0.5, description="Share of the steps after which the patch-GAN joins the L1 loss."
     )
-    adversarial_weight: Annotated[float, Field(ge=0)] = 0.1
+    adversarial_weight: Annotated[float, Field(ge=0)] = Field(
+        default=0.1, description="Weight of the patch-GAN loss beside the L1 loss."
+    )
     calibration_tiles: Count = Field(
         default=64,
         description="Foreground tiles of the training slides that set the frozen statistics.",
@@ -135,10 +137,12 @@ class TrainOptions(Section):
     annotated_share: Fraction = Field(
         default=0.5, description="Share of tiles centred, with jitter, on annotated objects."
     )
-    epochs: Count = 200
+    epochs: Count = Field(default=200, description="Epochs of training.")
     batch: Count = Field(default=8, description="Tiles a step, over all devices.")
-    learning_rate: Positive = 2e-4
-    weight_decay: Annotated[float, Field(ge=0)] = 0.05
+    learning_rate: Positive = Field(default=2e-4, description="Highest learning rate.")
+    weight_decay: Annotated[float, Field(ge=0)] = Field(
+        default=0.05, description="Weight decay of AdamW."
+    )
     warmup: Fraction = Field(
         default=0.05, description="Share of the steps with rising learning rate."
     )
@@ -162,7 +166,9 @@ class InferOptions(Section):
     tile: tuple[Annotated[int, Field(ge=64)], Annotated[int, Field(ge=64)]] = Field(
         default=(3840, 2160), description="Width and height of a tile, working pixels."
     )
-    overlap: Annotated[float, Field(ge=0, le=0.75)] = 0.25
+    overlap: Annotated[float, Field(ge=0, le=0.75)] = Field(
+        default=0.25, description="Share of a tile that its neighbour covers too."
+    )
     threshold: Fraction = Field(
         default=0.5, description="Probability from which a pixel is the class."
     )
@@ -180,7 +186,9 @@ class MaskOptions(Section):
     simplify_um: Annotated[float, Field(ge=0)] = Field(
         default=0.25, description="Largest shift of an outline when its points are thinned."
     )
-    overlay_side: Annotated[int, Field(ge=200, le=8000)] = 1200
+    overlay_side: Annotated[int, Field(ge=200, le=8000)] = Field(
+        default=1200, description="Longer side of the overlay picture, pixels."
+    )
 
 
 class MetricsOptions(Section):
@@ -207,15 +215,17 @@ class CohortOptions(Section):
 class ReportOptions(Section):
     """The HTML report."""
 
-    title: str = "HoloHisto cohort report"
-    picture_side: Annotated[int, Field(ge=200, le=4000)] = 640
+    title: str = Field(default="HoloHisto cohort report", description="Heading of the report.")
+    picture_side: Annotated[int, Field(ge=200, le=4000)] = Field(
+        default=640, description="Longer side of the pictures in the report, pixels."
+    )
 
 
 class HolohistoModel(Section):
     """The paper's segmenter over tokens."""
 
-    kind: Literal["holohisto"] = "holohisto"
-    size: Literal["T", "S"] = "S"
+    kind: Literal["holohisto"] = Field(default="holohisto", description="Reads tokens.")
+    size: Literal["T", "S"] = Field(default="S", description="Tiny or small.")
     decoder: Literal["tokens", "rgb"] = Field(
         default="rgb", description="Tokens alone, or with a small RGB stem for crisp edges."
     )
@@ -227,7 +237,7 @@ class HolohistoModel(Section):
 class ThresholdModel(Section):
     """The floor: the best colour threshold found on the training slides."""
 
-    kind: Literal["threshold"] = "threshold"
+    kind: Literal["threshold"] = Field(default="threshold", description="Reads pixels.")
     weights: Path | None = Field(
         default=None, description="A fitted threshold; its fitting is skipped."
     )
@@ -240,7 +250,9 @@ class Config(Section):
     """Everything a run can be told; where and how fast it runs is in the profile."""
 
     slides: Path = Field(default=Path("config/slides.tsv"), description="The sample sheet.")
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="Of everything random in training."
+    )
     classes: Annotated[dict[str, ClassOptions], Field(min_length=1, max_length=8)] = Field(
         default={"glomerulus": ClassOptions()},
         description="Classes; bit i of the labels is class i.",
@@ -309,9 +321,14 @@ def read(path: Path) -> Config:
 
 
 def _line(where: object, item: Any) -> str:
-    key = ".".join(str(part) for part in item["loc"]) or "(whole)"
+    parts = list(item["loc"])
+    if parts[:1] == ["models"] and len(parts) > 2:
+        del parts[2]  # the kind, which pydantic puts between a model's name and its key
+    key = ".".join(str(part) for part in parts) or "(whole)"
     if item["type"] == "extra_forbidden":
         return f"{where}: {key}: unknown key; see config/README.md for the keys there are"
+    if item["type"] == "union_tag_not_found":
+        return f"{where}: {key}.kind: missing; it says what the model is, see config/README.md"
     return f"{where}: {key}: {item['msg']} (found {item['input']!r})"
 
 

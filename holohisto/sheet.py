@@ -65,13 +65,14 @@ def read(path: Path, classes: tuple[str, ...] | None = None) -> dict[str, Row]:
         row = reader.row(groups, classes)
         if row is None:
             continue
-        if row.slide in rows:
+        first = lines.setdefault(row.slide.lower(), line)  # on some file systems a.tif is A.tif
+        if first != line:
             mistakes.append(
                 f"{path}: line {line}, column slide: id {row.slide!r} is already on line"
-                f" {lines[row.slide]}; every slide needs its own id"
+                f" {first}; every slide needs its own id"
             )
             continue
-        rows[row.slide], lines[row.slide] = row, line
+        rows[row.slide] = row
     mistakes += _leaks(path, rows, lines)
     if not table.empty and not mistakes and all(row.exclude for row in rows.values()):
         mistakes.append(f"{path}: column exclude: every slide is excluded; leave one at least")
@@ -113,11 +114,11 @@ def _column_mistakes(path: Path, columns: list[str]) -> list[str]:
 
 
 def _leaks(path: Path, rows: dict[str, Row], lines: dict[str, int]) -> list[str]:
-    """A subject in two splits would be trained and tested on."""
+    """Tell subjects in two splits; `lines` are by lower-case id."""
     splits: dict[str, dict[str, int]] = defaultdict(dict)
     for row in rows.values():
         if row.subject and not row.exclude and row.split != "predict":
-            splits[row.subject].setdefault(row.split, lines[row.slide])
+            splits[row.subject].setdefault(row.split, lines[row.slide.lower()])
     return [
         f"{path}: column subject: subject {subject!r} is in several splits ("
         + ", ".join(f"{split} on line {line}" for split, line in places.items())

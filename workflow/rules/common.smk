@@ -31,6 +31,7 @@ learned = slides("train", "val")
 segmented = slides(*cfg.infer.splits)
 scored = slides(*cfg.infer.splits, annotated=True)
 to_train = [name for name, model in cfg.models.items() if not model.weights]
+over_tokens = [name for name, model in cfg.models.items() if model.kind == "holohisto"]
 as_json = configuration.as_json(cfg)
 
 
@@ -48,6 +49,11 @@ def fields(ids, *columns):
 def cell(column):
     """A file that the slide's row names, or none."""
     return lambda wildcards: getattr(rows[wildcards.slide], column) or []
+
+
+def if_over_tokens(files):
+    """These files for models that read tokens, none for those that read pixels only."""
+    return lambda wildcards: files if wildcards.model in over_tokens else []
 
 
 def flag(name, column):

@@ -3,7 +3,7 @@ rule infer:
         image=cell("image"),
         check="results/check/{slide}.json",
         foreground="results/foreground/{slide}.tif",
-        tokens="results/tokens/{slide}.safetensors",
+        tokens=if_over_tokens("results/tokens/{slide}.safetensors"),
         segmenter=lambda wildcards: cfg.models[wildcards.model].weights
         or f"results/models/{wildcards.model}/segmenter.safetensors",
     output:
@@ -25,7 +25,7 @@ rule infer:
         holohisto --log {log:q} infer {input.image:q} \
             --check {input.check:q} \
             --foreground {input.foreground:q} \
-            --tokens {input.tokens:q} \
+            --tokens results/tokens/{wildcards.slide}.safetensors \
             --segmenter {input.segmenter:q} \
             --options {params.options:q} \
             --labels {output.labels:q} \

@@ -2,7 +2,7 @@ rule report:
     input:
         check=expand("results/check/{slide}.json", slide=rows),
         foreground=expand("results/foreground/{slide}.jpg", slide=rows),
-        tokenizer=rules.tokenizer.output,
+        tokenizer=rules.tokenizer.output if over_tokens else [],
         training=expand(rules.train.output.table, model=to_train),
         overlays=expand(rules.mask.output.overlay, model=cfg.models, slide=segmented),
         cohort=rules.cohort.output,

@@ -2,8 +2,8 @@ rule train:
     input:
         check=expand("results/check/{slide}.json", slide=learned),
         foreground=expand("results/foreground/{slide}.tif", slide=learned),
-        tokens=expand("results/tokens/{slide}.safetensors", slide=learned),
-        tokenizer="results/tokenizer/tokenizer.safetensors",
+        tokens=if_over_tokens(expand("results/tokens/{slide}.safetensors", slide=learned)),
+        tokenizer=if_over_tokens("results/tokenizer/tokenizer.safetensors"),
     output:
         segmenter="results/models/{model}/segmenter.safetensors",
         table=report(
@@ -36,7 +36,7 @@ rule train:
             --check 'results/check/{{slide}}.json' \
             --foreground 'results/foreground/{{slide}}.tif' \
             --tokens 'results/tokens/{{slide}}.safetensors' \
-            --tokenizer {input.tokenizer:q} \
+            --tokenizer results/tokenizer/tokenizer.safetensors \
             --model-options {params.model:q} \
             --options {params.options:q} \
             --classes {params.classes:q} \

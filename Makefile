@@ -1,0 +1,51 @@
+# make demo      the whole pipeline on a small synthetic cohort, in one command
+# make test      all checks and tests
+# Everything is installed into .venv; elsewhere with `make VENV=/path ...`.
+VENV ?= .venv
+CORES ?= 2
+# The CPU and CUDA builds of torch differ: `make install TORCH='torch==2.13.0 --index-url ...'`.
+TORCH ?= torch==2.13.0
+PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
+	$$name -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
+
+export PATH := $(abspath $(VENV))/bin:$(PATH)
+.PHONY: install demo test lint lock reference clean
+
+install: $(VENV)/installed
+
+$(VENV)/installed: requirements.lock Makefile pyproject.toml
+	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 or newer with venv found; set PYTHON=" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install $(TORCH)
+	$(VENV)/bin/pip install --no-deps --require-hashes -r requirements.lock
+	$(VENV)/bin/pip install --no-deps --no-build-isolation -e .
+	touch $@
+
+demo: install
+	test -e demo/slides.tsv || holohisto demo --output demo
+	snakemake --configfile config/demo.yaml --cores $(CORES)
+	@echo "report: $(CURDIR)/results/report.html"
+
+test: lint
+	pytest -n 2 --dist loadfile
+
+lint: install
+	ruff check
+	ruff format --check
+	snakefmt --check workflow
+	pyright
+	lint-imports
+	snakemake --lint
+
+# Exact versions are chosen in requirements.in; those of what they need stay until --upgrade.
+lock: install
+	$(VENV)/bin/pip install uv==0.13.9
+	uv pip compile requirements.in --python-version 3.11 --generate-hashes \
+		--no-header --no-annotate --output-file requirements.lock
+
+# config/config.schema.json and the tables of config/README.md, from holohisto/config.py.
+reference: install
+	HOLOHISTO_WRITE_REFERENCE=1 pytest tests/test_config.py
+
+clean:
+	rm -rf $(VENV) demo results logs .snakemake
