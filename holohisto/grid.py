@@ -35,21 +35,20 @@ def tile_rows(
 
     Args:
         size: Width and height of the image, working pixels.
-        tile: Width and height of a tile; cut to the image, rounded up to `snap`.
+        tile: Width and height of a tile; one larger than the image hangs over its border.
         overlap: Share of a tile that its neighbour covers too.
         snap: Every origin is a multiple of it.
     """
-    width, height = fitted(size, tile, snap)
+    width, height = tile
     return [
         [Tile(y, x, width, height) for x in positions(size[0], width, overlap, snap)]
         for y in positions(size[1], height, overlap, snap)
     ]
 
 
-def fitted(size: tuple[int, int], tile: tuple[int, int], snap: int) -> tuple[int, int]:
-    """Cut a tile's size to the image's, rounded up to a multiple of `snap`."""
-    width, height = (min(t, -(-s // snap) * snap) for t, s in zip(tile, size, strict=True))
-    return width, height
+def whole(tile: tuple[int, int], snap: int) -> tuple[int, int]:
+    """Round both sides up to multiples of `snap`."""
+    return -(-tile[0] // snap) * snap, -(-tile[1] // snap) * snap
 
 
 def gaussian_weights(width: int, height: int) -> np.ndarray:

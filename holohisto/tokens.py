@@ -123,10 +123,10 @@ def needed_tokens(foreground: np.ndarray, cell: int, size: tuple[int, int], f: i
     rows = np.minimum(np.arange(-(-size[1] // f)) * f // cell, wide.shape[0] - 1)
     columns = np.minimum(np.arange(-(-size[0] // f)) * f // cell, wide.shape[1] - 1)
     if f <= cell:
-        return wide[np.ix_(rows, columns)]
+        return np.asarray(wide[np.ix_(rows, columns)])
     each = f // cell
     padded = np.pad(wide, [(0, -n % each) for n in wide.shape])
-    return padded.reshape(len(rows), each, len(columns), each).any(axis=(1, 3))
+    return np.asarray(padded.reshape(len(rows), each, len(columns), each).any(axis=(1, 3)))
 
 
 @torch.no_grad()
@@ -186,3 +186,25 @@ def load(path: Path) -> TokenMap:
         downscale=int(header["downscale"]),
         background=int(header["background"]),
     )
+
+
+def require_tokenizer(token_map: TokenMap, digest: str, path: Path) -> None:
+    """Refuse tokens of another tokenizer than the one with this digest."""
+    if token_map.tokenizer != digest:
+        raise HolohistoError(
+            path, "token map is of another tokenizer", found=token_map.tokenizer[:12],
+            allowed=digest[:12], advice="compute the token map again",
+        )  # fmt: skip
+
+
+def tile_tokens(token_map: TokenMap, tile: Tile) -> np.ndarray:
+    """Return a tile's slice of the map, (height/f, width/f) int64; beyond it: background.
+
+    The tile's position and size are multiples of f.
+    """
+    f = token_map.downscale
+    out = np.full((tile.height // f, tile.width // f), token_map.background, np.int64)
+    top, left = tile.y // f, tile.x // f
+    part = token_map.tokens[0, top : top + out.shape[0], left : left + out.shape[1]]
+    out[: part.shape[0], : part.shape[1]] = part
+    return out

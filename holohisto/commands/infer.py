@@ -1,0 +1,101 @@
+"""Segment a whole slide."""
+
+import argparse
+import logging
+from pathlib import Path
+
+import torch
+
+from holohisto import foreground, infer, pyramid, tokens
+from holohisto.check import SlideRecord
+from holohisto.config import InferOptions
+from holohisto.errors import HolohistoError
+from holohisto.grid import Tile
+from holohisto.progress import phase
+from holohisto.sampler import holds_foreground
+from holohisto.segmenter import store
+
+logger = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("image", type=Path)
+    parser.add_argument("--check", type=Path, required=True)
+    parser.add_argument("--foreground", type=Path, required=True)
+    parser.add_argument("--tokens", type=Path, help="needed by segmenters that read tokens")
+    parser.add_argument("--segmenter", type=Path, required=True)
+    parser.add_argument("--options", type=InferOptions.model_validate_json, default=InferOptions())
+    parser.add_argument("--labels", type=Path, required=True, help="labels to write")
+    parser.add_argument("--probability", type=Path, required=True, help="probabilities to write")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    options: InferOptions = arguments.options
+    record = SlideRecord.read(arguments.check)
+    found = foreground.load(arguments.foreground)
+    model, card, digest = store.load(arguments.segmenter)
+    _require_mpp(record, card, arguments.segmenter)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = model.to(device).to(memory_format=torch.channels_last)  # pyright: ignore
+    token_map = _token_map(arguments, card, record)
+    job = infer.Job(
+        size=record.working_size,
+        tile=options.tile,
+        overlap=options.overlap,
+        wanted=lambda tile: holds_foreground(found.mask, found.cell, tile),
+        snap=card.downscale if token_map else 16,
+    )
+    header = {
+        "slide": record.slide, "size": list(record.size), "mpp": record.mpp,
+        "factor": record.factor, "classes": list(card.classes), "model": card.name,
+        "segmenter": digest, "threshold": options.threshold,
+    }  # fmt: skip
+    small = infer.Quarter(record.working_size)
+    with record.open(arguments.image) as slide, phase("segmenting"):
+
+        def read(tile: Tile) -> infer.Inputs:
+            return (
+                tokens.tile_tokens(token_map, tile) if token_map else None,
+                slide.read(
+                    (tile.x * record.factor, tile.y * record.factor),
+                    (tile.width, tile.height),
+                    record.factor,
+                )
+                if model.needs_pixels
+                else None,
+            )
+
+        bands = infer.probability_bands(model, read, job, len(card.classes))
+        labels = infer.label_bands(bands, options.threshold, small)
+        pyramid.write_rows(arguments.labels, labels, job.size, record.working_mpp, header)
+    quarter = infer.PROBABILITY_DIVISOR
+    pyramid.write_rows(
+        arguments.probability, small.bands(), small.size, record.working_mpp * quarter,
+        {**header, "divisor": quarter},
+    )  # fmt: skip
+
+
+def _require_mpp(record: SlideRecord, card: store.Card, path: Path) -> None:
+    if abs(record.working_mpp / card.mpp - 1) > 0.5:
+        raise HolohistoError(
+            path, "segmenter was trained at another resolution",
+            found=f"{card.mpp:g} um/px, slide {record.slide} at {record.working_mpp:g} um/px",
+            advice="set check.mpp to the segmenter's",
+        )  # fmt: skip
+
+
+def _token_map(
+    arguments: argparse.Namespace, card: store.Card, record: SlideRecord
+) -> tokens.TokenMap | None:
+    if card.tokenizer is None:
+        return None
+    if arguments.tokens is None:
+        raise HolohistoError(arguments.segmenter, "reads tokens", advice="give --tokens")
+    token_map = tokens.load(arguments.tokens)
+    tokens.require_tokenizer(token_map, card.tokenizer, arguments.tokens)
+    if token_map.fingerprint != record.fingerprint:
+        raise HolohistoError(
+            arguments.tokens, f"token map is not of the present content of slide {record.slide}",
+            advice="compute it again",
+        )  # fmt: skip
+    return token_map

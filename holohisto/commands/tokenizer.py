@@ -1,0 +1,137 @@
+"""Train the VQGAN on the cohort's tissue, or take a checkpoint."""
+
+import argparse
+import csv
+import io
+import logging
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from holohisto import atomic, foreground, sheet, tokenizer, vqgan
+from holohisto.check import SlideRecord
+from holohisto.config import TokenizerOptions
+from holohisto.errors import HolohistoError
+from holohisto.progress import phase, track
+from holohisto.sampler import generator
+from holohisto.slide import Slide
+
+logger = logging.getLogger(__name__)
+PICTURE_TILES = 4
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--sheet", type=Path, required=True)
+    parser.add_argument("--check", required=True, help="pattern with {slide}")
+    parser.add_argument("--foreground", required=True, help="pattern with {slide}")
+    parser.add_argument(
+        "--options", type=TokenizerOptions.model_validate_json, default=TokenizerOptions()
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--tokenizer", type=Path, required=True, help="the tokenizer to write")
+    parser.add_argument("--table", type=Path, required=True, help="training table to write")
+    parser.add_argument("--picture", type=Path, required=True, help="reconstructions to write")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    options: TokenizerOptions = arguments.options
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    tissue = Tissue(arguments, options.tile)
+    if options.checkpoint is not None:
+        model = vqgan.load(options.checkpoint)
+        rows: list[tokenizer.TrainingRow] = []
+        summary: dict[str, Any] = {"origin": f"checkpoint {options.checkpoint.name}"}
+    else:
+        with phase("training"):
+            model, rows = _train(tissue, options, arguments.seed, device)
+        summary = {"origin": "trained on the cohort", "steps": options.steps, **asdict(rows[-1])}
+    tiles = [tissue.tile(-1 - n) for n in range(PICTURE_TILES)]
+    summary["frozen_native_agreement"] = tokenizer.agreement(model, tiles)
+    _write_table(rows, arguments.table)
+    _write_picture(model, tiles, arguments.picture)
+    vqgan.save(model, arguments.tokenizer, summary)
+
+
+def _train(
+    tissue: "Tissue", options: TokenizerOptions, seed: int, device: torch.device
+) -> tuple[vqgan.VQGAN, list[tokenizer.TrainingRow]]:
+    rows = []
+    steps = tokenizer.train(lambda n: tissue.tile(n, seed), options, seed, device)
+    total = -(-options.steps // max(1, options.steps // tokenizer.ROWS))
+    model = None
+    for model, row in track(steps, total, "tokenizer", unit="row"):  # noqa: B007
+        rows.append(row)
+        logger.info(
+            "step %d/%d: L1 %.4f, PSNR %.1f dB, %d codes used, perplexity %.0f",
+            row.step, options.steps, row.reconstruction, row.psnr, row.codes_used, row.perplexity,
+        )  # fmt: skip
+    assert model is not None
+    return model.eval().requires_grad_(False), rows
+
+
+class Tissue:
+    """Tiles of the training slides' foreground, tile n a function of (seed, n)."""
+
+    def __init__(self, arguments: argparse.Namespace, side: int) -> None:
+        """Open every training slide."""
+        self.side = side
+        rows = [r for r in sheet.read(arguments.sheet).values() if not r.exclude]
+        self.slides: list[tuple[Slide, SlideRecord, np.ndarray, int]] = []
+        for row in rows:
+            if row.split != "train":
+                continue
+            record = SlideRecord.read(Path(arguments.check.format(slide=row.slide)))
+            found = foreground.load(Path(arguments.foreground.format(slide=row.slide)))
+            cells = np.argwhere(found.mask)
+            self.slides.append((record.open(row.image), record, cells, found.cell))
+        if not self.slides:
+            raise HolohistoError(
+                arguments.sheet, "no slide has the split train",
+                advice="give at least one, or set tokenizer.checkpoint",
+            )  # fmt: skip
+        areas = [len(cells) * cell**2 for _, _, cells, cell in self.slides]
+        self.ends = np.cumsum(areas)
+
+    def tile(self, n: int, seed: int = 0) -> np.ndarray:
+        """Return tile n, (side, side, 3) uint8, turned and flipped at random."""
+        random = generator(seed, 0 if n >= 0 else 1, abs(n))
+        place = int(np.searchsorted(self.ends, random.integers(self.ends[-1]), side="right"))
+        slide, record, cells, cell = self.slides[place]
+        row, column = cells[random.integers(len(cells))] * cell
+        y, x = (
+            int(corner + random.integers(cell) - random.integers(self.side))
+            for corner in (row, column)
+        )
+        d = record.factor
+        rgb = slide.read((x * d, y * d), (self.side, self.side), d)
+        if n < 0:
+            return rgb
+        turned = np.rot90(rgb, int(random.integers(4)))
+        return np.ascontiguousarray(turned[:, :: 1 if random.random() < 0.5 else -1])
+
+
+def _write_table(rows: list[tokenizer.TrainingRow], path: Path) -> None:
+    text = io.StringIO()
+    names = tokenizer.TrainingRow.__dataclass_fields__
+    writer = csv.DictWriter(text, names, delimiter="\t", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(row) for row in rows)
+    atomic.write_text(path, text.getvalue())
+
+
+def _write_picture(model: vqgan.VQGAN, tiles: list[np.ndarray], path: Path) -> None:
+    """Originals above, their reconstruction below."""
+    device = next(model.parameters()).device
+    with torch.no_grad():
+        again = [
+            model.reconstruct(torch.from_numpy(t).permute(2, 0, 1)[None].to(device))[0]
+            .permute(1, 2, 0).cpu().numpy()
+            for t in tiles
+        ]  # fmt: skip
+    picture = np.concatenate([np.concatenate(tiles, 1), np.concatenate(again, 1)])
+    with atomic.replacing(path) as temporary:
+        Image.fromarray(picture).save(temporary, quality=85)

@@ -1,0 +1,179 @@
+"""Train a segmenter."""
+
+import argparse
+import csv
+import hashlib
+import io
+import json
+import logging
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from pydantic import TypeAdapter
+
+from holohisto import atomic, foreground, sheet, tokens, train, vqgan
+from holohisto.annotation import Annotation
+from holohisto.check import SlideRecord
+from holohisto.config import ClassOptions, HolohistoModel, ModelOptions, TrainOptions
+from holohisto.errors import HolohistoError
+from holohisto.progress import phase, track
+from holohisto.sampler import Field
+from holohisto.segmenter import store
+from holohisto.training_slide import TrainingSlide, annotated_cells
+
+logger = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", required=True, help="name of the model")
+    parser.add_argument("--sheet", type=Path, required=True)
+    parser.add_argument("--check", required=True, help="pattern with {slide}")
+    parser.add_argument("--foreground", required=True, help="pattern with {slide}")
+    parser.add_argument("--tokens", default="", help="pattern with {slide}")
+    parser.add_argument("--tokenizer", type=Path)
+    parser.add_argument(
+        "--model-options", type=TypeAdapter(ModelOptions).validate_json, required=True
+    )
+    parser.add_argument("--options", type=TrainOptions.model_validate_json, default=TrainOptions())
+    parser.add_argument(
+        "--classes", type=TypeAdapter(dict[str, ClassOptions]).validate_json, required=True
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--segmenter", type=Path, required=True, help="the segmenter to write")
+    parser.add_argument("--table", type=Path, required=True, help="training table to write")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    options: ModelOptions = arguments.model_options
+    by_tokens = isinstance(options, HolohistoModel)
+    tokenizer = vqgan.load(arguments.tokenizer) if by_tokens else None
+    with phase("opening slides"):
+        slides = {split: _open(arguments, split, tokenizer) for split in ("train", "val")}
+    if not slides["train"]:
+        raise HolohistoError(arguments.sheet, "no slide has the split train")
+    if not slides["val"]:
+        logger.warning("no slide has the split val: the last epoch is kept, not the best")
+    torch.manual_seed(arguments.seed)
+    downscale = tokenizer.architecture.downscale if tokenizer else 1
+    codebook = tokenizer.quantize.embedding.weight if tokenizer else None
+    model = store.build(options, codebook, downscale, len(arguments.classes))
+    with phase("training"):
+        if by_tokens:
+            state, summary = _train(arguments, model, slides)
+        else:
+            state, summary = _fit(arguments, slides)
+    first = slides["train"][0]
+    card = store.Card(
+        name=arguments.model,
+        options=options,
+        classes=tuple(arguments.classes),
+        mpp=_mpp(arguments, first.name),
+        tile=arguments.options.tile,
+        tokenizer=vqgan.digest(tokenizer) if tokenizer else None,
+        downscale=downscale,
+        summary=summary,
+    )
+    store.save(state, card, arguments.segmenter)
+    arguments.segmenter.with_suffix(".checkpoint").unlink(missing_ok=True)
+
+
+def _train(
+    arguments: argparse.Namespace, model: store.Segmenter, slides: dict[str, list[TrainingSlide]]
+) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    gpu = torch.cuda.is_available()
+    fabric = Fabric(accelerator="auto", devices=1, precision="bf16-mixed" if gpu else "32-true")
+    if not gpu:
+        model = model.to(memory_format=torch.channels_last)  # pyright: ignore
+    trainer = train.Trainer(
+        model, slides["train"], slides["val"], arguments.options, arguments.seed, fabric
+    )
+    rows: list[train.EpochRow] = []
+    for rows in trainer.run(arguments.segmenter.with_suffix(".checkpoint"), _identity(arguments)):
+        _write_table(rows, arguments.table)
+    best = trainer.best or trainer.average.state_dict()
+    summary = {
+        "epochs": trainer.epoch, "steps": trainer.step, "validation_dice": trainer.best_dice,
+        "tiles": trainer.step * arguments.options.batch,
+        "seconds": sum(row.read_seconds + row.step_seconds for row in rows),
+        "parameters": sum(p.numel() for p in model.parameters()),
+    }  # fmt: skip
+    return best, summary
+
+
+def _fit(
+    arguments: argparse.Namespace, slides: dict[str, list[TrainingSlide]]
+) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    tile = arguments.options.tile
+    model = train.fit_threshold(slides["train"], len(arguments.classes), tile)
+    for place, name in enumerate(arguments.classes):
+        logger.info("%s: %s", name, model.describe(place))
+    _write_table([], arguments.table)
+    words = [model.describe(place) for place in range(len(arguments.classes))]
+    return model.state_dict(), {"fitted": words, "parameters": 2 * len(words)}
+
+
+def _open(
+    arguments: argparse.Namespace, split: str, tokenizer: vqgan.VQGAN | None
+) -> list[TrainingSlide]:
+    classes = tuple(arguments.classes)
+    rows = [
+        row
+        for row in sheet.read(arguments.sheet, classes).values()
+        if row.split == split and not row.exclude
+    ]
+    digest = vqgan.digest(tokenizer) if tokenizer else None
+    return [_open_one(arguments, row, digest) for row in track(rows, len(rows), split, "slide")]
+
+
+def _open_one(arguments: argparse.Namespace, row: sheet.Row, digest: str | None) -> TrainingSlide:
+    record = SlideRecord.read(Path(arguments.check.format(slide=row.slide)))
+    found = foreground.load(Path(arguments.foreground.format(slide=row.slide)))
+    if row.annotation is None:
+        raise HolohistoError(arguments.sheet, f"slide {row.slide} has no annotation to train with")
+    annotation = Annotation(row.annotation, arguments.classes, record.size, record.factor)
+    token_map = None
+    if digest is not None:
+        path = Path(arguments.tokens.format(slide=row.slide))
+        token_map = tokens.load(path)
+        tokens.require_tokenizer(token_map, digest, path)
+    size, cell = record.working_size, found.cell
+    wanted = row.split == "train" and arguments.options.annotated_share > 0
+    annotated = (
+        annotated_cells(annotation, size, record.factor, cell) if wanted else found.mask & False
+    )
+    return TrainingSlide(
+        name=row.slide,
+        slide=record.open(row.image),
+        factor=record.factor,
+        annotation=annotation,
+        known=tuple(row.annotated is None or name in row.annotated for name in arguments.classes),
+        field=Field(size, cell, found.mask, annotated),
+        token_map=token_map,
+    )
+
+
+def _mpp(arguments: argparse.Namespace, slide: str) -> float:
+    return SlideRecord.read(Path(arguments.check.format(slide=slide))).working_mpp
+
+
+def _identity(arguments: argparse.Namespace) -> str:
+    """Digest of all that decides the training, so that only the same one is taken up."""
+    rows = sheet.read(arguments.sheet).values()
+    parts = [
+        arguments.model_options.model_dump_json(), arguments.options.model_dump_json(),
+        str(arguments.seed), str(vqgan.digest(vqgan.load(arguments.tokenizer))),
+        json.dumps([[r.slide, r.split] for r in rows if r.split in ("train", "val")]),
+    ]  # fmt: skip
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _write_table(rows: list[train.EpochRow], path: Path) -> None:
+    text = io.StringIO()
+    names = train.EpochRow.__dataclass_fields__
+    writer = csv.DictWriter(text, names, delimiter="\t", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(row) for row in rows)
+    atomic.write_text(path, text.getvalue())

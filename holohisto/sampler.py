@@ -1,0 +1,150 @@
+"""Which tile is training sample n: random 4K tiles over the foreground, or a fixed grid."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from holohisto.grid import Tile, tile_rows, whole
+
+
+@dataclass(frozen=True)
+class Field:
+    """Where the tissue of a slide is, in cells of `cell` working pixels."""
+
+    size: tuple[int, int]
+    """Working width and height of the slide."""
+    cell: int
+    foreground: np.ndarray
+    """(rows, columns) bool."""
+    annotated: np.ndarray
+    """(rows, columns) bool, cells that hold an annotated object."""
+
+    @property
+    def area(self) -> int:
+        """Foreground in working pixels."""
+        return int(self.foreground.sum()) * self.cell**2
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One training tile."""
+
+    slide: int
+    """Place of the slide in the list that the sampler was given."""
+    tile: Tile
+
+
+def generator(seed: int, epoch: int, n: int) -> np.random.Generator:
+    """Return the random numbers of sample n: a function of (seed, epoch, n) and nothing else."""
+    return np.random.Generator(np.random.Philox(key=seed, counter=[0, n, epoch, 0]))
+
+
+class RandomSampler:
+    """The paper's sampler: tiles anywhere in the foreground, chosen while training.
+
+    A slide is drawn by its foreground area, a cell of it uniformly, a point in the cell uniformly;
+    the point lies at a uniformly random place of the tile, so that tissue is not always central.
+    Origins are multiples of `snap`, so that the tile's tokens are a slice of the token map.
+    """
+
+    def __init__(
+        self,
+        fields: list[Field],
+        tile: tuple[int, int],
+        snap: int,
+        seed: int,
+        annotated_share: float,
+    ) -> None:
+        """`annotated_share` of the samples draw their point from annotated cells."""
+        self.fields, self.tile, self.snap, self.seed = fields, whole(tile, snap), snap, seed
+        self.annotated_share = annotated_share
+        self._foreground = _Cells([field.foreground for field in fields])
+        self._annotated = _Cells([field.foreground & field.annotated for field in fields])
+
+    def __call__(self, epoch: int, n: int) -> Sample:
+        """Return sample n of an epoch."""
+        random = generator(self.seed, epoch, n)
+        from_annotated = random.random() < self.annotated_share and self._annotated.total > 0
+        slide, row, column = (self._annotated if from_annotated else self._foreground).draw(random)
+        field = self.fields[slide]
+        y, x = (
+            min(cell * field.cell + int(random.integers(field.cell)), side - 1)
+            for cell, side in ((row, field.size[1]), (column, field.size[0]))
+        )
+        width, height = self.tile
+        return Sample(
+            slide,
+            Tile(
+                self._origin(y, height, field.size[1], random),
+                self._origin(x, width, field.size[0], random),
+                width,
+                height,
+            ),
+        )
+
+    def _origin(self, point: int, tile: int, side: int, random: np.random.Generator) -> int:
+        offset = int(random.integers(tile - self.snap + 1))
+        last = -(-max(0, side - tile) // self.snap) * self.snap
+        return min(max(0, point - offset) // self.snap * self.snap, last)
+
+
+class GridSampler:
+    """The ablation: tiles of a fixed grid that hold foreground, in an order drawn per epoch."""
+
+    def __init__(self, fields: list[Field], tile: tuple[int, int], snap: int, seed: int) -> None:
+        """Lay the grid over every slide."""
+        self.seed = seed
+        self.samples = [
+            Sample(place, tile_)
+            for place, field in enumerate(fields)
+            for tile_ in foreground_tiles(field, tile, snap)
+        ]
+
+    def __call__(self, epoch: int, n: int) -> Sample:
+        """Return sample n of an epoch; after all tiles had their turn they come again."""
+        turn, place = divmod(n, len(self.samples))
+        order = generator(self.seed, epoch, turn).permutation(len(self.samples))
+        return self.samples[order[place]]
+
+
+class _Cells:
+    """The cells of many slides, drawn uniformly."""
+
+    def __init__(self, maps: list[np.ndarray]) -> None:
+        self.flat = [np.flatnonzero(cells).astype(np.int32) for cells in maps]
+        self.columns = [cells.shape[1] for cells in maps]
+        self.ends = np.cumsum([len(flat) for flat in self.flat])
+        self.total = int(self.ends[-1])
+
+    def draw(self, random: np.random.Generator) -> tuple[int, int, int]:
+        """Return slide, row and column of one cell."""
+        place = int(random.integers(self.total))
+        slide = int(np.searchsorted(self.ends, place, side="right"))
+        start = int(self.ends[slide - 1]) if slide else 0
+        row, column = divmod(int(self.flat[slide][place - start]), self.columns[slide])
+        return slide, row, column
+
+
+def foreground_tiles(field: Field, tile: tuple[int, int], snap: int) -> list[Tile]:
+    """Return the tiles of the origin-anchored grid without overlap that hold foreground."""
+    return [
+        t
+        for row in tile_rows(field.size, whole(tile, snap), 0.0, snap)
+        for t in row
+        if holds_foreground(field.foreground, field.cell, t)
+    ]
+
+
+def holds_foreground(foreground: np.ndarray, cell: int, tile: Tile) -> bool:
+    """Say whether a tile covers any foreground cell."""
+    rows = slice(max(0, tile.y // cell), -(-(tile.y + tile.height) // cell))
+    columns = slice(max(0, tile.x // cell), -(-(tile.x + tile.width) // cell))
+    return bool(foreground[rows, columns].any())
+
+
+def epoch_length(fields: list[Field], tile: tuple[int, int], coverage: float, batch: int) -> int:
+    """Return the samples of an epoch: expected coverage of the foreground, in whole batches."""
+    area = sum(field.area for field in fields)
+    samples = math.ceil(coverage * area / (tile[0] * tile[1]))
+    return max(1, math.ceil(samples / batch)) * batch

@@ -1,0 +1,62 @@
+"""Building blocks: convolution with norm, MBConv, and EfficientViT's block."""
+
+from torch import Tensor, nn
+
+from holohisto.segmenter.attention import MultiScaleAttention
+
+
+def convolution(
+    cin: int, cout: int, kernel: int = 1, stride: int = 1, groups: int = 1
+) -> nn.Module:
+    """Convolution, batch norm, hard swish."""
+    return nn.Sequential(
+        nn.Conv2d(cin, cout, kernel, stride, kernel // 2, groups=groups, bias=False),
+        nn.BatchNorm2d(cout),
+        nn.Hardswish(),
+    )
+
+
+def separable(cin: int, cout: int, stride: int = 1) -> nn.Module:
+    """Depthwise 3x3 then pointwise, each with norm and activation."""
+    return nn.Sequential(
+        convolution(cin, cin, 3, stride, groups=cin),
+        convolution(cin, cout),
+    )
+
+
+class MBConv(nn.Module):
+    """Inverted bottleneck (arXiv 1801.04381): widen, depthwise 3x3, narrow."""
+
+    def __init__(self, cin: int, cout: int, stride: int = 1, expand: int = 4) -> None:
+        """Residual when shape is kept."""
+        super().__init__()
+        wide = cin * expand
+        self.layers = nn.Sequential(
+            nn.Conv2d(cin, wide, 1),
+            nn.Hardswish(),
+            nn.Conv2d(wide, wide, 3, stride, 1, groups=wide),
+            nn.Hardswish(),
+            nn.Conv2d(wide, cout, 1, bias=False),
+            nn.BatchNorm2d(cout),
+        )
+        self.residual = stride == 1 and cin == cout
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, cin, H, W) -> (B, cout, ceil(H/stride), ceil(W/stride))."""
+        out = self.layers(x)
+        return x + out if self.residual else out
+
+
+class Block(nn.Module):
+    """EfficientViT block: context by attention, then local mixing by an MBConv FFN."""
+
+    def __init__(self, channels: int, head: int) -> None:
+        """`head` channels an attention head."""
+        super().__init__()
+        self.attention = MultiScaleAttention(channels, head)
+        self.feed_forward = MBConv(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Keep the shape (B, C, H, W)."""
+        x = x + self.attention(x)
+        return self.feed_forward(x)

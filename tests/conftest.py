@@ -1,0 +1,26 @@
+"""Fixtures shared by the tests."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+
+def pytest_configure():
+    torch.set_num_threads(2)
+
+
+def pytest_collection_modifyitems(items):
+    folder = os.environ.get("HOLOHISTO_DATA")
+    for item in items:
+        if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+            item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+        if item.get_closest_marker("data") and not (folder and Path(folder).is_dir()):
+            item.add_marker(pytest.mark.skip(reason="HOLOHISTO_DATA names no folder of real data"))
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of real slides and tiles."""
+    return Path(os.environ["HOLOHISTO_DATA"])
