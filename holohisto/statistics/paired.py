@@ -11,6 +11,7 @@ EXACT_LIMIT = 50
 """Pairs up to which the null distribution is enumerated; above, the normal approximation."""
 DECIMALS = 9
 """Differences are rounded so that round-off neither breaks ties nor makes zeros non-zero."""
+FEWEST_CLUSTERS = 5
 BOOTSTRAP_CELLS = 4_000_000
 """Numbers held at once while resampling."""
 
@@ -95,12 +96,13 @@ def shift_interval(
     how often each pair of slides counts: the median is found in pairs sorted once.
 
     Returns:
-        Lower and upper end; NaN for fewer than two clusters.
+        Lower and upper end; NaN for fewer than five clusters, whose draws repeat so much that
+        the interval would look far too sure.
     """
     values = np.asarray(differences, dtype=np.float64)
     member = pd.factorize(np.asarray(clusters, dtype=object))[0]
     count = int(member.max()) + 1 if len(member) else 0
-    if count < 2:
+    if count < FEWEST_CLUSTERS:
         return float("nan"), float("nan")
     first, second = np.triu_indices(len(values))
     means = (values[first] + values[second]) / 2

@@ -93,8 +93,9 @@ def group_table(slides: pd.DataFrame) -> pd.DataFrame:
     all slides. `dice_over_tiles` weighs tiles equally within a group, as the paper does.
     """
     rows = []
+    order = list(slides["group"].unique())
     for (model, name), part in _scored(slides).groupby(["model", "class"], sort=False):
-        groups = [_means(members) | {"group": group} for group, members in _by_group(part)]
+        groups = [_means(members) | {"group": group} for group, members in _by_group(part, order)]
         unweighted: dict[str, Any] = _means(part) | {"group": ALL}
         for key in (*(f"{measure}_mean" for measure in MEASURES), "dice_over_tiles"):
             unweighted[key] = float(np.mean([float(group[key]) for group in groups]))
@@ -108,8 +109,10 @@ def _scored(slides: pd.DataFrame) -> pd.DataFrame:
     return slides[slides["dice_foreground"].notna()]
 
 
-def _by_group(part: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    return [(str(group), members) for group, members in part.groupby("group", sort=False)]
+def _by_group(part: pd.DataFrame, order: list[str]) -> list[tuple[str, pd.DataFrame]]:
+    """The groups there are, in the same order for every model, though slides may be missing."""
+    parts = {str(group): members for group, members in part.groupby("group")}
+    return [(group, parts[group]) for group in order if group in parts]
 
 
 def _means(part: pd.DataFrame) -> dict[str, Any]:
@@ -136,8 +139,9 @@ def comparison_table(
     compared models, within class, level and scope.
     """
     rows = []
+    order = list(slides["group"].unique())
     for name, part in _scored(slides).groupby("class", sort=False):
-        scopes = [(ALL, part), *(_by_group(part) if part["group"].nunique() > 1 else ())]
+        scopes = [(ALL, part), *(_by_group(part, order) if part["group"].nunique() > 1 else ())]
         for unit in ("slides", "subjects"):
             for scope, members in scopes:
                 family = _family(members, reference, unit, level, resamples)

@@ -1,0 +1,51 @@
+"""`holohisto report`: one HTML file with the scores, pictures, failures and costs of a run."""
+
+import argparse
+import json
+import logging
+from pathlib import Path
+
+from holohisto import atomic, report, sheet
+from holohisto.config import ReportOptions
+from holohisto.errors import HolohistoError
+
+logger = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--sheet", type=Path, required=True, help="the sample sheet")
+    parser.add_argument("--results", type=Path, required=True, help="folder of the results")
+    parser.add_argument("--logs", type=Path, required=True, help="folder of the logs")
+    parser.add_argument("--models", default="{}", help="section `models`, JSON")
+    parser.add_argument("--classes", default="{}", help="section `classes`, JSON")
+    parser.add_argument("--options", default="{}", help="section `report`, JSON")
+    parser.add_argument("--reference", help="model shown in pictures and compared; else the first")
+    parser.add_argument(
+        "--splits", default="val,test,predict", help="splits segmented, separated by commas"
+    )
+    parser.add_argument(
+        "--parameters", default="{}", help="sections of the configuration to print, JSON"
+    )
+    parser.add_argument("--output", type=Path, required=True, help="the HTML file")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    options = ReportOptions.model_validate_json(arguments.options)
+    models, classes = json.loads(arguments.models), json.loads(arguments.classes)
+    reference = arguments.reference or next(iter(models), "")
+    if models and reference not in models:
+        raise HolohistoError("--reference", "is no model", found=reference, allowed=list(models))
+    given = {"models": models, "classes": classes, "report": options.model_dump(mode="json")}
+    gathered = report.Run(
+        rows=sheet.read(arguments.sheet, tuple(classes) or None),
+        results=arguments.results,
+        logs=arguments.logs,
+        models=models,
+        classes=tuple(classes),
+        reference=reference,
+        splits=tuple(arguments.splits.split(",")),
+        parameters=given | json.loads(arguments.parameters),
+    )
+    page = report.render(gathered, options)
+    atomic.write_text(arguments.output, page)
+    logger.info("%s: %.1f MB", arguments.output, len(page.encode()) / 1e6)

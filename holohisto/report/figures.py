@@ -1,0 +1,178 @@
+"""Charts as inline SVG: small, sharp at any size, coloured by the page's style sheet."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+WIDTH = 340
+LEFT, RIGHT = 96, 12
+ROW = 32
+"""Height of a model's row in the dot plot."""
+POINTS = 300
+"""Longer curves are thinned to about this many points."""
+NAME = 14
+"""Longer model names are cut in the dot plot; the whole name is in the tooltip."""
+
+
+@dataclass(frozen=True)
+class Dots:
+    """Slide Dice of one group: one row a model, one dot a slide."""
+
+    models: Sequence[str]
+    slides: dict[str, dict[str, float]]
+    """Slide to model to Dice."""
+    reference: str
+
+
+def dot_plot(dots: Dots, low: float, label: str) -> Markup:
+    """Dice of every slide, one row a model, dots of one slide joined, a bar at the mean.
+
+    Args:
+        dots: What to draw.
+        low: Left end of the axis; the right end is 1.
+        label: Spoken description.
+    """
+    top, bottom = 8, 22
+    height = top + ROW * len(dots.models) + bottom
+    rows = {model: top + ROW * (i + 0.5) for i, model in enumerate(dots.models)}
+
+    def x(value: float) -> float:
+        share = (max(value, low) - low) / (1 - low)
+        return LEFT + share * (WIDTH - LEFT - RIGHT)
+
+    parts = [_axis(low, x, top, height - bottom)]
+    for scores in dots.slides.values():
+        points = " ".join(f"{x(scores[m]):.1f},{rows[m]:.1f}" for m in dots.models if m in scores)
+        parts.append(Markup('<polyline class="pair" points="{}"/>').format(points))
+    for model, y in rows.items():
+        parts.append(_row(dots, model, x, y))
+    return _svg(height, label, parts)
+
+
+def lower_end(values: Sequence[float]) -> float:
+    """A round lower end for an axis that ends at 1."""
+    finite = [value for value in values if math.isfinite(value)]
+    return max(0.0, min(0.9, math.floor(min(finite, default=0.9) * 10 - 0.2) / 10))
+
+
+def _axis(low: float, x, top: float, base: float) -> Markup:  # noqa: ANN001
+    step = 0.02 if low >= 0.9 else 0.05 if low >= 0.7 else 0.1 if low >= 0.5 else 0.2
+    parts = []
+    value = 1.0
+    while value >= low - 1e-9:
+        parts.append(
+            Markup(
+                '<line class="grid" x1="{0:.1f}" x2="{0:.1f}" y1="{1}" y2="{2}"/>'
+                '<text class="tick" x="{0:.1f}" y="{3}" text-anchor="middle">{4:.0f}</text>'
+            ).format(x(value), top, base, base + 15, 100 * value)
+        )
+        value -= step
+    return Markup("").join(parts)
+
+
+def _row(dots: Dots, model: str, x, y: float) -> Markup:  # noqa: ANN001
+    scores = {slide: values[model] for slide, values in dots.slides.items() if model in values}
+    kind = "ours" if model == dots.reference else "other"
+    short = model if len(model) <= NAME else model[: NAME - 1] + "…"
+    parts = [
+        Markup(
+            '<text class="name {}" x="{}" y="{:.1f}" text-anchor="end">{}<title>{}</title></text>'
+        ).format(kind, LEFT - 10, y + 4, short, model)
+    ]
+    for slide, score in scores.items():
+        parts.append(
+            Markup(
+                '<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="4">'
+                "<title>{}: {:.2f} %</title></circle>"
+            ).format(kind, x(score), y, slide, 100 * score)
+        )
+    if scores:
+        mean = sum(scores.values()) / len(scores)
+        parts.append(
+            Markup(
+                '<line class="mean {0}" x1="{1:.1f}" x2="{1:.1f}" y1="{2:.1f}" y2="{3:.1f}">'
+                "<title>mean {4:.2f} %</title></line>"
+            ).format(kind, x(mean), y - 10, y + 10, 100 * mean)
+        )
+    return Markup("").join(parts)
+
+
+def curve(xs: Sequence[float], ys: Sequence[float], what: str, along: str) -> Markup | None:
+    """A line chart of `ys` over `xs`; None without two finite points.
+
+    Args:
+        xs: Steps or epochs.
+        ys: Values; gaps (NaN) are left out.
+        what: Name of the value, for the spoken description.
+        along: Name of the x axis.
+    """
+    points = [
+        (a, b) for a, b in zip(xs, ys, strict=True) if math.isfinite(a) and math.isfinite(b)
+    ]  # fmt: skip
+    if len(points) < 2:
+        return None
+    points = _thinned(points)
+    left, top, right, base, height = 46, 10, WIDTH - RIGHT, 132, 164
+    (x_low, x_high), (y_low, y_high) = (_span([p[i] for p in points]) for i in (0, 1))
+
+    def place(point: tuple[float, float]) -> str:
+        a = left + (point[0] - x_low) / (x_high - x_low) * (right - left)
+        b = base - (point[1] - y_low) / (y_high - y_low) * (base - top)
+        return f"{a:.1f},{b:.1f}"
+
+    parts = []
+    for share in (0, 0.5, 1):
+        y, value = base - share * (base - top), y_low + share * (y_high - y_low)
+        parts.append(
+            Markup(
+                '<line class="grid" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>'
+                '<text class="tick" x="{}" y="{:.1f}" text-anchor="end">{}</text>'
+            ).format(left, right, y, y, left - 6, y + 4, _short(value))
+        )
+    for x, value, anchor in ((left, x_low, "start"), (right, x_high, "end")):
+        parts.append(
+            Markup('<text class="tick" x="{}" y="{}" text-anchor="{}">{}</text>').format(
+                x, base + 16, anchor, _short(value)
+            )
+        )
+    middle = (left + right) / 2
+    parts.append(
+        Markup('<text class="tick" x="{}" y="{}" text-anchor="middle">{}</text>').format(
+            middle, base + 16, along
+        )
+    )
+    line = " ".join(map(place, points))
+    parts.append(Markup('<polyline class="curve" points="{}"/>').format(line))
+    return _svg(height, f"{what} over {along}", parts)
+
+
+def _thinned(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Means of runs of points, the last point kept, so that spikes do not hide the course."""
+    run = math.ceil(len(points) / POINTS)
+    if run == 1:
+        return points
+    means = []
+    for start in range(0, len(points), run):
+        part = points[start : start + run]
+        means.append((sum(p[0] for p in part) / len(part), sum(p[1] for p in part) / len(part)))
+    return [*means, points[-1]]
+
+
+def _span(values: Sequence[float]) -> tuple[float, float]:
+    low, high = min(values), max(values)
+    return (low, high) if high > low else (low - 0.5, high + 0.5)
+
+
+def _short(value: float) -> str:
+    """A tick label: three digits at most, thousands as k."""
+    if abs(value) >= 10_000:
+        return f"{value / 1000:.0f}k"
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def _svg(height: float, label: str, parts: Sequence[Markup]) -> Markup:
+    return Markup('<svg viewBox="0 0 {} {:.0f}" role="img" aria-label="{}">{}</svg>').format(
+        WIDTH, height, label, Markup("").join(parts)
+    )

@@ -1,0 +1,213 @@
+"""The page: everything gathered, put into the template."""
+
+import platform
+import time
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from holohisto import __version__
+from holohisto.config import ReportOptions
+from holohisto.report import cards, failures, ledger, tables
+from holohisto.report.figures import curve
+from holohisto.report.gather import Run, column, table
+from holohisto.report.pictures import picture
+
+FOLDER = Path(__file__).parent
+RECONSTRUCTION_BYTES = 120_000
+PACKAGES = ("torch", "numpy", "scipy", "tifffile", "cucim-cu12", "openslide-bin", "snakemake")
+SEGMENTER_CURVES = (
+    ("loss", "Training loss", "epoch"),
+    ("val_dice", "Dice on the validation slides", "epoch"),
+)
+TOKENIZER_CURVES = (
+    ("loss", "Training loss", "step"),
+    ("psnr", "Likeness to the original (PSNR), dB", "step"),
+    ("codes_used", "Codes in use", "step"),
+)
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A drawn curve."""
+
+    title: str
+    drawing: Markup
+    last: str
+    """Last value."""
+
+
+def render(run: Run, options: ReportOptions) -> str:
+    """The whole page as text."""
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters |= {"duration": duration, "memory": memory}
+    outcomes = failures.outcomes(run)
+    scores = tables.score_tables(run)
+    facts = {row.slide: cards.facts(run, row) for row in run.kept}
+    lines = ledger.slide_lines(run)
+    return environment.get_template("template.html").render(
+        title=options.title,
+        style=Markup((FOLDER / "style.css").read_text()),
+        summary=_summary(run, outcomes, scores),
+        run=run,
+        outcomes=outcomes,
+        cohort_failures=failures.cohort_failures(run) if run.models else [],
+        failed=_failed(outcomes),
+        waiting=_waiting(outcomes),
+        facts=facts,
+        notes={row.slide: _note(run, row) for row in run.rows.values()},
+        score_tables=scores,
+        cards=cards.cards(run, options.picture_side),
+        trained=cards.trained_cards(run),
+        training=_training(run),
+        reconstruction=_reconstruction(run, options.picture_side),
+        slide_lines=lines,
+        longest=max((line.seconds for line in lines), default=0) or 1,
+        stage_columns=list(dict.fromkeys(name for line in lines for name in line.cells)),
+        stages=ledger.SLIDE_STAGES,
+        cohort_lines=ledger.cohort_lines(run),
+        parameters=_flat(run.parameters),
+        versions=versions(),
+        version=__version__,
+        date=time.strftime("%d %B %Y").lstrip("0"),
+    )
+
+
+def _summary(run: Run, outcomes: dict[str, failures.Outcome], scores: list) -> str:
+    words = [outcome.word for outcome in outcomes.values()]
+    groups = {row.group for row in run.kept if row.group}
+    counts = ", ".join(
+        f"{words.count(word)} {word}"
+        for word in (failures.DONE, failures.FAILED, failures.EXCLUDED)
+        if word in words
+    )
+    size = ", ".join(
+        f"{number} {name}{'' if number == 1 else 's'}"
+        for number, name in (
+            (len(run.rows), "slide"), (len(groups), "group"), (len(run.models), "model"),
+        )
+        if number
+    )  # fmt: skip
+    reached = [
+        f"{line.model} reaches a mean slide Dice of {line.cells[-1].text} % for {one.name}"
+        for one in scores
+        for line in one.blocks[0][1]
+        if line.reference and line.cells[-1].text != tables.ABSENT
+    ]
+    return f"{size}: {counts}{'; ' + ' and '.join(reached) if reached else ''}."
+
+
+def _failed(outcomes: dict[str, failures.Outcome]) -> list[tuple[str, failures.Failure]]:
+    """Slides with a failure of their own, one entry a failure."""
+    return [
+        (slide, failure)
+        for slide, outcome in outcomes.items()
+        for failure in outcome.failures
+        if failure.started
+    ]
+
+
+def _waiting(outcomes: dict[str, failures.Outcome]) -> dict[failures.Failure, list[str]]:
+    """Failures that only waited for another, with all their slides."""
+    waiting: dict[failures.Failure, list[str]] = {}
+    for slide, outcome in outcomes.items():
+        for failure in outcome.failures:
+            if not failure.started:
+                waiting.setdefault(failure, []).append(slide)
+    return waiting
+
+
+def _note(run: Run, row: Any) -> list[str]:
+    found = [] if row.exclude else cards.warnings(run, row)
+    return ([row.note] if row.note else []) + found
+
+
+def _training(run: Run) -> list[tuple[str, list[Chart]]]:
+    """Charts of the tokenizer and of every model that has any."""
+    sources = [("tokenizer", run.results / "tokenizer/training.tsv", TOKENIZER_CURVES)]
+    sources += [
+        (model, run.results / "models" / model / "training.tsv", SEGMENTER_CURVES)
+        for model in run.models
+    ]
+    drawn = []
+    for name, path, curves in sources:
+        frame = table(path)
+        charts = []
+        for value, title, along in curves:
+            if value not in frame or along not in frame:
+                continue
+            drawing = curve(frame[along].tolist(), frame[value].tolist(), title, along)
+            if drawing is not None:
+                charts.append(Chart(title, drawing, f"{column(frame, value)[-1]:.4g}"))
+        if charts:
+            drawn.append((name, charts))
+    return drawn
+
+
+def _reconstruction(run: Run, side: int) -> Any:
+    path = run.results / "tokenizer" / "reconstruction.jpg"
+    return picture(path, 2 * side, RECONSTRUCTION_BYTES)
+
+
+def _flat(parameters: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Sections with their options as text."""
+    return [
+        (
+            section,
+            [(key, _text(value)) for key, value in values.items()]
+            if isinstance(values, dict)
+            else [("", _text(values))],
+        )
+        for section, values in parameters.items()
+    ]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {_text(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return " × ".join(map(_text, value)) if _numbers(value) else ", ".join(map(_text, value))
+    return "–" if value is None else str(value)
+
+
+def _numbers(values: list | tuple) -> bool:
+    return len(values) == 2 and all(isinstance(value, int | float) for value in values)
+
+
+def versions() -> dict[str, str]:
+    """Versions of what computes, without importing it."""
+    found = {"holohisto": __version__, "python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit a reader thinks in."""
+    if seconds != seconds:
+        return tables.ABSENT
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def memory(megabytes: float) -> str:
+    """Megabytes, or gigabytes from one on."""
+    if megabytes != megabytes or megabytes <= 0:
+        return tables.ABSENT
+    return f"{megabytes:.0f} MB" if megabytes < 1000 else f"{megabytes / 1000:.1f} GB"

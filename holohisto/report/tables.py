@@ -1,0 +1,169 @@
+"""Score tables and comparisons, put into the words of the report."""
+
+import math
+from dataclasses import dataclass
+
+import pandas as pd
+from markupsafe import Markup
+
+from holohisto.report.figures import Dots, dot_plot, lower_end
+from holohisto.report.gather import Run, rows_of
+from holohisto.statistics import ALL, group_of
+
+MEASURES = (
+    ("Slide Dice, %", "dice_mean", "dice_sd"),
+    ("Tile Dice, %", "dice_over_tiles", None),
+    ("Object F1, %", "f1_mean", "f1_sd"),
+)
+ABSENT = "–"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A number, its spread, and the number of slides where it differs from the column's."""
+
+    text: str
+    spread: str = ""
+    remark: str = ""
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class ModelLine:
+    """Scores of a model, one cell a column."""
+
+    model: str
+    reference: bool
+    floor: bool
+    cells: list[Cell]
+
+
+@dataclass(frozen=True)
+class ScoreTable:
+    """All scores of one class."""
+
+    name: str
+    columns: list[tuple[str, int]]
+    """Group and its number of slides (the reference model's, or the largest)."""
+    blocks: list[tuple[str, list[ModelLine]]]
+    """Measure and its lines."""
+    plots: list[tuple[str, Markup]]
+    """Group and its dot plot."""
+    comparisons: list[dict[str, str]]
+
+
+def score_tables(run: Run) -> list[ScoreTable]:
+    """One per class that has scores; empty when there are none."""
+    groups, slides, tests = (run.table(name) for name in ("groups", "slides", "comparisons"))
+    tables = []
+    for name in run.classes:
+        part = rows_of(groups, **{"class": name})
+        if part.empty:
+            continue
+        columns = _columns(run, part)
+        blocks = [
+            (title, _lines(run, part, columns, mean, spread)) for title, mean, spread in MEASURES
+        ]
+        plots = _plots(run, rows_of(slides, **{"class": name}))
+        sentences = [
+            comparison(row) for row in rows_of(tests, **{"class": name}).to_dict("records")
+        ]
+        tables.append(ScoreTable(name, columns, blocks, plots, sentences))
+    return tables
+
+
+def _columns(run: Run, part: pd.DataFrame) -> list[tuple[str, int]]:
+    reference = rows_of(part, model=run.reference)
+    columns = []
+    scored = set(part["group"])
+    groups = [g for g in dict.fromkeys(map(group_of, run.rows.values())) if g in scored]
+    for group in (*groups, ALL):
+        counts = rows_of(reference, group=group)["slides"]
+        counts = counts if len(counts) else rows_of(part, group=group)["slides"]
+        columns.append((str(group), int(counts.max()) if len(counts) else 0))
+    return columns
+
+
+def _lines(
+    run: Run, part: pd.DataFrame, columns: list[tuple[str, int]], mean: str, spread: str | None
+) -> list[ModelLine]:
+    if mean not in part:
+        return []
+    best = {group: rows_of(part, group=group)[mean].max() for group, _ in columns}
+    lines = []
+    for model, options in run.models.items():
+        own = rows_of(part, model=model)
+        cells = []
+        for group, count in columns:
+            cells.append(_cell(rows_of(own, group=group), count, mean, spread, best[group]))
+        floor = options.get("kind") == "threshold"
+        lines.append(ModelLine(model, model == run.reference, floor, cells))
+    return lines
+
+
+def _cell(row: pd.DataFrame, count: int, mean: str, spread: str | None, best: float) -> Cell:
+    if row.empty or math.isnan(row[mean].iloc[0]):
+        return Cell(ABSENT)
+    value, slides = float(row[mean].iloc[0]), int(row["slides"].iloc[0])
+    deviation = float(row[spread].iloc[0]) if spread in row else float("nan")
+    return Cell(
+        percent(value),
+        "" if math.isnan(deviation) else f"± {percent(deviation)}",
+        "" if slides == count else f"n = {slides}",
+        value >= best,
+    )
+
+
+def percent(value: float) -> str:
+    """A share as a percentage with two decimals, as the paper prints them."""
+    return ABSENT if value is None or math.isnan(value) else f"{100 * value:.2f}"
+
+
+def _plots(run: Run, part: pd.DataFrame) -> list[tuple[str, Markup]]:
+    if "dice_foreground" not in part or part["dice_foreground"].dropna().empty:
+        return []
+    part = part[part["dice_foreground"].notna()]
+    low = lower_end(part["dice_foreground"].tolist())
+    plots = []
+    for group, members in part.groupby("group", sort=False):
+        scores: dict[str, dict[str, float]] = {}
+        for row in members.to_dict("records"):
+            scores.setdefault(row["slide"], {})[row["model"]] = float(row["dice_foreground"])
+        models = [model for model in run.models if any(model in one for one in scores.values())]
+        label = f"Slide Dice in percent of group {group}, one row a model, one dot a slide"
+        dots = Dots(models, scores, run.reference)
+        plots.append((str(group), dot_plot(dots, low, label)))
+    return plots
+
+
+def comparison(row: dict) -> dict[str, str]:
+    """A row of comparisons.tsv in the words of the report."""
+    reference, model = row["reference"], row["model"]
+    where = "all groups" if row["scope"] == ALL else f"group {row['scope']}"
+    shift, low, high = (100 * row[key] for key in ("shift", "shift_low", "shift_high"))
+    interval = ABSENT if math.isnan(low) else f"{low:+.2f} to {high:+.2f}".replace("-", "−")
+    words = {
+        "higher": f"{reference} scores higher than {model}",
+        "lower": f"{reference} scores lower than {model}",
+        "n too small": "too few to tell",
+    }.get(row["result"], "no difference shown")
+    note = row.get("note")
+    if isinstance(note, str) and note:
+        words += f" ({note})"
+    return {
+        "model": model,
+        "where": where,
+        "unit": row["level"],
+        "pairs": f"{row['n']:.0f}",
+        "shift": f"{shift:+.2f}".replace("-", "−"),
+        "interval": interval,
+        "p": probability(row["p_holm"]),
+        "method": row["method"],
+        "words": words,
+        "result": row["result"].replace(" ", "-"),
+    }
+
+
+def probability(p: float) -> str:
+    """A p value with two significant digits."""
+    return "< 0.0001" if p < 0.0001 else f"{p:.2g}"

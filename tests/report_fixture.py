@@ -1,0 +1,218 @@
+"""Fabricate a `results/` and `logs/` tree as the workflow leaves it, failures included.
+
+Also a script, for looking: python tests/report_fixture.py FOLDER
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter
+
+from holohisto import cli
+
+GROUPS = ("56Nx", "DN", "NEP25", "normal")
+MODELS = {
+    "holohisto": {"kind": "holohisto", "size": "S", "decoder": "rgb", "weights": None},
+    "floor": {"kind": "threshold", "weights": None},
+}
+CLASSES = {"glomerulus": {"values": None, "colour": "#00c853"}}
+OUT_OF_MEMORY = "CUDA out of memory in a tile of 3840 x 2160; lower infer.tile"
+SCRIPT = "<script>alert('x')</script>"
+MPP = 0.25
+
+
+def build(folder: Path, slides: int = 16, side: int = 1200, seed: int = 3) -> Path:
+    """A cohort of `slides` slides in four groups, of which some failed; returns `folder`.
+
+    The first test slide fails in `infer` of holohisto, the second in `check`; the last slide is
+    excluded. All others are whole.
+    """
+    random = np.random.default_rng(seed)
+    rows = [_row(i, slides) for i in range(slides)]
+    header = "slide\timage\tannotation\tgroup\tsubject\tsplit\texclude\tnote"
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [header, *("\t".join(row.values()) for row in rows)]
+    (folder / "slides.tsv").write_text("\n".join(lines) + "\n")
+    failing = [row["slide"] for row in rows if row["split"] == "test"][:2]
+    for row in rows:
+        if not row["exclude"]:
+            _slide(folder, row, failing, side, random)
+    _tokenizer(folder, random)
+    for model in MODELS:
+        _model(folder, model, random)
+    return folder
+
+
+def arguments(folder: Path) -> dict[str, list[str]]:
+    """Command lines of `cohort` and `report` over the fabricated tree."""
+    sheet = ["--sheet", str(folder / "slides.tsv"), "--classes", json.dumps(CLASSES)]
+    pattern = str(folder / "results/models/{model}/metrics/{slide}.json")
+    parameters = {"infer": {"tile": [3840, 2160], "overlap": 0.25}, "seed": 0}
+    return {
+        "cohort": [
+            "cohort", *sheet, "--metrics", pattern, "--models", ",".join(MODELS),
+            "--reference", "holohisto", "--splits", "test", "--options", "{}",
+            "--output", str(folder / "results/cohort"),
+        ],
+        "report": [
+            "report", *sheet, "--results", str(folder / "results"), "--logs", str(folder / "logs"),
+            "--models", json.dumps(MODELS), "--options", "{}",
+            "--parameters", json.dumps(parameters), "--output", str(folder / "report.html"),
+        ],
+    }  # fmt: skip
+
+
+def _row(i: int, slides: int) -> dict[str, str]:
+    split = "train" if i % 16 < 5 else "val" if i % 16 == 5 else "test"
+    return {
+        "slide": f"{GROUPS[i % 4]}_{i:02d}",
+        "image": f"slides/{i:02d}.tiff",
+        "annotation": f"slides/{i:02d}_mask.tiff",
+        "group": GROUPS[i % 4],
+        "subject": f"{split}{i // 2}",
+        "split": split,
+        "exclude": "yes" if i == slides - 1 else "",
+        "note": SCRIPT if i == slides - 1 else "",
+    }
+
+
+def _slide(folder: Path, row: dict[str, str], failing: list[str], side: int, random) -> None:
+    slide, results = row["slide"], folder / "results"
+    if slide in failing[1:]:
+        return _log(folder, f"check/{slide}", f"slides/{slide}.tiff: no resolution in the header")
+    check = {"size": [44896, 46410], "mpp": MPP, "warnings": []}
+    _write(results / f"check/{slide}.json", json.dumps(check))
+    _write(results / f"foreground/{slide}.tif", "")
+    _write(results / f"tokens/{slide}.safetensors", "")
+    tissue, picture = _picture(side, random)
+    _save(tissue, results / f"foreground/{slide}.jpg")
+    for stage, seconds in (("check", 2), ("foreground", 9), ("tokens", 240)):
+        _benchmark(folder, f"{stage}/{slide}", seconds * random.uniform(0.7, 1.4), 900)
+        _log(folder, f"{stage}/{slide}")
+    if row["split"] == "train":
+        return None
+    for model in MODELS:
+        if slide == failing[0] and model == "holohisto":
+            _log(folder, f"infer/{model}/{slide}", OUT_OF_MEMORY)
+            continue
+        own = results / "models" / model
+        for name in (
+            f"labels/{slide}.tif", f"masks/{slide}_glomerulus.tif", f"geojson/{slide}.geojson",
+        ):  # fmt: skip
+            _write(own / name, "")
+        _save(picture, own / f"overlays/{slide}.jpg")
+        _write(own / f"metrics/{slide}.json", json.dumps(_metrics(slide, model, random)))
+        for stage, seconds in (("infer", 95), ("mask", 60), ("metrics", 14)):
+            factor = random.uniform(0.6, 1.6) * (0.2 if model == "floor" else 1)
+            _benchmark(folder, f"{stage}/{model}/{slide}", seconds * factor, 3400)
+            _log(folder, f"{stage}/{model}/{slide}")
+    return None
+
+
+def _metrics(slide: str, model: str, random) -> dict:
+    base = 0.94 if model == "holohisto" else 0.62
+    dice = float(np.clip(base + random.normal(0, 0.02 if base > 0.9 else 0.07), 0, 1))
+    tiles = [
+        {"xy": [3840 * i, 0], "tp": 10, "fp": 1, "fn": 1, "dice": min(1.0, dice + 0.01)}
+        for i in range(random.integers(3, 9))
+    ]
+    objects = [
+        {
+            "area_um2": float(random.normal(9000, 1500)), "x": float(x), "y": float(x / 2),
+            "probability": 0.9, "matched": bool(x % 7),
+        }
+        for x in range(random.integers(6, 40))
+    ]  # fmt: skip
+    tp = sum(item["matched"] for item in objects)
+    counts = {"tp": 9000, "fp": 800, "fn": 700, "dice": dice}
+    scores = {
+        "annotated": True, "foreground": counts, "everywhere": {**counts, "dice": dice - 0.001},
+        "tiles": tiles, "tile_dice": float(np.mean([tile["dice"] for tile in tiles])),
+        "tiles_empty": 1, "outside_foreground": 400 if slide.endswith("7") else 0,
+        "objects": {
+            "tp": tp, "fp": len(objects) - tp, "fn": 1, "precision": tp / len(objects),
+            "recall": tp / (tp + 1), "f1": 2 * tp / (len(objects) + tp + 1),
+        },
+        "object_table": objects,
+    }  # fmt: skip
+    return {"slide": slide, "model": model, "mpp": MPP, "classes": {"glomerulus": scores}}
+
+
+def _tokenizer(folder: Path, random) -> None:
+    results = folder / "results/tokenizer"
+    _write(results / "tokenizer.safetensors", "")
+    lines = ["step\tloss\treconstruction\tperplexity\tcodes_used\tpsnr\tseconds"]
+    for step in range(0, 20_001, 50):
+        loss = 0.3 * np.exp(-step / 4000) + 0.06 + random.normal(0, 0.004)
+        codes, psnr = 1000 * (1 - np.exp(-step / 2500)), 31 - 13 * np.exp(-step / 5000)
+        lines.append(f"{step}\t{loss:.4f}\t{loss:.4f}\t{codes / 2:.1f}\t{codes:.0f}\t{psnr:.2f}\t1")
+    _write(results / "training.tsv", "\n".join(lines))
+    _save(_picture(900, random)[0].resize((1200, 400)), results / "reconstruction.jpg")
+    _benchmark(folder, "tokenizer/tokenizer", 5400, 5200)
+
+
+def _model(folder: Path, model: str, random) -> None:
+    own = folder / "results/models" / model
+    _write(own / "segmenter.safetensors", "")
+    _benchmark(folder, f"train/{model}", 30_000 if model == "holohisto" else 40, 21_000)
+    if model != "holohisto":
+        return
+    header = "epoch\tstep\tloss\tlearning_rate\tval_dice\tread_seconds\tstep_seconds\tmemory_mb"
+    lines = [header]
+    for epoch in range(1, 201):
+        loss = 0.9 * np.exp(-epoch / 40) + 0.08 + random.normal(0, 0.01)
+        dice = f"{0.94 - 0.6 * np.exp(-epoch / 25):.4f}" if epoch % 2 else ""
+        lines.append(f"{epoch}\t{epoch * 60}\t{loss:.4f}\t1e-4\t{dice}\t1\t3\t17000")
+    _write(own / "training.tsv", "\n".join(lines))
+
+
+def _picture(side: int, random) -> tuple[Image.Image, Image.Image]:
+    """Blobs of pink, grainy tissue, and the same with green outlines; (side, 0.7 side)."""
+    size = (side, round(side * 0.7))
+    tissue = Image.new("RGB", size, "#f4f2f3")
+    draw = ImageDraw.Draw(tissue)
+    w, h = size
+    draw.ellipse((w * 0.08, h * 0.12, w * 0.92, h * 0.9), fill="#d9a3c0")
+    circles = []
+    for _ in range(25):
+        x, y = random.uniform(0.22, 0.75) * w, random.uniform(0.25, 0.72) * h
+        circles.append((x, y, x + w * 0.03, y + w * 0.03))
+        draw.ellipse(circles[-1], fill="#a3558a")
+    grain = random.normal(0, 22, (h // 3 + 1, w // 3 + 1, 1)).repeat(3, 2)
+    grain = grain.repeat(3, 0).repeat(3, 1)[:h, :w]
+    pixels = np.clip(np.asarray(tissue) + grain * (np.asarray(tissue)[..., 1:2] < 200), 0, 255)
+    tissue = Image.fromarray(pixels.astype(np.uint8)).filter(ImageFilter.GaussianBlur(1))
+    outlined = tissue.copy()
+    for circle in circles:
+        ImageDraw.Draw(outlined).ellipse(circle, outline="#00c853", width=max(1, side // 300))
+    return tissue, outlined
+
+
+def _benchmark(folder: Path, name: str, seconds: float, megabytes: float) -> None:
+    header = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time"
+    line = f"{seconds:.4f}\t0:00:01\t{megabytes:.2f}\t1\t1\t1\tNA\t-\t90\t1"
+    _write(folder / f"results/benchmarks/{name}.tsv", f"{header}\n{line}\n")
+
+
+def _log(folder: Path, name: str, error: str | None = None) -> None:
+    lines = ["14:02:09 INFO started"]
+    lines += ["14:02:10 ERROR an earlier line", f"14:02:11 ERROR {error}"] if error else []
+    _write(folder / f"logs/{name}.log", "\n".join(lines) + "\n")
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def _save(image: Image.Image, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path, quality=90)
+
+
+if __name__ == "__main__":
+    target = build(Path(sys.argv[1]), slides=int(sys.argv[2]) if len(sys.argv) > 2 else 16)
+    for line in arguments(target).values():
+        assert cli.main(line) == 0
