@@ -1,0 +1,121 @@
+"""`holohisto mask`: write mask pyramids, outlines for QuPath and an overlay."""
+
+import argparse
+import contextlib
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import shapely
+
+from holohisto import progress
+from holohisto.annotation import Annotation
+from holohisto.atomic import replacing
+from holohisto.check import SlideRecord
+from holohisto.config import ClassOptions, MaskOptions
+from holohisto.masks import cleaning, delivery, geojson, outlines
+from holohisto.masks.cleaning import Bands, Objects
+from holohisto.masks.frame import (
+    Frame,
+    annotation_bands,
+    frame_of,
+    label_bands,
+    probability_of,
+)
+from holohisto.masks.overlay import Overlay
+from holohisto.pyramid import Raster
+
+logger = logging.getLogger(__name__)
+EVERYTHING = MaskOptions(min_object_um2=0, max_hole_um2=0)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("labels", type=Path, help="labels file of infer")
+    parser.add_argument("--image", type=Path, required=True, help="the slide")
+    parser.add_argument("--check", type=Path, required=True, help="record of check")
+    parser.add_argument("--probability", type=Path, required=True, help="map of infer")
+    parser.add_argument("--annotation", type=Path, help="drawn into the overlay")
+    parser.add_argument("--options", default="{}", help="section `mask`, JSON")
+    parser.add_argument("--classes", required=True, help="section `classes`, JSON")
+    parser.add_argument(
+        "--masks", required=True, help="pattern of the masks, with {class} and maybe {slide}"
+    )
+    parser.add_argument("--geojson", required=True, help="outlines for QuPath")
+    parser.add_argument("--overlay", required=True, help="JPEG picture")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    options = MaskOptions.model_validate_json(arguments.options)
+    classes = {
+        name: ClassOptions.model_validate(item)
+        for name, item in json.loads(arguments.classes).items()
+    }
+    record = SlideRecord.read(arguments.check)
+    with (
+        Raster(arguments.labels) as labels,
+        Raster(arguments.probability) as raster,
+        contextlib.ExitStack() as outputs,  # renames all files at the end, or none
+    ):
+        frame = frame_of(labels, record, classes)
+        bands = label_bands(labels)
+        with progress.phase("objects"):
+            found = cleaning.find(
+                bands, list(range(len(classes))), frame.pixel_um2, options,
+                probability_of(raster, frame),
+            )  # fmt: skip
+        for bit, name in enumerate(classes):
+            path = outputs.enter_context(replacing(frame.fill(arguments.masks, **{"class": name})))
+            with progress.phase(f"mask of {name}, {len(found[bit].table)} objects"):
+                delivery.write(path, bands, found[bit], frame, f"holohisto mask of {name}")
+        with record.open(arguments.image) as slide:
+            overlay = Overlay(*slide.overview(options.overlay_side))
+        path = outputs.enter_context(replacing(frame.fill(arguments.geojson)))
+        with progress.phase("outlines"):
+            _write_outlines(path, bands, found, frame, classes, options, overlay)
+        if arguments.annotation:
+            with progress.phase("outlines of the annotation"):
+                annotation = Annotation(arguments.annotation, classes, record.size, record.factor)
+                _add_annotation(annotation, frame, len(classes), overlay)
+        path = outputs.enter_context(replacing(frame.fill(arguments.overlay)))
+        overlay.draw().save(path, quality=88)
+
+
+def _write_outlines(
+    path: Path,
+    bands: Bands,
+    found: dict[int, Objects],
+    frame: Frame,
+    classes: dict[str, ClassOptions],
+    options: MaskOptions,
+    overlay: Overlay,
+) -> None:
+    """Write the GeoJSON object by object, and hand each outline to the overlay."""
+    names = list(classes)
+    separator = "\n"
+    with path.open("w", encoding="utf-8") as file:
+        file.write(geojson.HEAD)
+        for bit, numbers, polygons in outlines.polygons_of(bands, found):
+            exact = outlines.scaled(polygons, frame.factor, frame.size)
+            thinned = outlines.thin(exact, options.simplify_um / frame.mpp)
+            colour = classes[names[bit]].colour
+            for text in geojson.features(
+                thinned, numbers, shapely.area(exact), found[bit].table, frame, names[bit], colour
+            ):
+                file.write(separator + text)
+                separator = ",\n"
+            overlay.add(exact, colour)
+        file.write(geojson.TAIL)
+    for bit, name in enumerate(names):
+        count = len(found[bit].table)
+        overlay.name(f"{name}: {count} object{'s' * (count != 1)}", classes[name].colour)
+
+
+def _add_annotation(annotation: Annotation, frame: Frame, count: int, overlay: Overlay) -> None:
+    """Add the annotation's outlines to the overlay, as they are."""
+    bands = annotation_bands(annotation, frame)
+    found = cleaning.find(bands, list(range(count)), frame.pixel_um2, EVERYTHING)
+    for _, _, polygons in outlines.polygons_of(bands, found):
+        overlay.add(outlines.scaled(polygons, frame.factor, frame.size), None)
+    objects = int(np.sum([len(item.table) for item in found.values()]))
+    overlay.name(f"annotation: {objects} object{'s' * (objects != 1)}", None)

@@ -1,0 +1,120 @@
+"""`holohisto metrics`: score a slide's labels, cleaned as delivered, against its annotation."""
+
+import argparse
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from holohisto import atomic, foreground, metrics, progress
+from holohisto.annotation import Annotation
+from holohisto.check import SlideRecord
+from holohisto.config import ClassOptions, MaskOptions, MetricsOptions
+from holohisto.errors import HolohistoError
+from holohisto.masks.frame import (
+    Frame,
+    annotation_bands,
+    frame_of,
+    label_bands,
+    probability_of,
+)
+from holohisto.pyramid import Raster
+
+logger = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("labels", type=Path, help="labels file of infer")
+    parser.add_argument("--check", type=Path, required=True, help="record of check")
+    parser.add_argument("--annotation", type=Path, required=True, help="the reference")
+    parser.add_argument("--foreground", type=Path, required=True, help="map of foreground")
+    parser.add_argument("--probability", type=Path, required=True, help="map of infer")
+    parser.add_argument(
+        "--annotated", help="classes annotated on this slide, separated by commas; else all"
+    )
+    parser.add_argument("--options", default="{}", help="section `metrics`, JSON")
+    parser.add_argument(
+        "--mask-options", required=True, help="section `mask`, JSON: delivered masks are scored"
+    )
+    parser.add_argument("--classes", required=True, help="section `classes`, JSON")
+    parser.add_argument("--output", required=True, help="the scores, JSON")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    classes = {
+        name: ClassOptions.model_validate(item)
+        for name, item in json.loads(arguments.classes).items()
+    }
+    record = SlideRecord.read(arguments.check)
+    annotation = Annotation(arguments.annotation, classes, record.size, record.factor)
+    with (
+        Raster(arguments.labels) as labels,
+        Raster(arguments.probability) as probability,
+        progress.phase("scores"),
+    ):
+        frame = frame_of(labels, record, classes)
+        scores = metrics.score(
+            label_bands(labels),
+            annotation_bands(annotation, frame),
+            _foreground_rows(arguments.foreground, frame),
+            frame,
+            dict(enumerate(_annotated(arguments.annotated, classes))),
+            MetricsOptions.model_validate_json(arguments.options),
+            MaskOptions.model_validate_json(arguments.mask_options),
+            probability_of(probability, frame),
+        )
+    result = {
+        "slide": frame.slide,
+        "model": frame.model,
+        "mpp": frame.mpp,
+        "working_mpp": frame.mpp * frame.factor,
+        "classes": {name: scores[bit] for bit, name in enumerate(classes)},
+    }
+    atomic.write_text(frame.fill(arguments.output), json.dumps(result, indent=1) + "\n")
+    _tell(result["classes"])
+
+
+def _annotated(text: str | None, classes: dict[str, ClassOptions]) -> list[bool]:
+    if text is None:
+        return [True] * len(classes)
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    unknown = sorted(set(names) - set(classes))
+    if unknown:
+        raise HolohistoError("--annotated", "unknown class", found=unknown, allowed=list(classes))
+    return [name in names for name in classes]
+
+
+def _foreground_rows(path: Path, frame: Frame) -> Callable[[tuple[int, int]], np.ndarray]:
+    """The foreground, enlarged to working pixels, of the rows asked for."""
+    found = foreground.load(path)
+    cell, (width, height) = found.cell, frame.working_size
+    if found.mask.shape != (-(-height // cell), -(-width // cell)):
+        raise HolohistoError(
+            path, "foreground is of another slide or resolution",
+            found=found.mask.shape, advice="run foreground again",
+        )  # fmt: skip
+
+    def rows(span: tuple[int, int]) -> np.ndarray:
+        first = span[0] // cell
+        cells = np.repeat(found.mask[first : -(-span[1] // cell)], cell, axis=0)
+        inside = cells[span[0] - first * cell : span[1] - first * cell]
+        return np.repeat(inside, cell, axis=1)[:, :width]
+
+    return rows
+
+
+def _tell(classes: dict[str, Any]) -> None:
+    for name, scores in classes.items():
+        if not scores["annotated"]:
+            logger.info("%s: not annotated on this slide", name)
+            continue
+        objects = scores["objects"]
+        logger.info(
+            "%s: Dice %.4f in the foreground, %.4f everywhere; objects: %d found, %d extra,"
+            " %d missed; %d annotated pixels outside the foreground",
+            name, scores["foreground"]["dice"], scores["everywhere"]["dice"], objects["tp"],
+            objects["fp"], objects["fn"], scores["outside_foreground"],
+        )  # fmt: skip

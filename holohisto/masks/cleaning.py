@@ -1,0 +1,126 @@
+"""What is delivered of the labels: small holes are filled, then small objects dropped."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from holohisto.config import MaskOptions
+from holohisto.masks import runs as rle
+from holohisto.masks.components import BOTTOM, LEFT, RIGHT, TOP, Components, Table
+from holohisto.masks.runs import Runs
+
+BAND = 512
+"""Rows of a band: a row of TIFF tiles, and a multiple of the probability map's pixel."""
+
+
+@dataclass(frozen=True)
+class Bands:
+    """Labels that can be read again and again, band by band, from the top."""
+
+    size: tuple[int, int]
+    """Width and height."""
+    read: Callable[[], Iterator[np.ndarray]]
+    """Opens an iterator over bands (BAND, width) uint8, bit i = class i; the last may be less."""
+
+    def __iter__(self) -> Iterator[tuple[int, tuple[int, int], np.ndarray]]:
+        """Yield number, (first row, row after the last) and labels of each band."""
+        for band, labels in enumerate(self.read()):
+            yield band, (band * BAND, band * BAND + len(labels)), labels
+
+
+@dataclass(frozen=True)
+class Probability:
+    """The coarse map of the highest class probability."""
+
+    read: Callable[[], Iterator[np.ndarray]]
+    """Opens an iterator over bands (BAND / divisor, columns) uint8."""
+    divisor: int
+    """Label pixels to a value, in both directions."""
+
+
+class Objects:
+    """The objects of one class, 8-connected; their holes are 4-connected.
+
+    A hole is free of the class and does not touch the border of the slide. First holes below
+    the limit are filled, then objects below the limit are dropped: what lies in a filled hole
+    belongs to the object around it.
+    """
+
+    def __init__(self, bit: int, size: tuple[int, int], min_pixels: float, max_hole: float) -> None:
+        """Prepare for class `bit`; both limits in pixels, 0 for no cleaning."""
+        self.bit, self.size = bit, size
+        self.holes = Components(diagonal=False, wanted=lambda table: self._hole(table, max_hole))
+        self.kept = Components(
+            diagonal=True, wanted=lambda table: table.area >= min_pixels * (1 - 1e-9)
+        )
+        self.has_holes = max_hole > 0
+
+    def _hole(self, table: Table, limit: float) -> np.ndarray:
+        box, (width, height) = table.box, self.size
+        inside = (box[:, LEFT] > 0) & (box[:, TOP] > 0)
+        inside &= (box[:, RIGHT] < width) & (box[:, BOTTOM] < height)
+        return inside & (table.area < limit * (1 - 1e-9))
+
+    @property
+    def table(self) -> Table:
+        """Measures of the delivered objects, in working pixels."""
+        return self.kept.table
+
+    def raw(self, labels: np.ndarray, rows: tuple[int, int]) -> Runs:
+        """Runs of the class before cleaning."""
+        return rle.find((labels >> self.bit) & 1 != 0, rows[0])
+
+    def filled(self, labels: np.ndarray, rows: tuple[int, int], band: int) -> Runs:
+        """Runs of the class with its small holes filled."""
+        runs = self.raw(labels, rows)
+        if not self.has_holes or not len(self.holes.table):
+            return runs
+        free = rle.complement(runs, rows, self.size[0])
+        return rle.merge(runs, free[self.holes.number(free, band) >= 0])
+
+    def runs(self, labels: np.ndarray, rows: tuple[int, int], band: int) -> tuple[Runs, np.ndarray]:
+        """Runs as delivered, and of each its object's row in `table`, (n,) int32."""
+        runs = self.filled(labels, rows, band)
+        number = self.kept.number(runs, band)
+        kept = number >= 0
+        return runs[kept], number[kept]
+
+
+def find(
+    bands: Bands,
+    bits: list[int],
+    pixel_um2: float,
+    options: MaskOptions,
+    probability: Probability | None = None,
+) -> dict[int, Objects]:
+    """Find the objects of the classes `bits`, in two passes over the bands (one if no holes).
+
+    Args:
+        bands: labels at working resolution.
+        bits: classes to look at.
+        pixel_um2: area of a working pixel.
+        options: the limits, in µm².
+        probability: for the mean probability of each object.
+    """
+    limits = (options.min_object_um2 / pixel_um2, options.max_hole_um2 / pixel_um2)
+    found = {bit: Objects(bit, bands.size, *limits) for bit in bits}
+    if options.max_hole_um2 > 0:
+        for _, rows, labels in bands:
+            for item in found.values():
+                free = rle.complement(item.raw(labels, rows), rows, bands.size[0])
+                item.holes.feed(free, rows)
+        for item in found.values():
+            item.holes.finish()
+    values = probability.read() if probability else None
+    for band, rows, labels in bands:
+        coarse = next(values) if values else None
+        for item in found.values():
+            runs = item.filled(labels, rows, band)
+            weight = None
+            if coarse is not None and probability is not None:
+                weight = rle.sums(runs, coarse, rows[0], probability.divisor)
+            item.kept.feed(runs, rows, weight)
+    for item in found.values():
+        item.kept.finish()
+    return found

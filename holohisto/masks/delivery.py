@@ -1,0 +1,99 @@
+"""The delivered mask of a class: the cleaned labels, exactly enlarged to the slide's size."""
+
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from holohisto import pyramid
+from holohisto.errors import HolohistoError
+from holohisto.masks import runs as rle
+from holohisto.masks.cleaning import Bands, Objects
+from holohisto.masks.frame import Frame
+from holohisto.masks.runs import Runs
+
+STEP = 64
+"""Working rows enlarged at a time."""
+WINDOW = 64
+"""Side of a rectangle that is compared after writing, working pixels."""
+WINDOWS = 8
+
+
+class Witness:
+    """Keeps some rectangles of the cleaned labels on their way to the file."""
+
+    def __init__(self, corners: np.ndarray, size: tuple[int, int]) -> None:
+        """Watch squares of side WINDOW at `corners`, (n, 2) x, y in working pixels."""
+        self.corners, self.size = corners, size
+        self.seen: list[tuple[tuple[int, int], np.ndarray]] = []
+
+    def see(self, runs: Runs, rows: tuple[int, int]) -> None:
+        """Keep the watched parts of a band, given by its runs."""
+        for left, top in self.corners.tolist():
+            low, high = max(top, rows[0]), min(top + WINDOW, rows[1])
+            if low < high:
+                right = min(left + WINDOW, self.size[0])
+                self.seen.append(((left, low), _cut(runs, (low, high), (left, right))))
+
+    def compare(self, path: Path, factor: int) -> None:
+        """Read the rectangles back from the mask at `path`.
+
+        Raises:
+            HolohistoError: a pixel of the mask differs from the labels.
+        """
+        with pyramid.Raster(path) as mask:
+            for (left, top), part in self.seen:
+                corner = (left * factor, top * factor)
+                size = (part.shape[1] * factor, part.shape[0] * factor)
+                size = tuple(min(s, w - c) for s, w, c in zip(size, mask.size, corner, strict=True))
+                expected = np.kron(part, np.full((factor, factor), 255, np.uint8))
+                if not np.array_equal(mask.read(corner, size), expected[: size[1], : size[0]]):
+                    raise HolohistoError(path, f"the mask differs from the labels at {corner}")
+
+
+def write(path: Path, bands: Bands, objects: Objects, frame: Frame, description: str) -> None:
+    """Write the mask of a class and read it back: metadata, tiles and watched rectangles.
+
+    Raises:
+        HolohistoError: the file cannot be written, or does not read back as written.
+    """
+    rng = np.random.default_rng(zlib.crc32(f"{frame.slide}/{description}".encode()))
+    corners = rng.integers(0, frame.working_size, (WINDOWS, 2))
+    boxes = objects.table.box
+    if len(boxes):
+        some = boxes[rng.integers(0, len(boxes), WINDOWS), :2]
+        corners = np.concatenate([corners, np.maximum(some - WINDOW // 4, 0)])
+    witness = Witness(corners, frame.working_size)
+    rows = enlarged(bands, objects, frame, witness)
+    pyramid.write_mask_pyramid(path, rows, frame.size, frame.mpp, description)
+    pyramid.verify_mask(path, frame.size, frame.mpp)
+    witness.compare(path, frame.factor)
+
+
+def enlarged(
+    bands: Bands, objects: Objects, frame: Frame, witness: Witness | None = None
+) -> Iterator[np.ndarray]:
+    """Yield the cleaned mask at level 0, (rows, width) bool, from the top.
+
+    A working pixel becomes factor x factor pixels; the last column and row are cut to the slide.
+    """
+    (width, height), factor = frame.size, frame.factor
+    for band, rows, labels in bands:
+        runs, _ = objects.runs(labels, rows, band)
+        if witness:
+            witness.see(runs, rows)
+        wide = Runs(runs.y, runs.start * factor, np.minimum(runs.end * factor, width))
+        for top in range(rows[0], rows[1], STEP):
+            part = (top, min(top + STEP, rows[1]))
+            low, high = np.searchsorted(wide.y, part)
+            mask = rle.paint(wide[low:high], part, width)
+            yield np.repeat(mask, factor, axis=0)[: height - top * factor]
+
+
+def _cut(runs: Runs, rows: tuple[int, int], columns: tuple[int, int]) -> np.ndarray:
+    low, high = np.searchsorted(runs.y, rows)
+    start, end = (np.clip(x[low:high], *columns) - columns[0] for x in (runs.start, runs.end))
+    some = start < end
+    cut = Runs(runs.y[low:high][some], start[some], end[some])
+    return rle.paint(cut, rows, columns[1] - columns[0])

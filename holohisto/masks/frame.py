@@ -1,0 +1,99 @@
+"""Where a slide's labels lie: names, sizes and resolution, checked against each other."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from holohisto.annotation import Annotation
+from holohisto.check import SlideRecord
+from holohisto.config import ClassOptions
+from holohisto.errors import HolohistoError
+from holohisto.masks.cleaning import BAND, Bands, Probability
+from holohisto.pyramid import Raster
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One slide's labels of one model."""
+
+    slide: str
+    model: str
+    size: tuple[int, int]
+    """Width and height of the slide, level-0 pixels."""
+    mpp: float
+    """Micrometres per level-0 pixel."""
+    factor: int
+    """Level-0 pixels to a working pixel, in both directions."""
+
+    @property
+    def pixel_um2(self) -> float:
+        """Area of a working pixel."""
+        return (self.mpp * self.factor) ** 2
+
+    @property
+    def working_size(self) -> tuple[int, int]:
+        """Width and height at working resolution, rounded up."""
+        width, height = self.size
+        return -(-width // self.factor), -(-height // self.factor)
+
+    def fill(self, pattern: str | Path, **names: str) -> Path:
+        """Fill {slide}, {model} and other names in a path."""
+        text = str(pattern)
+        for key, value in {"slide": self.slide, "model": self.model, **names}.items():
+            text = text.replace(f"{{{key}}}", value)
+        return Path(text)
+
+
+def frame_of(labels: Raster, record: SlideRecord, classes: dict[str, ClassOptions]) -> Frame:
+    """Take the facts of a labels file, which must belong to the checked slide.
+
+    Raises:
+        HolohistoError: the labels are of another slide, size, resolution or set of classes.
+    """
+    header, again = labels.header, "run infer again"
+    frame = Frame(
+        record.slide, str(header.get("model", "")), record.size, record.mpp, record.factor
+    )
+    for what, found, allowed in (
+        ("slide", header.get("slide"), record.slide),
+        ("size", tuple(labels.size), frame.working_size),
+        ("factor", header.get("factor"), record.factor),
+        ("classes", header.get("classes"), list(classes)),
+    ):
+        if found != allowed:
+            raise HolohistoError(
+                labels.path, f"labels have another {what} than asked for",
+                found=found, allowed=allowed, advice=again,
+            )  # fmt: skip
+    return frame
+
+
+def label_bands(labels: Raster) -> Bands:
+    """The labels in row bands."""
+    return Bands(labels.size, lambda: labels.rows(BAND))
+
+
+def annotation_bands(annotation: Annotation, frame: Frame) -> Bands:
+    """The annotation at working resolution in row bands."""
+    width, height = frame.working_size
+
+    def read():  # noqa: ANN202
+        for top in range(0, height, BAND):
+            yield annotation.read((0, top * frame.factor), (width, min(BAND, height - top)))
+
+    return Bands((width, height), read)
+
+
+def probability_of(raster: Raster, frame: Frame) -> Probability:
+    """The probability map in row bands that go with those of the labels.
+
+    Raises:
+        HolohistoError: it is of another slide or size.
+    """
+    divisor = int(raster.header.get("divisor", 4))
+    size = tuple(-(-side // divisor) for side in frame.working_size)
+    if BAND % divisor or raster.size != size or raster.header.get("slide") != frame.slide:
+        raise HolohistoError(
+            raster.path, "probability map does not go with the labels",
+            found=raster.size, allowed=size, advice="run infer again",
+        )  # fmt: skip
+    return Probability(lambda: raster.rows(BAND // divisor), divisor)

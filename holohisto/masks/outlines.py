@@ -1,0 +1,167 @@
+"""Outlines of objects: polygons along the edges of pixels, exact, with holes."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import shapely
+
+from holohisto.masks.cleaning import Bands, Objects
+from holohisto.masks.components import BOTTOM
+from holohisto.masks.runs import Runs
+
+
+def trace(runs: Runs, number: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Polygons of objects in pixel-edge coordinates, one an object, valid, area = pixels.
+
+    Args:
+        runs: of several objects, in any order.
+        number: object of each run, (n,) int.
+
+    Returns:
+        The sorted object numbers, and for each a shapely Polygon; where an object holds
+        together by corners only, a MultiPolygon.
+    """
+    if not len(runs):
+        return np.zeros(0, np.int64), np.zeros(0, object)
+    item, x, y, turn = _corners(runs, number.astype(np.int64))
+    order, first = _rings(_partners(item, x, y, turn))
+    points = np.stack([x[order], y[order]], axis=1).astype(np.float64)
+    size = np.diff(np.append(first, len(order)))
+    rings: Any = shapely.linearrings(points, indices=np.repeat(np.arange(len(first)), size))
+    objects, polygon = np.unique(item[order[first]], return_inverse=True)
+    polygons: Any = shapely.polygons(rings, indices=polygon)
+    return objects, valid(polygons)
+
+
+def valid(polygons: np.ndarray) -> np.ndarray:
+    """Mend rings that touch themselves; only areas are kept. (n,) of shapely geometries."""
+    polygons = polygons.copy()
+    for i in np.flatnonzero(~shapely.is_valid(polygons)):
+        parts = shapely.get_parts(shapely.make_valid(polygons[i]))
+        parts = [part for whole in parts for part in shapely.get_parts(whole)]
+        areas = [part for part in parts if part.geom_type == "Polygon"]
+        polygons[i] = areas[0] if len(areas) == 1 else shapely.MultiPolygon(areas)
+    return polygons
+
+
+def thin(polygons: np.ndarray, tolerance: float) -> np.ndarray:
+    """Leave out points that lie within `tolerance` of the outline; polygons stay valid."""
+    if not tolerance:
+        return polygons
+    thinned = valid(shapely.simplify(polygons, tolerance, preserve_topology=True))
+    gone = shapely.is_empty(thinned)
+    thinned[gone] = polygons[gone]
+    return thinned
+
+
+def scaled(polygons: np.ndarray, factor: int, size: tuple[int, int]) -> np.ndarray:
+    """From working to level-0 pixels, cut at the border of a slide of `size`."""
+    return shapely.transform(polygons, lambda points: np.minimum(points * factor, size))
+
+
+def _corners(
+    runs: Runs, number: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Object, x, y and turn of the corners of the outlines, sorted by object, y, x.
+
+    The turn is the sum of the signed corners of all runs at that point: 0 along a straight
+    edge, +1 or -1 at a corner, +2 or -2 where two pixels touch by their corners only; such a
+    point is in the list twice.
+    """
+    item = np.tile(number, 4)
+    x = np.concatenate([runs.start, runs.end, runs.start, runs.end])
+    y = np.concatenate([runs.y, runs.y, runs.y + 1, runs.y + 1])
+    sign = np.repeat([1, -1, -1, 1], len(runs))
+    order = np.lexsort((x, y, item))
+    item, x, y = item[order], x[order], y[order]
+    new = np.ones(len(x), bool)
+    new[1:] = (item[1:] != item[:-1]) | (y[1:] != y[:-1]) | (x[1:] != x[:-1])
+    places = np.flatnonzero(new)
+    turn = np.add.reduceat(sign[order], places)
+    places = np.repeat(places, np.abs(turn))
+    return item[places], x[places], y[places], np.repeat(turn, np.abs(turn))
+
+
+def _partners(
+    item: np.ndarray, x: np.ndarray, y: np.ndarray, turn: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The other end of the vertical and of the horizontal edge at each corner.
+
+    Sorted along a column, corners pair up into vertical edges; along a row, into horizontal
+    ones. At a doubled point the pairing keeps the two pixels that touch together.
+    """
+    copy = np.zeros(len(x), np.int64)
+    double = np.abs(turn) == 2
+    copy[double] = np.arange(np.count_nonzero(double)) % 2
+    column = np.lexsort((np.where(turn == 2, 1 - copy, copy), y, x, item))
+    vertical = np.empty(len(x), np.int64)
+    vertical[column[::2]], vertical[column[1::2]] = column[1::2], column[::2]
+    return vertical, np.arange(len(x)) ^ 1
+
+
+def _rings(partners: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Follow the edges: all corners ring by ring, and the place of each ring's first corner.
+
+    The first corner of an object in reading order lies on its outer ring, so that comes first.
+    """
+    vertical, horizontal = (partner.tolist() for partner in partners)
+    seen = bytearray(len(vertical))
+    order: list[int] = []
+    first: list[int] = []
+    for corner in range(len(vertical)):
+        if seen[corner]:
+            continue
+        first.append(len(order))
+        while not seen[corner]:
+            other = vertical[corner]
+            seen[corner] = seen[other] = 1
+            order += (corner, other)
+            corner = horizontal[other]
+    return np.array(order), np.array(first)
+
+
+@dataclass
+class Gathering:
+    """Runs of objects that reach below the bands seen so far."""
+
+    box: np.ndarray
+    """Boxes of all objects, (n, 4)."""
+    pending: list[tuple[Runs, np.ndarray]] = field(default_factory=list)
+
+    def add(self, runs: Runs, number: np.ndarray, row: int) -> Iterator[tuple[Runs, np.ndarray]]:
+        """Take the runs down to `row`; yield those of the objects that are whole now, if any."""
+        if len(runs):
+            self.pending.append((runs, number))
+        if not self.pending:
+            return
+        numbers = np.concatenate([number for _, number in self.pending])
+        whole = self.box[numbers, BOTTOM] <= row
+        if whole.any():
+            together = Runs(
+                *(
+                    np.concatenate([getattr(runs, name) for runs, _ in self.pending])
+                    for name in ("y", "start", "end")
+                )
+            )
+            self.pending = [(together[~whole], numbers[~whole])] if not whole.all() else []
+            yield together[whole], numbers[whole]
+
+
+def polygons_of(
+    bands: Bands, found: dict[int, Objects]
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Trace the delivered objects in one pass over the bands they were found in.
+
+    Memory is bounded by the objects that are open at a time.
+
+    Yields:
+        Class bit, rows of the class's table, and their exact polygons in working pixels.
+    """
+    gatherings = {bit: Gathering(item.table.box) for bit, item in found.items()}
+    for band, rows, labels in bands:
+        for bit, item in found.items():
+            runs, number = item.runs(labels, rows, band)
+            for whole in gatherings[bit].add(runs, number, rows[1]):
+                yield bit, *trace(*whole)

@@ -1,0 +1,316 @@
+"""Cleaning, outlines, mask pyramids and GeoJSON."""
+
+import json
+
+import numpy as np
+import openslide
+import pytest
+import shapely
+import tifffile
+from labelled_slide import LabelledSlide
+from PIL import Image
+from scipy import ndimage
+
+from holohisto import cli
+from holohisto.config import MaskOptions
+from holohisto.errors import HolohistoError
+from holohisto.masks import cleaning, delivery, outlines
+from holohisto.masks import runs as rle
+from holohisto.masks.cleaning import Bands, Probability
+
+SQUARE = np.ones((3, 3))
+
+
+def cleaned_slowly(mask: np.ndarray, min_pixels: int, max_hole: int) -> np.ndarray:
+    """The rule in words: fill holes below the limit, then drop objects below the limit."""
+    mask = mask.copy()
+    holes, count = ndimage.label(~mask)
+    border = set(np.concatenate([holes[0], holes[-1], holes[:, 0], holes[:, -1]]).tolist())
+    for k in range(1, count + 1):
+        if k not in border and (holes == k).sum() < max_hole:
+            mask |= holes == k
+    objects, count = ndimage.label(mask, SQUARE)
+    for k in range(1, count + 1):
+        if (objects == k).sum() < min_pixels:
+            mask &= objects != k
+    return mask
+
+
+def bands_of(labels: np.ndarray) -> Bands:
+    height, width = labels.shape
+    step = cleaning.BAND
+    return Bands((width, height), lambda: (labels[y : y + step] for y in range(0, height, step)))
+
+
+def random_masks(count: int):
+    rng = np.random.default_rng(7)
+    for trial in range(count):
+        height, width = rng.integers(1, 48, 2)
+        mask = rng.random((height, width)) < rng.random()
+        yield ndimage.uniform_filter(mask.astype(float), 3) > 0.5 if trial % 2 else mask
+
+
+def delivered(objects, bands: Bands) -> tuple[np.ndarray, dict]:
+    """Object number of each pixel, -1 for none, and the outlines."""
+    number = np.full(bands.size[::-1], -1)
+    for band, rows, labels in bands:
+        runs, item = objects.runs(labels, rows, band)
+        for y, start, end, k in zip(runs.y, runs.start, runs.end, item, strict=True):
+            number[y, start:end] = k
+    polygons = {}
+    for _, numbers, several in outlines.polygons_of(bands, {objects.bit: objects}):
+        for k, polygon in zip(numbers.tolist(), several, strict=True):
+            assert k not in polygons
+            polygons[k] = polygon
+    return number, polygons
+
+
+@pytest.mark.parametrize("band", [1, 3, 8, 64])
+def test_cleaning_and_outlines_equal_brute_force_for_any_band_height(monkeypatch, band):
+    monkeypatch.setattr(cleaning, "BAND", band)
+    rng = np.random.default_rng(band)
+    for mask in random_masks(40):
+        low, high = rng.integers(0, 20, 2).tolist()
+        coarse = rng.integers(0, 256, mask.shape).astype(np.uint8)
+        chances = Probability(
+            lambda coarse=coarse: (coarse[y : y + band] for y in range(0, len(coarse), band)), 1
+        )
+        bands = bands_of(mask.astype(np.uint8) << 2)
+        options = MaskOptions(min_object_um2=low * 4.0, max_hole_um2=high * 4.0)
+        objects = cleaning.find(bands, [2], 4.0, options, chances)[2]
+        number, polygons = delivered(objects, bands)
+        expected = cleaned_slowly(mask, low, high)
+        assert np.array_equal(number >= 0, expected)
+        assert len(objects.table) == ndimage.label(expected, SQUARE)[1] == len(polygons)
+        for k, polygon in polygons.items():
+            y, x = np.nonzero(number == k)
+            assert len(x) == objects.table.area[k] == polygon.area
+            assert polygon.is_valid
+            assert ndimage.label(number == k, SQUARE)[1] == 1
+            assert objects.table.box[k].tolist() == [x.min(), y.min(), x.max() + 1, y.max() + 1]
+            assert objects.table.centre[k] == pytest.approx([x.mean() + 0.5, y.mean() + 0.5])
+            assert objects.table.probability[k] == pytest.approx(coarse[y, x].mean() / 255)
+
+
+def test_outlines_cover_exactly_the_pixels():
+    for mask in random_masks(30):
+        runs = rle.find(mask)
+        _, number = rle.label(runs, diagonal=True)
+        _, polygons = outlines.trace(runs, number)
+        y, x = np.indices(mask.shape)
+        points = shapely.points(x + 0.5, y + 0.5)
+        inside = np.zeros(mask.shape, bool)
+        for polygon in polygons:
+            inside |= shapely.contains(polygon, points)
+        assert np.array_equal(inside, mask)
+
+
+@pytest.mark.parametrize("tolerance", [0.0, 0.3, 1.0, 5.0])
+def test_thinned_outlines_stay_valid_and_keep_their_area_about(tolerance):
+    for mask in random_masks(40):
+        runs = rle.find(mask)
+        _, number = rle.label(runs, diagonal=True)
+        _, polygons = outlines.trace(runs, number)
+        thinned = outlines.thin(polygons, tolerance)
+        assert shapely.is_valid(thinned).all()
+        assert not shapely.is_empty(thinned).any()
+        moved = shapely.area(shapely.symmetric_difference(polygons, thinned))
+        assert (moved <= tolerance * shapely.length(polygons)).all()
+
+
+def test_runs_paint_merge_and_complement_are_inverse():
+    for mask in random_masks(30):
+        height, width = mask.shape
+        runs = rle.find(mask, 5)
+        rows = (5, 5 + height)
+        assert np.array_equal(rle.paint(runs, rows, width), mask)
+        free = rle.complement(runs, rows, width)
+        assert np.array_equal(rle.paint(free, rows, width), ~mask)
+        assert rle.merge(runs, free).length.tolist() == [width] * height
+
+
+def test_sums_over_a_coarse_map():
+    rng = np.random.default_rng(3)
+    mask = rng.random((23, 37)) < 0.4
+    coarse = rng.integers(0, 256, (6, 10)).astype(np.uint8)
+    fine = np.kron(coarse, np.ones((4, 4), int))[:23, :37]
+    runs = rle.find(mask, 8)
+    expected = [fine[y - 8, a:b].sum() for y, a, b in zip(runs.y, runs.start, runs.end)]  # noqa: B905
+    assert rle.sums(runs, coarse, 8, 4).tolist() == expected
+
+
+def test_two_corners_that_touch_are_one_object_of_two_parts():
+    mask = np.zeros((5, 7), bool)
+    mask[1, 1] = mask[2, 2] = True
+    runs = rle.find(mask)
+    count, number = rle.label(runs, diagonal=True)
+    _, polygons = outlines.trace(runs, number)
+    assert count == 1
+    assert polygons[0].geom_type == "MultiPolygon"
+    assert polygons[0].area == 2
+
+
+# The whole verb
+
+
+def draw(slide: LabelledSlide) -> np.ndarray:
+    """Labels with a ring over a band border, a filled hole, a speck, and an edge object."""
+    width, height = slide.working_size
+    y, x = np.indices((height, width))
+    labels = np.zeros((height, width), np.uint8)
+    middle = (x - 60) ** 2 + (y - height // 2) ** 2
+    labels[(middle < 45**2) & (middle > 15**2)] = 1  # a ring: its hole stays
+    labels[20:40, 10:40] = 1
+    labels[28:30, 20:23] = 0  # a small hole: filled
+    labels[5:7, 5:7] = 1  # a speck: dropped
+    labels[height - 30 :, width - 25 :] |= 2  # at the corner of the slide
+    labels[30:60, 30:60] |= 2  # classes overlap
+    return labels
+
+
+def run_mask(slide: LabelledSlide, classes: dict, **options) -> int:
+    out = slide.folder / "out"
+    return cli.main([
+        "mask", str(slide.labels), "--image", str(slide.image), "--check", str(slide.check),
+        "--probability", str(slide.probability), "--options", json.dumps(options),
+        "--classes", json.dumps(classes), "--masks", str(out / "{model}/{slide}_{class}.tif"),
+        "--geojson", str(out / "{slide}.geojson"), "--overlay", str(out / "{slide}.jpg"),
+        *(["--annotation", str(slide.annotation)] if slide.annotation.exists() else []),
+    ])  # fmt: skip
+
+
+CLASSES = {"tuft": {"colour": "#ff8000"}, "capsule": {}, "vessel": {}}
+CASES = [((301, 1237), 1, 0.5), ((467, 2239), 2, 0.251), ((831, 2207), 4, 0.13)]
+
+
+@pytest.mark.parametrize(("size", "factor", "mpp"), CASES)
+def test_masks_open_exactly_everywhere(tmp_path, size, factor, mpp):
+    slide = LabelledSlide(tmp_path, size, factor, mpp)
+    labels = draw(slide)
+    slide.write_labels(labels, CLASSES)
+    um2 = (mpp * factor) ** 2
+    assert run_mask(slide, CLASSES, min_object_um2=10 * um2, max_hole_um2=10 * um2) == 0
+    for bit, name in enumerate(CLASSES):
+        working = cleaned_slowly((labels >> bit) & 1 != 0, 10, 10)
+        expected = np.kron(working, np.full((factor, factor), 255, np.uint8))
+        expected = expected[: size[1], : size[0]].astype(np.uint8)
+        path = tmp_path / "out" / "m1" / f"s1_{name}.tif"
+        assert expected.any() == (name != "vessel")
+        _assert_opens(path, expected, mpp)
+        assert str(path.parent) not in [p.name for p in path.parent.iterdir()]
+    assert sorted(p.name for p in (tmp_path / "out" / "m1").iterdir()) == [
+        "s1_capsule.tif", "s1_tuft.tif", "s1_vessel.tif",
+    ]  # fmt: skip
+
+
+def _assert_opens(path, expected: np.ndarray, mpp: float) -> None:
+    size = expected.shape[::-1]
+    with tifffile.TiffFile(path) as tiff:
+        assert np.array_equal(tiff.pages[0].asarray(), expected)
+        assert tiff.is_bigtiff
+        numerator, denominator = tiff.pages[0].tags["XResolution"].value
+        assert 10_000 / (numerator / denominator) == pytest.approx(mpp, rel=1e-5)
+    with openslide.OpenSlide(path) as mask:
+        assert mask.dimensions == size
+        assert float(mask.properties["openslide.mpp-x"]) == pytest.approx(mpp, rel=1e-5)
+        grey = np.asarray(mask.read_region((0, 0), 0, size).convert("L"))
+        assert np.array_equal(grey, expected)
+    tiffslide = pytest.importorskip("tiffslide")
+    with tiffslide.TiffSlide(path) as mask:
+        assert mask.dimensions == size
+        assert float(mask.properties["tiffslide.mpp-x"]) == pytest.approx(mpp, rel=1e-5)
+        assert np.array_equal(mask.read_region((0, 0), 0, size, as_array=True).squeeze(), expected)
+    cucim = pytest.importorskip("cucim")
+    mask = cucim.CuImage(str(path))
+    region = np.asarray(mask.read_region((0, 0), size, 0))
+    assert np.array_equal(region[..., 0], expected)
+
+
+@pytest.mark.parametrize(("size", "factor", "mpp"), CASES)
+def test_geojson_has_exact_valid_objects(tmp_path, size, factor, mpp):
+    slide = LabelledSlide(tmp_path, size, factor, mpp)
+    labels = draw(slide)
+    slide.write_labels(labels, CLASSES)
+    um2 = (mpp * factor) ** 2
+    options = {"min_object_um2": 10 * um2, "max_hole_um2": 10 * um2, "simplify_um": 0}
+    assert run_mask(slide, CLASSES, **options) == 0
+    collection = json.loads((tmp_path / "out" / "s1.geojson").read_text())
+    assert collection["type"] == "FeatureCollection"
+    features = collection["features"]
+    by_class = {name: [] for name in CLASSES}
+    for feature in features:
+        polygon = shapely.from_geojson(json.dumps(feature["geometry"]))
+        properties = feature["properties"]
+        assert polygon.is_valid
+        assert properties["objectType"] == "annotation"
+        measured = properties["measurements"]["Area µm^2"]
+        assert measured == pytest.approx(polygon.area * mpp**2, abs=1e-3)
+        assert properties["measurements"]["Mean probability"] == 0.8
+        assert polygon.bounds[2] <= size[0]
+        assert polygon.bounds[3] <= size[1]
+        by_class[properties["classification"]["name"]].append(polygon)
+    assert [len(polygons) for polygons in by_class.values()] == [2, 2, 0]
+    rectangle, ring = sorted(by_class["tuft"], key=shapely.area)
+    assert rectangle.area == 20 * 30 * factor**2  # the small hole is filled
+    assert len(ring.interiors) == 1  # one object, though it crosses a border of bands
+    mask = cleaned_slowly(labels & 1 != 0, 10, 10)
+    assert ring.area == (mask.sum() - 600) * factor**2
+    assert features[0]["properties"]["classification"] == {"name": "tuft", "color": [255, 128, 0]}
+    assert len({feature["id"] for feature in features}) == 4
+    first = (tmp_path / "out" / "s1.geojson").read_bytes()
+    assert run_mask(slide, CLASSES, **options) == 0
+    assert (tmp_path / "out" / "s1.geojson").read_bytes() == first
+
+
+def test_ring_of_the_drawing_crosses_a_band_border(tmp_path):
+    for size, factor, mpp in CASES:
+        height = -(-size[1] // factor)
+        rows = np.arange(height // 2 - 44, height // 2 + 45)
+        crosses = rows[0] // cleaning.BAND != rows[-1] // cleaning.BAND
+        assert crosses == (factor != 4), (size, mpp)
+
+
+def test_overlay_shows_outlines_in_the_class_colour(tmp_path):
+    slide = LabelledSlide(tmp_path, (301, 1237), 1, 0.5)
+    labels = draw(slide)
+    slide.write_labels(labels, CLASSES)
+    slide.write_annotation((np.roll(labels & 1, 9, axis=1) * 1).astype(np.uint8))
+    assert run_mask(slide, CLASSES, min_object_um2=3, overlay_side=1200) == 0
+    with Image.open(tmp_path / "out" / "s1.jpg") as picture:
+        pixels = np.asarray(picture).astype(int)
+    assert max(pixels.shape) <= 1200
+    orange = np.abs(pixels - [255, 128, 0]).max(axis=2) < 60
+    assert orange.sum() > 100
+    scale = 1237 / pixels.shape[0]
+    assert orange[int(20 / scale) - 2 : int(20 / scale) + 3, int(25 / scale)].any()
+
+
+def test_failed_verb_leaves_no_mask(tmp_path, monkeypatch, capsys):
+    slide = LabelledSlide(tmp_path, (301, 1237), 1, 0.5)
+    slide.write_labels(draw(slide), CLASSES)
+
+    def stop(*_):
+        raise HolohistoError("here", "stopped")
+
+    monkeypatch.setattr("holohisto.commands.mask._write_outlines", stop)
+    assert run_mask(slide, CLASSES) == 2
+    assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == []
+
+
+def test_labels_of_another_slide_or_class_list_are_refused(tmp_path, capsys):
+    slide = LabelledSlide(tmp_path, (301, 1237), 1, 0.5)
+    slide.write_labels(draw(slide), CLASSES)
+    assert run_mask(slide, {"tuft": {}}) == 2
+    assert "labels have another classes" in capsys.readouterr().err
+
+
+def test_witness_tells_a_wrong_mask(tmp_path):
+    slide = LabelledSlide(tmp_path, (301, 1237), 1, 0.5)
+    slide.write_labels(draw(slide), CLASSES)
+    assert run_mask(slide, CLASSES, min_object_um2=3, max_hole_um2=3) == 0
+    path = tmp_path / "out" / "m1" / "s1_tuft.tif"
+    witness = delivery.Witness(np.array([[2, 2], [290, 1200]]), slide.working_size)
+    runs = rle.find(draw(slide) & 1 != 0)
+    witness.see(runs, (0, 1237))
+    with pytest.raises(HolohistoError, match="differs from the labels"):
+        witness.compare(path, 1)  # the hole and the speck are not in the mask

@@ -1,0 +1,202 @@
+"""Counts, Dice, tiles and objects against brute force."""
+
+import json
+
+import numpy as np
+import pytest
+from labelled_slide import LabelledSlide
+from scipy import ndimage
+
+from holohisto import cli, metrics
+from holohisto.masks import cleaning
+from holohisto.masks import runs as rle
+
+SQUARE = np.ones((3, 3))
+
+
+def slow_dice(predicted, annotated) -> float:
+    total = predicted.sum() + annotated.sum()
+    return 2 * (predicted & annotated).sum() / total if total else 1.0
+
+
+def test_dice_of_all_empty_cases():
+    assert metrics.dice(0, 0, 0) == 1.0
+    assert metrics.dice(0, 5, 0) == 0.0
+    assert metrics.dice(0, 0, 5) == 0.0
+    assert metrics.dice(3, 1, 1) == 0.75
+    assert metrics.dice(np.int64(2**61), 0, 0) == 1.0  # no overflow
+
+
+def test_counts_equal_brute_force():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        a, b = rng.random((2, 13, 29)) < rng.random()
+        assert metrics.counts(a, b).tolist() == [
+            (a & b).sum(), (a & ~b).sum(), (~a & b).sum(),
+        ]  # fmt: skip
+
+
+def best_matching(iou: np.ndarray, limit: float) -> int:
+    """Largest number of one-to-one pairs, tried exhaustively."""
+    if not iou.size:
+        return 0
+    rest = best_matching(iou[1:], limit)
+    for j in np.flatnonzero(iou[0] >= limit):
+        rest = max(rest, 1 + best_matching(np.delete(iou[1:], j, axis=1), limit))
+    return rest
+
+
+@pytest.mark.parametrize("limit", [0.5, 0.7])
+def test_object_matching_equals_exhaustive_search(limit):
+    rng = np.random.default_rng(4)
+    for trial in range(60):
+        shape = rng.integers(2, 14, 2)
+        a = rng.random(shape) < 0.5
+        b = a ^ (rng.random(shape) < (0.25 if trial % 3 else 1.0))
+        la, n = ndimage.label(a, SQUARE)
+        lb, m = ndimage.label(b, SQUARE)
+        ours, theirs = ([lab == k for k in range(1, count + 1)] for lab, count in ((la, n), (lb, m)))
+        iou = np.array([[(p & q).sum() / (p | q).sum() for q in theirs] for p in ours])
+        iou = iou.reshape(n, m)
+        ra, rb = rle.find(a), rle.find(b)
+        na, ia = rle.label(ra, diagonal=True)
+        nb, ib = rle.label(rb, diagonal=True)
+        areas = (
+            np.bincount(ia, ra.length, na).astype(int),
+            np.bincount(ib, rb.length, nb).astype(int),
+        )
+        match = metrics.match_objects(*areas, metrics.overlaps(ra, ia, rb, ib), limit)
+        found = match[match >= 0]
+        assert len(found) == best_matching(iou, limit)
+        assert len(set(found.tolist())) == len(found)
+
+
+def test_exact_ties_are_matched_one_to_one():
+    # prediction 0 has IoU 0.5 with both halves; prediction 1 equals nothing
+    areas = np.array([8, 3]), np.array([4, 4])
+    pairs = np.array([[0, 0, 4], [0, 1, 4]])
+    match = metrics.match_objects(*areas, pairs, 0.5)
+    assert (match >= 0).sum() == 1
+    assert match[1] == -1
+
+
+def test_object_scores_of_all_empty_cases():
+    def of(*numbers):
+        scores = metrics.object_scores(*numbers)
+        return [scores[key] for key in ("precision", "recall", "f1")]
+
+    assert of(0, 0, 0) == [1.0, 1.0, 1.0]
+    assert of(0, 3, 0) == [0.0, 0.0, 0.0]
+    assert of(0, 0, 3) == [0.0, 0.0, 0.0]
+    assert of(2, 4, 2) == [0.5, 1.0, pytest.approx(2 / 3)]
+
+
+def test_tally_equals_brute_force_on_the_grid():
+    rng = np.random.default_rng(5)
+    height, width, tile = 47, 61, (20, 13)
+    for density in (0.0, 0.02, 0.6):
+        p, a = rng.random((2, height, width)) < density
+        tissue = np.kron(rng.random((3, 4)) < 0.5, np.ones((16, 16), bool))[:height, :width]
+        tally = metrics.Tally((width, height), tile)
+        for top in range(0, height, 7):
+            part = np.s_[top : top + 7]
+            tally.add(top, p[part], a[part], tissue[part])
+        scores = tally.scores(3)
+        tiles = []
+        for y in range(0, height, tile[1]):
+            for x in range(0, width, tile[0]):
+                part = np.s_[y : y + tile[1], x : x + tile[0]]
+                if tissue[part].any():
+                    tiles.append(([x * 3, y * 3], slow_dice(p[part], a[part])))
+        assert [(tile["xy"], tile["dice"]) for tile in scores["tiles"]] == tiles
+        assert scores["tile_dice"] == pytest.approx(np.mean([dice for _, dice in tiles]))
+        assert scores["foreground"]["dice"] == slow_dice(p & tissue, a & tissue)
+        assert scores["everywhere"]["dice"] == slow_dice(p, a)
+        assert scores["outside_foreground"] == (a & ~tissue).sum()
+        assert scores["tiles_empty"] == (len(tiles) if density == 0 else 0)
+
+
+CLASSES = {"tuft": {"values": [1, 3]}, "capsule": {"values": [2, 3]}}
+
+
+def run_metrics(slide: LabelledSlide, *more: str, mask: dict | None = None) -> dict:
+    output = slide.folder / "{model}" / "{slide}.json"
+    code = cli.main([
+        "metrics", str(slide.labels), "--check", str(slide.check),
+        "--annotation", str(slide.annotation), "--foreground", str(slide.foreground),
+        "--probability", str(slide.probability), "--options", '{"tile": [200, 300]}',
+        "--mask-options", json.dumps(mask or {}), "--classes", json.dumps(CLASSES),
+        "--output", str(output), *more,
+    ])  # fmt: skip
+    assert code == 0
+    return json.loads((slide.folder / "m1" / "s1.json").read_text())
+
+
+def test_verb_scores_the_delivered_masks(tmp_path):
+    slide = LabelledSlide(tmp_path, (1203, 2611), 2, 0.25)
+    width, height = slide.working_size
+    labels, marked = np.zeros((2, height, width), np.uint8)
+    labels[480:540, 100:160] = 1  # over a border of bands
+    marked[480:540, 110:160] = 1  # IoU 5/6
+    labels[700:760, 300:360] |= 1  # extra
+    labels[10:14, 10:14] |= 1  # a speck of 4 um2
+    marked[900:950, 400:450] |= 1  # missed
+    marked[0:20, 590:600] |= 2
+    slide.write_labels(labels, CLASSES)
+    slide.write_annotation(marked)
+    tissue = np.ones((-(-height // 16), -(-width // 16)), bool)
+    tissue[:, -3:] = False  # from column 560
+    slide.write_foreground(tissue)
+    result = run_metrics(slide, mask={"min_object_um2": 5})
+    assert (result["slide"], result["model"]) == ("s1", "m1")
+    assert (result["mpp"], result["working_mpp"]) == (0.25, 0.5)
+    tuft = result["classes"]["tuft"]
+    assert tuft["annotated"] is True
+    assert {key: tuft["everywhere"][key] for key in ("tp", "fp", "fn")} == {
+        "tp": 3000, "fp": 600 + 3600, "fn": 2500,
+    }  # fmt: skip
+    assert tuft["objects"] == {
+        "tp": 1, "fp": 1, "fn": 1, "precision": 0.5, "recall": 0.5, "f1": 0.5,
+    }  # fmt: skip
+    assert tuft["object_table"] == [
+        {"area_um2": 900.0, "x": 260.0, "y": 1020.0, "probability": 0.8, "matched": True},
+        {"area_um2": 900.0, "x": 660.0, "y": 1460.0, "probability": 0.8, "matched": False},
+    ]
+    assert len(tuft["tiles"]) == 3 * 5
+    assert tuft["tiles"][4]["xy"] == [400, 600]
+    assert tuft["tiles_empty"] == 15 - 4
+    capsule = result["classes"]["capsule"]
+    assert capsule["outside_foreground"] == 20 * 10
+    assert capsule["foreground"] == {"tp": 0, "fp": 0, "fn": 0, "dice": 1.0}
+    assert capsule["everywhere"]["dice"] == 0.0
+
+
+def test_classes_nobody_annotated_are_not_scored(tmp_path):
+    slide = LabelledSlide(tmp_path, (301, 1237), 1, 0.5)
+    labels = np.zeros(slide.working_size[::-1], np.uint8)
+    labels[500:560, 20:80] = 3
+    slide.write_labels(labels, CLASSES)
+    slide.write_annotation(labels & 1)
+    slide.write_foreground(np.ones((78, 19), bool))
+    result = run_metrics(slide, "--annotated", "tuft")
+    assert result["classes"]["tuft"]["foreground"]["dice"] == 1.0
+    capsule = result["classes"]["capsule"]
+    assert capsule["annotated"] is False
+    assert set(capsule) == {"annotated", "object_table"}
+    assert [item["matched"] for item in capsule["object_table"]] == [None]
+
+
+def test_scores_do_not_depend_on_the_band_height(tmp_path, monkeypatch):
+    slide = LabelledSlide(tmp_path, (301, 1237), 1, 0.5)
+    rng = np.random.default_rng(2)
+    noise = ndimage.gaussian_filter(rng.random((2, *slide.working_size[::-1])), (0, 6, 6)) > 0.5
+    slide.write_labels(noise[0].astype(np.uint8), CLASSES)
+    slide.write_annotation(noise[1].astype(np.uint8))
+    slide.write_foreground(rng.random((78, 19)) < 0.7)
+    results = []
+    for band in (512, 64, 2048):
+        monkeypatch.setattr(cleaning, "BAND", band)
+        monkeypatch.setattr("holohisto.masks.frame.BAND", band)
+        results.append(run_metrics(slide, mask={"min_object_um2": 20, "max_hole_um2": 10}))
+    assert results[0] == results[1] == results[2]
+    assert results[0]["classes"]["tuft"]["objects"]["fp"] > 10
