@@ -1,0 +1,208 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from lightning_fabric import Fabric
+
+from holohisto import train
+from holohisto.config import HolohistoModel, TrainOptions
+from holohisto.errors import HolohistoError
+from holohisto.grid import Tile
+from holohisto.sampler import Field
+from holohisto.segmenter import store
+from holohisto.tokens import TokenMap
+from holohisto.training_slide import TrainingSlide, annotated_cells, stack
+
+SIZE = (333, 251)
+OPTIONS = TrainOptions(
+    tile=(96, 64), epochs=4, batch=2, learning_rate=3e-3, workers=1, coverage=0.6, ema=0.9
+)
+
+
+class Pixels:
+    """Stands for a slide of factor 2: bright objects on noise."""
+
+    def __init__(self, seed):
+        random = np.random.default_rng(seed)
+        self.bits = np.zeros(SIZE[::-1], np.uint8)
+        for _ in range(6):
+            y, x = random.integers(0, SIZE[1] - 40), random.integers(0, SIZE[0] - 40)
+            self.bits[y : y + 40, x : x + 40] = 1
+        noise = random.integers(0, 60, (*SIZE[::-1], 3))
+        self.rgb = (noise + 150 * self.bits[..., None]).astype(np.uint8)
+
+    def read(self, xy, size, factor):
+        assert factor == 2
+        return _padded(self.rgb, xy[0] // 2, xy[1] // 2, *size)
+
+
+class Bits:
+    """Stands for the annotation of such a slide."""
+
+    def __init__(self, pixels):
+        self.pixels = pixels
+
+    def read(self, xy, size):
+        return _padded(self.pixels.bits, xy[0] // 2, xy[1] // 2, *size)
+
+
+def _padded(array, x, y, width, height):
+    out = np.zeros((height, width, *array.shape[2:]), array.dtype)
+    part = array[y : y + height, x : x + width]
+    out[: part.shape[0], : part.shape[1]] = part
+    return out
+
+
+def slide(seed, known=(True,)):
+    pixels = Pixels(seed)
+    shape = (-(-SIZE[1] // 16), -(-SIZE[0] // 16))
+    everywhere = np.ones(shape, bool)
+    means = _padded(pixels.rgb, 0, 0, shape[1] * 16, shape[0] * 16).mean(axis=2)
+    tokens = means.reshape(shape[0], 16, shape[1], 16).mean(axis=(1, 3)) // 8
+    return TrainingSlide(
+        name=f"slide{seed}",
+        slide=pixels,
+        factor=2,
+        annotation=Bits(pixels),
+        known=known,
+        field=Field(SIZE, 16, everywhere, everywhere),
+        token_map=TokenMap(tokens[None].astype(np.uint16), "s", "p", "t", 16, 0),
+    )
+
+
+def trainer(options=OPTIONS, seed=0, decoder="rgb", **kwargs):
+    torch.manual_seed(seed)
+    codebook = torch.linspace(-1, 1, 32 * 4).reshape(32, 4)
+    model = store.build(HolohistoModel(size="T", decoder=decoder), codebook, 16, 1)
+    fabric = Fabric(accelerator="cpu", devices=1)
+    slides = kwargs.get("slides", [slide(1), slide(2)])
+    return train.Trainer(model, slides, [slide(3)], options, seed, fabric)
+
+
+def numbers(rows):
+    return [(r.epoch, r.step, r.loss, r.learning_rate, r.val_dice) for r in rows]
+
+
+def run(a_trainer, tmp_path, epochs=None):
+    rows = []
+    for rows in a_trainer.run(tmp_path / "checkpoint", "identity"):
+        if epochs is not None and len(rows) == epochs:
+            break
+    return rows
+
+
+def test_interrupted_training_equals_uninterrupted_bit_for_bit(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    whole = trainer()
+    rows = run(whole, tmp_path / "a")
+    assert len(rows) == 4
+    run(trainer(), tmp_path / "b", epochs=2)
+    resumed = trainer(seed=0)
+    again = run(resumed, tmp_path / "b")
+    assert numbers(again) == numbers(rows)
+    for name, value in whole.average.state_dict().items():
+        assert torch.equal(value, resumed.average.state_dict()[name]), name
+    for name, value in whole.best.items():
+        assert torch.equal(value, resumed.best[name]), name
+
+
+def test_another_training_is_not_taken_up(tmp_path):
+    run(trainer(), tmp_path, epochs=2)
+    other = trainer()
+    first = next(iter(other.run(tmp_path / "checkpoint", "other identity")))
+    assert [row.epoch for row in first] == [1]
+
+
+@pytest.mark.parametrize("decoder", ["rgb", "tokens"])
+def test_it_learns_and_the_best_epoch_is_kept(decoder, tmp_path):
+    options = OPTIONS.model_copy(update={"epochs": 8, "coverage": 3.0})
+    a_trainer = trainer(options, decoder=decoder)
+    rows = run(a_trainer, tmp_path)
+    dices = [row.val_dice for row in rows]
+    assert rows[-1].loss < 0.5 * rows[0].loss
+    assert a_trainer.best_dice == max(dices) > (0.9 if decoder == "rgb" else 0.6)
+
+
+def test_threads_do_not_change_the_training(tmp_path):
+    results = []
+    for workers in (0, 3):
+        folder = tmp_path / str(workers)
+        folder.mkdir()
+        options = OPTIONS.model_copy(update={"epochs": 2, "workers": workers})
+        results.append(numbers(run(trainer(options), folder)))
+    assert results[0] == results[1]
+
+
+def test_a_loss_that_is_not_finite_names_the_tiles(tmp_path):
+    broken = trainer()
+    with torch.no_grad():
+        next(broken.raw.parameters()).fill_(float("nan"))
+    with pytest.raises(HolohistoError, match=r"not finite at step 0.*slide\d at \(\d+, \d+\)"):
+        run(broken, tmp_path)
+
+
+def test_threshold_is_fitted_on_the_slides():
+    model = train.fit_threshold([slide(1), slide(2)], 1, (96, 64))
+    dice = train.slide_dice(model, slide(3), (96, 64), 16, Fabric(accelerator="cpu"))
+    assert dice[0] > 0.95
+
+
+def test_unknown_classes_have_no_dice():
+    model = train.fit_threshold([slide(1)], 1, (96, 64))
+    fabric = Fabric(accelerator="cpu")
+    assert np.isnan(train.slide_dice(model, slide(3, known=(False,)), (96, 64), 16, fabric)[0])
+
+
+def test_batch_holds_the_slices_and_knows_the_slides_end():
+    a_slide = slide(1)
+    tile = Tile(y=208, x=288, width=96, height=64)
+    batch = stack([(a_slide, tile)], needs_tokens=True, needs_pixels=True)
+    np.testing.assert_array_equal(
+        batch.rgb[0, :, :43, :45].transpose(1, 2, 0), a_slide.slide.rgb[208:, 288:]
+    )
+    np.testing.assert_array_equal(
+        batch.tokens[0, :3, :3], a_slide.token_map.tokens[0, 13:16, 18:21]
+    )
+    assert batch.known[0, 0, :43, :45].all()
+    assert not batch.known[0, 0, 43:].any()
+    assert not batch.known[0, 0, :, 45:].any()
+    np.testing.assert_array_equal(batch.target[0, 0, :43, :45], a_slide.slide.bits[208:, 288:] > 0)
+
+
+def test_annotated_cells_are_those_with_a_pixel():
+    pixels = Pixels(5)
+    found = annotated_cells(Bits(pixels), SIZE, 2, 16)
+    assert found.shape == (16, 21)
+    for row in range(16):
+        for column in range(21):
+            cell = pixels.bits[row * 16 : row * 16 + 16, column * 16 : column * 16 + 16]
+            assert found[row, column] == cell.any()
+
+
+def test_learning_rate_rises_then_falls():
+    options = OPTIONS.model_copy(update={"warmup": 0.1, "learning_rate": 1.0})
+    rates = [train.learning_rate(options, step, 100) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[9] == pytest.approx(1.0)
+    assert rates.index(max(rates)) in (9, 10)
+    assert (np.diff(rates[10:]) <= 0).all()
+    assert rates[-1] < 0.02
+
+
+def test_stain_change_keeps_white_and_order():
+    ramp = np.broadcast_to(np.arange(256, dtype=np.uint8), (3, 2, 256))
+    changed = train.change_stain(ramp, 0.3, np.random.default_rng(0))
+    assert (changed[:, :, 255] == 255).all()
+    assert (np.diff(changed.astype(int), axis=2) >= 0).all()
+    assert np.abs(changed.astype(int) - ramp).max() > 5
+    np.testing.assert_array_equal(train.change_stain(ramp, 0.0, np.random.default_rng(0)), ramp)
+
+
+def test_rows_have_the_columns_of_the_table():
+    names = [f.name for f in dataclasses.fields(train.EpochRow)]
+    assert names == [
+        "epoch", "step", "loss", "learning_rate", "val_dice", "read_seconds", "step_seconds",
+        "memory_mb",
+    ]  # fmt: skip
