@@ -3,6 +3,7 @@
 import hashlib
 import threading
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,8 @@ from holohisto.slide.probe import file_bytes, probe
 from holohisto.slide.sources import open_source
 
 WHITE = (255, 255, 255)
-SOURCE_PIXELS = 2**24
-"""Most source pixels held at once while reading; more are read in bands."""
+SOURCE_SIDE = 4096
+"""Longest side of the source pixels held at once while reducing; more is read in parts."""
 
 
 class Slide:
@@ -141,12 +142,12 @@ class Slide:
         if block == 1:
             return self._padded(level, (x, y), size, fill)
         result = np.empty((height, width, 3), np.uint8)
-        rows = max(1, SOURCE_PIXELS // max(1, width * block * block))
-        for top in range(0, height, rows):
-            count = min(rows, height - top)
-            place = x, y + top * block
-            pixels = self._padded(level, place, (width * block, count * block), fill)
-            result[top : top + count] = block_means(pixels, block)
+        side = max(1, SOURCE_SIDE // block)
+        for top, left in product(range(0, height, side), range(0, width, side)):
+            rows, columns = min(side, height - top), min(side, width - left)
+            place = x + left * block, y + top * block
+            pixels = self._padded(level, place, (columns * block, rows * block), fill)
+            result[top : top + rows, left : left + columns] = block_means(pixels, block)
         return result
 
     def _padded(

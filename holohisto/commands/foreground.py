@@ -1,0 +1,42 @@
+"""`holohisto foreground`: find the tissue of a slide."""
+
+import argparse
+import logging
+from pathlib import Path
+
+from holohisto import foreground
+from holohisto.check import SlideRecord
+from holohisto.config import ForegroundOptions
+
+logger = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("image", type=Path, metavar="IMAGE", help="the slide")
+    parser.add_argument("--check", type=Path, required=True, help="its record of `check`")
+    parser.add_argument("--threshold", type=float, help="saturation of tissue, 0 to 1")
+    parser.add_argument(
+        "--options",
+        type=ForegroundOptions.model_validate_json,
+        default=ForegroundOptions(),
+        metavar="JSON",
+        help="the config's section `foreground`",
+    )
+    parser.add_argument(
+        "--foreground", type=Path, required=True, metavar="FILE", help="map of the tissue, .tif"
+    )
+    parser.add_argument(
+        "--picture", type=Path, required=True, metavar="FILE", help="slide with outline, .jpg"
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    record = SlideRecord.read(arguments.check)
+    with record.open(arguments.image) as slide:
+        found = foreground.find(slide, record, arguments.options, arguments.threshold)
+        logger.info(
+            "slide %s: %.1f %% tissue at saturation %.3f",
+            record.slide, 100 * found.share, found.threshold,
+        )  # fmt: skip
+        foreground.write_picture(arguments.picture, slide, found, record.factor)
+    foreground.save(arguments.foreground, found, record)
