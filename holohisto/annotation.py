@@ -14,6 +14,7 @@ from holohisto.slide.probe import TIFF_MAGIC, picture_size, pillow
 from holohisto.slide.tiff import Page
 
 SOURCE_PIXELS = 2**25
+BAND = 512
 SNIFFED_TILES = 16
 WHOLE_STRIP = 1024
 """Height of strips from which a TIFF is unpacked whole, once, instead of strip by strip."""
@@ -87,6 +88,12 @@ class Annotation:
             bits = self._bits(x, y + top * block, width * block, count * block)
             result[top : top + count] = _majority(bits, block, len(self._classes))
         return result
+
+    def is_empty(self) -> bool:
+        """Tell whether no pixel has any class; stops at the first that has."""
+        width, height = self.size
+        bands = (self._bits(0, y, width, BAND) for y in range(0, height, BAND))
+        return not any(band.any() for band in bands)
 
     def close(self) -> None:
         """Close the file."""

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -17,13 +18,15 @@ from holohisto.atomic import replacing
 from holohisto.check import SlideRecord
 from holohisto.config import ForegroundOptions
 from holohisto.errors import HolohistoError
-from holohisto.slide import Slide
+from holohisto.slide import Slide, block_means
 
-LOWEST, HIGHEST = 0.03, 0.08
+LOWEST, HIGHEST = 0.02, 0.06
 """Range of the automatic threshold: above JPEG noise on glass, below pale stroma."""
 GLASS_SATURATION = 0.03
 """A class of cells that is more colourful than this on average is not glass."""
 READ_SIDE = 2048
+FINER = 4
+"""Cells are means of pixels this much finer: smaller levels of JPEG slides are blocky in colour."""
 READERS = 4
 PICTURE_SIDE = 1200
 OUTLINE = (0, 160, 60)
@@ -108,7 +111,7 @@ def detect(
     mask = _without_small(mask, smallest)
     if options.margin and mask.any():
         square = np.ones((3, 3), bool)
-        mask = ndimage.binary_dilation(mask, square, iterations=options.margin)
+        mask = np.asarray(ndimage.binary_dilation(mask, square, iterations=options.margin))
     return mask, float(threshold)
 
 
@@ -156,15 +159,18 @@ def read_cells(slide: Slide, factor: int, cell: int) -> np.ndarray:
     Read in parts, from the best level: memory is that of the cells and of a few parts.
     """
     step = factor * cell
+    fine = step // FINER
     width, height = (-(-side // step) for side in slide.size)
     cells = np.empty((height, width, 3), np.uint8)
-    side = max(1, READ_SIDE // cell)
+    side = READ_SIDE // FINER
     corners = list(product(range(0, height, side), range(0, width, side)))
 
     def part(corner: tuple[int, int]) -> tuple[int, int, np.ndarray]:
         top, left = corner
         size = min(side, width - left), min(side, height - top)
-        return top, left, slide.read((left * step, top * step), size, step)
+        fine_size = size[0] * FINER, size[1] * FINER
+        pixels = slide.read((left * step, top * step), fine_size, fine)
+        return top, left, block_means(pixels, FINER)
 
     with ThreadPoolExecutor(READERS) as pool:
         parts: Iterator[tuple[int, int, np.ndarray]] = pool.map(part, corners)
@@ -217,9 +223,9 @@ def write_picture(path: Path, slide: Slide, foreground: Foreground, factor: int)
         for length, limit in zip(rgb.shape[:2], foreground.mask.shape, strict=True)
     )
     mask = foreground.mask[np.ix_(rows, columns)]
-    inner = ndimage.binary_erosion(mask, np.ones((3, 3), bool), iterations=2, border_value=1)
+    inner = np.asarray(ndimage.binary_erosion(mask, np.ones((3, 3), bool), iterations=2))
     picture = rgb.copy()
-    picture[mask & ~inner] = OUTLINE
+    picture[mask > inner] = OUTLINE
     with replacing(path) as temporary:
         Image.fromarray(picture).save(temporary, "JPEG", quality=85)
 
@@ -238,7 +244,8 @@ def _otsu(values: np.ndarray) -> float:
 
 def _without_small(mask: np.ndarray, cells: float) -> np.ndarray:
     """Drop connected pieces (8 neighbours) of fewer than `cells` cells."""
-    labels, count = ndimage.label(mask, np.ones((3, 3), bool))  # pyright: ignore
+    labelled: Any = ndimage.label(mask, np.ones((3, 3), bool))
+    labels, count = labelled
     if count == 0:
         return mask
     keep = np.bincount(labels.ravel(), minlength=count + 1) >= cells
