@@ -86,7 +86,7 @@ def _slide(folder: Path, row: dict[str, str], failing: list[str], side: int, ran
     _write(results / f"check/{slide}.json", json.dumps(check))
     _write(results / f"foreground/{slide}.tif", "")
     _write(results / f"tokens/{slide}.safetensors", "")
-    tissue, picture = _picture(side, random)
+    tissue, picture = pictures(side, random)
     _save(tissue, results / f"foreground/{slide}.jpg")
     for stage, seconds in (("check", 2), ("foreground", 9), ("tokens", 240)):
         _benchmark(folder, f"{stage}/{slide}", seconds * random.uniform(0.7, 1.4), 900)
@@ -149,7 +149,7 @@ def _tokenizer(folder: Path, random) -> None:
         codes, psnr = 1000 * (1 - np.exp(-step / 2500)), 31 - 13 * np.exp(-step / 5000)
         lines.append(f"{step}\t{loss:.4f}\t{loss:.4f}\t{codes / 2:.1f}\t{codes:.0f}\t{psnr:.2f}\t1")
     _write(results / "training.tsv", "\n".join(lines))
-    _save(_picture(900, random)[0].resize((1200, 400)), results / "reconstruction.jpg")
+    _save(pictures(900, random)[0].resize((1200, 400)), results / "reconstruction.jpg")
     _benchmark(folder, "tokenizer/tokenizer", 5400, 5200)
 
 
@@ -168,7 +168,7 @@ def _model(folder: Path, model: str, random) -> None:
     _write(own / "training.tsv", "\n".join(lines))
 
 
-def _picture(side: int, random) -> tuple[Image.Image, Image.Image]:
+def pictures(side: int, random) -> tuple[Image.Image, Image.Image]:
     """Blobs of pink, grainy tissue, and the same with green outlines; (side, 0.7 side)."""
     size = (side, round(side * 0.7))
     tissue = Image.new("RGB", size, "#f4f2f3")

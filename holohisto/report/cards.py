@@ -1,10 +1,11 @@
 """Cards of slides: what the eye checks, beside the numbers."""
 
 import math
+import statistics
 from dataclasses import dataclass, field
 from typing import Any
 
-from holohisto.report.gather import Run, record, rows_of
+from holohisto.report.gather import Run, column, record, rows_of
 from holohisto.report.pictures import Picture, picture
 from holohisto.report.tables import percent
 from holohisto.sheet import Row
@@ -13,6 +14,8 @@ OVERLAY_BYTES = 58_000
 """At 640 pixels; with base64 and text a slide stays below 100 kB."""
 THUMBNAIL_SIDE, THUMBNAIL_BYTES = 200, 8_000
 TRAINED_SIDE, TRAINED_BYTES = 320, 18_000
+AREA = "Area µm^2"
+"""Measurement of an object in the GeoJSON."""
 THIN = "\u2009"
 """Thin space between thousands."""
 OUTSIDE = 0.01
@@ -56,7 +59,7 @@ def cards(run: Run, side: int) -> list[Card]:
         made.append(
             Card(
                 row,
-                facts(run, row) | _objects(counted, list(run.classes)),
+                facts(run, row) | _objects(run, row, counted),
                 [_score(item) for item in own.to_dict("records") if item["annotated"] != "no"],
                 picture(overlay, side, round(OVERLAY_BYTES * (side / 640) ** 2)),
                 picture(_foreground(run, row), THUMBNAIL_SIDE, THUMBNAIL_BYTES),
@@ -64,8 +67,8 @@ def cards(run: Run, side: int) -> list[Card]:
                 min(values, default=math.nan),
             )
         )
-    order = {group: place for place, group in enumerate(dict.fromkeys(c.row.group for c in made))}
-    made.sort(key=lambda c: (order[c.row.group], math.inf if math.isnan(c.dice) else c.dice))
+    groups = list(dict.fromkeys(row.group for row in run.rows.values()))
+    made.sort(key=lambda c: (groups.index(c.row.group), math.inf if math.isnan(c.dice) else c.dice))
     return [card for card in made if card.overlay or card.foreground or card.scores or card.facts]
 
 
@@ -100,13 +103,21 @@ def warnings(run: Run, row: Row) -> list[str]:
     return [str(text) for text in check.get("warnings") or ()]
 
 
-def _objects(objects: Any, classes: list[str]) -> dict[str, str]:
+def _objects(run: Run, row: Row, objects: Any) -> dict[str, str]:
+    """Number and size of the objects: from the scores, else from the outlines for QuPath."""
+    areas = {name: column(rows_of(objects, **{"class": name}), "area_um2") for name in run.classes}
+    if not any(areas.values()):
+        path = run.results / "models" / run.reference / "geojson" / f"{row.slide}.geojson"
+        for feature in record(path).get("features") or ():
+            told = feature.get("properties") or {}
+            name = (told.get("classification") or {}).get("name")
+            if name in areas:
+                areas[name].append(float((told.get("measurements") or {}).get(AREA, math.nan)))
     told = {}
-    for name in classes:
-        own = rows_of(objects, **{"class": name})
-        if len(own):
-            area = f"{own['area_um2'].median():,.0f}".replace(",", THIN)
-            told[f"{name} found"] = f"{len(own)}, median area {area} µm²"
+    for name, values in areas.items():
+        if values:
+            area = f"{statistics.median(values):,.0f}".replace(",", THIN)
+            told[f"{name} found"] = f"{len(values)}, median area {area} µm²"
     return told
 
 

@@ -114,8 +114,10 @@ def curve(xs: Sequence[float], ys: Sequence[float], what: str, along: str) -> Ma
     if len(points) < 2:
         return None
     points = _thinned(points)
-    left, top, right, base, height = 46, 10, WIDTH - RIGHT, 132, 164
-    (x_low, x_high), (y_low, y_high) = (_span([p[i] for p in points]) for i in (0, 1))
+    left, top, right, base, height = 46, 10, WIDTH - RIGHT, 132, 154
+    x_low, x_high = xs_span = _span([point[0] for point in points])
+    ticks = round_ticks(*_span([point[1] for point in points]))
+    y_low, y_high = ticks[0], ticks[-1]
 
     def place(point: tuple[float, float]) -> str:
         a = left + (point[0] - x_low) / (x_high - x_low) * (right - left)
@@ -123,15 +125,15 @@ def curve(xs: Sequence[float], ys: Sequence[float], what: str, along: str) -> Ma
         return f"{a:.1f},{b:.1f}"
 
     parts = []
-    for share in (0, 0.5, 1):
-        y, value = base - share * (base - top), y_low + share * (y_high - y_low)
+    for value in ticks:
+        y = base - (value - y_low) / (y_high - y_low) * (base - top)
         parts.append(
             Markup(
                 '<line class="grid" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>'
                 '<text class="tick" x="{}" y="{:.1f}" text-anchor="end">{}</text>'
             ).format(left, right, y, y, left - 6, y + 4, _short(value))
         )
-    for x, value, anchor in ((left, x_low, "start"), (right, x_high, "end")):
+    for x, value, anchor in zip((left, right), xs_span, ("start", "end"), strict=True):
         parts.append(
             Markup('<text class="tick" x="{}" y="{}" text-anchor="{}">{}</text>').format(
                 x, base + 16, anchor, _short(value)
@@ -149,7 +151,7 @@ def curve(xs: Sequence[float], ys: Sequence[float], what: str, along: str) -> Ma
 
 
 def _thinned(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Means of runs of points, the last point kept, so that spikes do not hide the course."""
+    """Means of runs of points, so that spikes do not hide the course; both ends are kept."""
     run = math.ceil(len(points) / POINTS)
     if run == 1:
         return points
@@ -157,12 +159,21 @@ def _thinned(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
     for start in range(0, len(points), run):
         part = points[start : start + run]
         means.append((sum(p[0] for p in part) / len(part), sum(p[1] for p in part) / len(part)))
-    return [*means, points[-1]]
+    return [points[0], *means, points[-1]]
 
 
 def _span(values: Sequence[float]) -> tuple[float, float]:
     low, high = min(values), max(values)
     return (low, high) if high > low else (low - 0.5, high + 0.5)
+
+
+def round_ticks(low: float, high: float) -> list[float]:
+    """Three to six round values at even steps, the first and last outside `low` to `high`."""
+    rough = (high - low) / 4
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [round(step * place, 12) for place in range(first, last + 1)]
 
 
 def _short(value: float) -> str:

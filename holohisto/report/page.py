@@ -22,11 +22,11 @@ RECONSTRUCTION_BYTES = 120_000
 PACKAGES = ("torch", "numpy", "scipy", "tifffile", "cucim-cu12", "openslide-bin", "snakemake")
 SEGMENTER_CURVES = (
     ("loss", "Training loss", "epoch"),
-    ("val_dice", "Dice on the validation slides", "epoch"),
+    ("val_dice", "Validation Dice", "epoch"),
 )
 TOKENIZER_CURVES = (
     ("loss", "Training loss", "step"),
-    ("psnr", "Likeness to the original (PSNR), dB", "step"),
+    ("psnr", "Likeness (PSNR), dB", "step"),
     ("codes_used", "Codes in use", "step"),
 )
 

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from holohisto.report.figures import Dots, dot_plot, lower_end
 from holohisto.report.gather import Run, rows_of
-from holohisto.statistics import ALL, group_of
+from holohisto.statistics import ALL, group_of, smallest_p
 
 MEASURES = (
     ("Slide Dice, %", "dice_mean", "dice_sd"),
@@ -110,7 +110,7 @@ def _cell(row: pd.DataFrame, count: int, mean: str, spread: str | None, best: fl
         percent(value),
         "" if math.isnan(deviation) else f"± {percent(deviation)}",
         "" if slides == count else f"n = {slides}",
-        value >= best,
+        value >= best and slides == count,
     )
 
 
@@ -145,15 +145,18 @@ def comparison(row: dict) -> dict[str, str]:
     words = {
         "higher": f"{reference} scores higher than {model}",
         "lower": f"{reference} scores lower than {model}",
-        "n too small": "too few to tell",
+        "n too small": f"too few {row['level']} to tell",
     }.get(row["result"], "no difference shown")
-    note = row.get("note")
-    if isinstance(note, str) and note:
-        words += f" ({note})"
+    if row["result"] == "n too small":
+        least = smallest_p(int(row["n"] - row["n_zero"]))
+        words += f": even if all {row['level']} agreed, p could not be below {least:.3g}"
+    elif isinstance(row.get("note"), str) and row["note"]:
+        words += f" ({row['note']})"
     return {
         "model": model,
         "where": where,
         "unit": row["level"],
+        "overall": "yes" if row["scope"] == ALL else "",
         "pairs": f"{row['n']:.0f}",
         "shift": f"{shift:+.2f}".replace("-", "−"),
         "interval": interval,

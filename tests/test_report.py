@@ -1,0 +1,367 @@
+"""The report over a fabricated run: what it says, and that it stands alone."""
+
+import math
+import re
+import shutil
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import report_fixture
+from PIL import Image
+
+from holohisto import cli
+from holohisto.report import failures, figures, ledger, page, pictures, tables
+from holohisto.report.gather import Run, table
+from holohisto.sheet import Row
+
+VOID = {"meta", "link", "img", "br", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """Checks nesting; collects text and addresses."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.open, self.addresses, self.words, self.ids = [], [], [], set()
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        for name, value in attrs:
+            if name in ("src", "href", "srcset", "data", "action"):
+                self.addresses.append(value)
+            if name == "id":
+                assert value not in self.ids
+                self.ids.add(value)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] != "style":
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = report_fixture.build(tmp_path_factory.mktemp("run"), side=700)
+    assert cli.main(report_fixture.arguments(folder)["cohort"]) == 0
+    assert cli.main(report_fixture.arguments(folder)["report"]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def html(folder):
+    return (folder / "report.html").read_text()
+
+
+def render(folder, **changes) -> str:
+    words = report_fixture.arguments(folder)["report"]
+    for name, value in changes.items():
+        words[words.index(f"--{name}") + 1] = value
+    assert cli.main(words) == 0
+    return (folder / "report.html").read_text()
+
+
+def test_the_page_is_one_file_that_loads_nothing(html):
+    for address in Page(html).addresses:
+        assert address.startswith(("data:", "#")), address[:60]
+    assert "http://" not in html
+    assert "https://" not in html
+    assert "<script" not in html
+    assert "url(" not in html
+
+
+def test_links_of_the_page_lead_somewhere(html):
+    parsed = Page(html)
+    targets = {address[1:] for address in parsed.addresses if address.startswith("#")}
+    assert targets == {"failed", "scores", "slides", "training", "cost", "list", "parameters"}
+    assert targets <= parsed.ids
+
+
+def test_summary_counts_in_three_words(html):
+    assert "16 slides, 4 groups, 2 models: 13 done, 2 failed, 1 excluded; holohisto reaches a" in (
+        Page(html).text
+    )
+
+
+def test_failed_slides_come_first_with_stage_and_last_error(html):
+    text = Page(html).text
+    failed, scores = text.index("Mend the cause"), text.index("Slide Dice takes")
+    for slide, stage, reason in (
+        ("NEP25_06", "infer holohisto", report_fixture.OUT_OF_MEMORY),
+        ("normal_07", "check", "slides/normal_07.tiff: no resolution in the header"),
+    ):
+        place = text.index(f"{slide} {stage} {reason}")
+        assert failed < place < scores
+    assert "an earlier line" not in text
+
+
+def test_tables_show_the_values_of_the_cohort(folder, html):
+    groups = table(folder / "results/cohort/groups.tsv")
+    text = Page(html).text
+    for row in groups[groups["group"] != "pooled"].to_dict("records"):
+        for measure in ("dice_mean", "dice_over_tiles", "f1_mean"):
+            assert f"{100 * row[measure]:.2f}" in text
+    slides = table(folder / "results/cohort/slides.tsv")
+    for row in slides[slides["model"] == "holohisto"].to_dict("records"):
+        assert f"Dice {100 * row['dice_foreground']:.2f} %" in text
+
+
+def test_comparisons_are_in_words(html):
+    text = Page(html).text
+    assert "floor all groups, by slides holohisto scores higher than floor +" in text
+    assert "even if all subjects agreed, p could not be below 0.125" in text
+    assert "*" not in text
+
+
+def test_what_users_write_is_escaped(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "run")
+    log = tmp_path / "run/logs/check/normal_07.log"
+    log.write_text(f"14:02:11 ERROR {report_fixture.SCRIPT}\n")
+    sheet = tmp_path / "run/slides.tsv"
+    sheet.write_text(sheet.read_text().replace("\tNEP25\t", "\t<b>'\"NEP&\t"))
+    html = render(tmp_path / "run", options='{"title": "<i>cohort"}')
+    assert "<script" not in html
+    assert "<i>cohort" not in html
+    assert "<b>'" not in html
+    assert html.count("&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;") == 2  # log and note
+    assert "&lt;b&gt;&#39;&#34;NEP&amp;" in html
+    Page(html)
+
+
+def test_a_slide_takes_less_than_100_kb(folder, html):
+    assert len(html.encode()) < 100_000 * 16
+    cards = [card.split("</article>")[0] for card in html.split('<article class="card">')[1:]]
+    assert 40_000 < max(map(len, cards)) < 100_000
+
+
+def test_an_empty_run_is_still_a_page(tmp_path):
+    (tmp_path / "slides.tsv").write_text("slide\timage\tsplit\na\ta.tiff\tpredict\n")
+    text = Page(render(tmp_path)).text
+    assert "1 slide, 2 models: 1 failed." in text
+    assert "whole cohort tokenizer not started" in text
+    assert "1 slide check not started: the run ended before" in text
+    assert "No slide has been scored yet." in text
+
+
+def test_no_models_and_no_metrics(tmp_path):
+    (tmp_path / "slides.tsv").write_text("slide\timage\tsplit\na\ta.tiff\tpredict\n")
+    assert "1 slide: 1 failed." in Page(render(tmp_path, models="{}")).text
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cohort/groups.tsv", "cohort/slides.tsv", "cohort/comparisons.tsv", "cohort/objects.tsv",
+        "tokenizer/training.tsv", "benchmarks/tokens/DN_09.tsv", "check/DN_09.json",
+        "foreground/DN_09.jpg", "models/holohisto/overlays/DN_09.jpg",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("content", [None, "", "{\x00]\n1\t2\t3\n\n4"])
+def test_any_part_may_be_missing_or_broken(folder, tmp_path, name, content):
+    shutil.copytree(folder / "results", tmp_path / "results")
+    shutil.copytree(folder / "logs", tmp_path / "logs")
+    shutil.copy(folder / "slides.tsv", tmp_path)
+    path = tmp_path / "results" / name
+    path.unlink()
+    if content is not None:
+        path.write_text(content)
+    Page(render(tmp_path))
+
+
+def test_objects_of_slides_without_annotation_come_from_their_outlines(tmp_path):
+    (tmp_path / "slides.tsv").write_text("slide\timage\tsplit\na\ta.tiff\tpredict\n")
+    outlines = tmp_path / "results/models/holohisto/geojson/a.geojson"
+    outlines.parent.mkdir(parents=True)
+    feature = (
+        '{"properties": {"classification": {"name": "glomerulus"},'
+        ' "measurements": {"Area µm^2": %s}}}'
+    )
+    features = ", ".join(feature % area for area in (1000, 9000, 8000))
+    outlines.write_text(f'{{"features": [{features}]}}')
+    text = Page(render(tmp_path)).text
+    assert "glomerulus found: 3, median area 8 000 µm²" in text
+    assert "failed in check" in text
+
+
+def run_of(tmp_path, **changes) -> Run:
+    rows = {
+        "a": Row("a", tmp_path / "a.tiff", "train", annotation=tmp_path / "a.png"),
+        "b": Row("b", tmp_path / "b.tiff", "test", annotation=tmp_path / "b.png"),
+        "c": Row("c", tmp_path / "c.tiff", "predict"),
+        "d": Row("d", tmp_path / "d.tiff", "test", exclude=True),
+    }
+    defaults = {
+        "rows": rows, "results": tmp_path / "results", "logs": tmp_path / "logs",
+        "models": {"m": {"weights": None}}, "classes": ("x", "y"), "reference": "m",
+        "splits": ("val", "test", "predict"),
+    }  # fmt: skip
+    return Run(**(defaults | changes))
+
+
+def make(tmp_path, *names):
+    for name in names:
+        path = tmp_path / "results" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
+
+
+def shared(slide):
+    return f"check/{slide}.json", f"foreground/{slide}.tif", f"tokens/{slide}.safetensors"
+
+
+def segmented(slide):
+    folder = "models/m"
+    return (
+        f"{folder}/labels/{slide}.tif", f"{folder}/masks/{slide}_x.tif",
+        f"{folder}/masks/{slide}_y.tif", f"{folder}/geojson/{slide}.geojson",
+        f"{folder}/overlays/{slide}.jpg",
+    )  # fmt: skip
+
+
+def test_outcomes_of_whole_slides(tmp_path):
+    make(tmp_path, "tokenizer/tokenizer.safetensors", "models/m/segmenter.safetensors")
+    make(tmp_path, *shared("a"), *shared("b"), *shared("c"), *segmented("b"), *segmented("c"))
+    make(tmp_path, "models/m/metrics/b.json")
+    words = {slide: one.word for slide, one in failures.outcomes(run_of(tmp_path)).items()}
+    assert words == {"a": "done", "b": "done", "c": "done", "d": "excluded"}
+    assert failures.cohort_failures(run_of(tmp_path)) == []
+
+
+def test_a_mask_of_one_class_missing_is_a_failure_of_mask(tmp_path):
+    make(tmp_path, *shared("c"), *segmented("c"))
+    (tmp_path / "results/models/m/masks/c_y.tif").unlink()
+    (failure,) = failures.outcomes(run_of(tmp_path))["c"].failures
+    assert (failure.stage, failure.model) == ("mask", "m")
+
+
+def test_metrics_are_expected_of_annotated_slides_only(tmp_path):
+    make(tmp_path, *shared("b"), *shared("c"), *segmented("b"), *segmented("c"))
+    outcomes = failures.outcomes(run_of(tmp_path))
+    assert outcomes["b"].failures[0].stage == "metrics"
+    assert outcomes["c"].word == "done"
+
+
+def test_slides_that_wait_for_a_failed_training_say_so(tmp_path):
+    make(tmp_path, "tokenizer/tokenizer.safetensors", *shared("c"))
+    log = tmp_path / "logs/train/m.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("10:00:00 ERROR slides: nothing is annotated\n")
+    (cohort,) = failures.cohort_failures(run_of(tmp_path))
+    assert (cohort.stage, cohort.model, cohort.reason) == (
+        "train", "m", "slides: nothing is annotated",
+    )  # fmt: skip
+    (failure,) = failures.outcomes(run_of(tmp_path))["c"].failures
+    assert (failure.reason, failure.started) == ("not started: model m is not trained", False)
+
+
+def test_frozen_models_need_no_training_and_no_tokens_of_training_slides(tmp_path):
+    run = run_of(tmp_path, models={"m": {"weights": "m.safetensors"}})
+    make(tmp_path, "tokenizer/tokenizer.safetensors", *shared("a")[:2])
+    assert failures.cohort_failures(run) == []
+    assert failures.outcomes(run)["a"].word == "done"
+
+
+def test_reasons_in_logs(tmp_path):
+    log = tmp_path / "x.log"
+    assert failures.reason_in(log) is None
+    log.write_text("10:00:00 INFO a\n10:00:01 ERROR one\n10:00:02 ERROR two\n10:00:03 INFO b\n")
+    assert failures.reason_in(log) == "two"
+    log.write_text("10:00:00 ERROR this is a bug of holohisto; x\nTraceback\nKeyError: 'y'\n\n")
+    assert failures.reason_in(log) == "a bug of holohisto: KeyError: 'y'"
+    log.write_text("10:00:00 INFO tiles: 3/9\n")
+    assert failures.reason_in(log) == (
+        "ended without an error line, perhaps killed for memory or time;"
+        " its last line: 10:00:00 INFO tiles: 3/9"
+    )
+    log.write_text("")
+    assert "killed" in failures.reason_in(log)
+
+
+def test_picture_keeps_side_and_budget(tmp_path):
+    image, _ = report_fixture.pictures(1500, np.random.default_rng(0))
+    image.save(tmp_path / "a.jpg")
+    made = pictures.picture(tmp_path / "a.jpg", 640, 58_000)
+    assert made is not None
+    assert made.width <= 640
+    assert abs(made.height / made.width - 0.7) < 0.01
+    assert len(made.data) < 58_000 * 4 / 3 + 30
+    assert pictures.picture(tmp_path / "absent.jpg", 640, 1000) is None
+
+
+def test_even_noise_fits_the_budget(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (900, 1300, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "a.png")
+    made = pictures.picture(tmp_path / "a.png", 640, 58_000)
+    assert made is not None
+    assert 150 < made.width < 640
+    assert len(made.data) < 58_000 * 4 / 3 + 30
+
+
+def test_dot_plot_places_dots_by_their_dice():
+    dots = figures.Dots(("m", "k<"), {"s&1": {"m": 1.0, "k<": 0.5}, "s2": {"m": 0.75}}, "m")
+    drawing = str(figures.dot_plot(dots, 0.5, "label"))
+    xs = [float(x) for x in re.findall(r'<circle class="\w+" cx="([\d.]+)"', drawing)]
+    width = figures.WIDTH - figures.LEFT - figures.RIGHT
+    assert xs == [figures.LEFT + width, figures.LEFT + width / 2, figures.LEFT]
+    assert "s&amp;1: 100.00 %" in drawing
+    assert "k&lt;" in drawing
+    assert "mean 87.50 %" in drawing
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (0, 1, [0, 0.25, 0.5, 0.75, 1]),
+        (0.0567, 0.354, [0, 0.1, 0.2, 0.3, 0.4]),
+        (18.1, 30.8, [15, 20, 25, 30, 35]),
+        (10, 1000, [0, 250, 500, 750, 1000]),
+    ],
+)
+def test_ticks_are_round_and_enclose(low, high, ticks):
+    assert figures.round_ticks(low, high) == pytest.approx(ticks)
+
+
+def test_curve_needs_two_points_and_skips_gaps():
+    nan = math.nan
+    assert figures.curve([1, 2], [nan, 3], "loss", "step") is None
+    assert figures.curve([1, 2, 3], [1, nan, 3], "loss", "step") is not None
+    assert figures.curve([1, 2], [3, 3], "loss", "step") is not None
+    long = str(figures.curve(list(range(10_000)), [1.0] * 9_999 + [2.0], "loss", "step"))
+    assert len(long) < 8_000
+    assert figures.lower_end([0.93, 0.99, nan]) == 0.9
+    assert figures.lower_end([0.71]) == pytest.approx(0.6)
+    assert figures.lower_end([0.0]) == 0.0
+
+
+def test_benchmarks_with_gaps_and_repeats(tmp_path):
+    path = tmp_path / "results/benchmarks/tokens/b.tsv"
+    path.parent.mkdir(parents=True)
+    path.write_text("s\th:m:s\tmax_rss\n2.0\t0:00:02\t-\n4.0\t0:00:04\t1500\n")
+    path = tmp_path / "results/benchmarks/infer/m/b.tsv"
+    path.parent.mkdir(parents=True)
+    path.write_text("s\th:m:s\tmax_rss\n7.5\t0:00:07\tNA\n")
+    (line,) = ledger.slide_lines(run_of(tmp_path))
+    assert (line.seconds, line.megabytes) == (10.5, 1500)
+    assert line.stages() == {"tokens": 3.0, "infer": 7.5}
+
+
+def test_words_of_numbers():
+    assert page.duration(3.24) == "3.2 s"
+    assert page.duration(61) == "61 s"
+    assert page.duration(245.4) == "4 min 05 s"
+    assert page.duration(30_000) == "8 h 20 min"
+    assert page.memory(900) == "900 MB"
+    assert page.memory(21_040) == "21.0 GB"
+    assert page.memory(math.nan) == "–"
+    assert tables.percent(0.93785) == "93.78"
+    assert tables.probability(0.00003) == "< 0.0001"
+    assert tables.probability(0.01562) == "0.016"

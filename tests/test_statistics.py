@@ -1,0 +1,280 @@
+"""Numbers of the cohort's statistics, by hand, by brute force and against scipy."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from holohisto.sheet import Row
+from holohisto.statistics import (
+    SLIDES,
+    comparison_table,
+    group_table,
+    hodges_lehmann,
+    holm,
+    object_rows,
+    score_rows,
+    shift_interval,
+    signed_rank,
+    smallest_p,
+)
+
+
+def slides(scores: dict[str, dict[str, float]], groups: dict[str, str], tiles=None, subjects=None):
+    """slides.tsv from model → slide → Dice."""
+    rows = [
+        {
+            "model": model, "slide": slide, "class": "glomerulus", "group": groups[slide],
+            "subject": (subjects or {}).get(slide, slide), "split": "test", "annotated": "yes",
+            "dice_foreground": dice, "tile_dice": dice / 2, "object_f1": dice / 4,
+            "tiles": (tiles or {}).get(slide, 1),
+        }
+        for model, values in scores.items()
+        for slide, dice in values.items()
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=list(SLIDES))
+
+
+def brute_force_p(differences) -> float:
+    """Two-sided p over all sign patterns."""
+    nonzero = [d for d in differences if d]
+    ranks = stats.rankdata(np.abs(nonzero))
+    centre = ranks.sum() / 2
+    far = abs(ranks[np.array(nonzero) > 0].sum() - centre)
+    sums = [
+        sum(rank for rank, plus in zip(ranks, signs, strict=True) if plus)
+        for signs in itertools.product([0, 1], repeat=len(ranks))
+    ]
+    return float(np.mean([abs(total - centre) >= far - 1e-9 for total in sums]))
+
+
+@pytest.mark.parametrize("n", [3, 8, 20, 50])
+def test_exact_test_agrees_with_scipy(n):
+    differences = np.random.default_rng(n).normal(0.3, 1, n)
+    ours, theirs = signed_rank(differences), stats.wilcoxon(differences, method="exact")
+    assert ours.method == "exact"
+    assert ours.statistic == theirs.statistic
+    assert ours.p == pytest.approx(theirs.pvalue, rel=1e-12)
+
+
+def test_test_of_many_pairs_is_scipys_approximation():
+    differences = np.random.default_rng(0).normal(0.2, 1, 51)
+    ours, theirs = signed_rank(differences), stats.wilcoxon(differences, method="asymptotic")
+    assert (ours.method, ours.p) == ("asymptotic", pytest.approx(theirs.pvalue, rel=1e-12))
+
+
+@pytest.mark.parametrize(
+    "differences",
+    [[1, 1, 2, -2, 3, -1], [0, 0, 1, 2, 2, 2, -3], [0.5] * 9, [-1, 1], [4, 4, -4, 1, 1, 1, 2, -2]],
+)
+def test_ties_and_zeros_are_exact(differences):
+    test = signed_rank(differences)
+    assert test.p == pytest.approx(brute_force_p(differences), rel=1e-12)
+    assert (test.n, test.n_zero) == (len(differences), differences.count(0))
+
+
+def test_ties_stay_exact_where_scipy_approximates():
+    differences = [1.0] * 19 + [-1.0]
+    test = signed_rank(differences)
+    assert test.method == "exact"
+    # equal sizes make it a sign test: 2 (C(20, 0) + C(20, 1)) / 2^20
+    assert test.p == pytest.approx(2 * 21 / 2**20, rel=1e-12)
+
+
+def test_round_off_is_no_difference():
+    test = signed_rank([0.1 + 0.2 - 0.3, 1e-12, 0.5])
+    assert (test.n, test.n_zero, test.p) == (3, 2, 1.0)
+
+
+def test_no_difference_at_all():
+    test = signed_rank([0.0, 0.0])
+    assert (test.n, test.n_zero, test.statistic, test.p) == (2, 2, 0.0, 1.0)
+
+
+def test_smallest_p_is_reached_when_all_agree():
+    for n in range(1, 12):
+        assert signed_rank(np.arange(1, n + 1)).p == pytest.approx(smallest_p(n))
+    assert smallest_p(7) == pytest.approx(0.015625)
+    assert smallest_p(0) == 1.0
+
+
+def test_holm_by_hand():
+    # sorted 0.01, 0.02, 0.03, 0.04: times 4, 3, 2, 1, then never falling
+    assert holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert holm([0.9, 0.6]) == pytest.approx([1.0, 1.0])
+    assert holm([]).shape == (0,)
+
+
+def test_hodges_lehmann_by_hand():
+    # 1, 2, 6 → Walsh means 1, 1.5, 2, 3.5, 4, 6: median 2.75
+    assert hodges_lehmann([6, 1, 2]) == 2.75
+    assert hodges_lehmann([-0.3]) == -0.3
+
+
+def test_interval_is_that_of_resampling_in_a_loop():
+    random = np.random.default_rng(5)
+    values = random.normal(1, 1, 12)
+    clusters = [str(i // 2) for i in range(12)]
+    low, high = shift_interval(values, clusters, 0.9, 4000, seed=1)
+    shifts = []
+    for _ in range(4000):
+        drawn = random.integers(0, 6, 6)
+        shifts.append(hodges_lehmann(np.concatenate([values[2 * i : 2 * i + 2] for i in drawn])))
+    assert [low, high] == pytest.approx(np.quantile(shifts, [0.05, 0.95]), abs=0.06)
+
+
+def test_interval_draws_whole_subjects():
+    values = [0.0] * 10 + [1.0] * 10 + [2.0] * 10 + [3.0] * 10 + [4.0] * 10
+    alone = shift_interval(values, [str(i) for i in range(50)], 0.95, 1000)
+    together = shift_interval(values, [str(i // 10) for i in range(50)], 0.95, 1000)
+    assert together[1] - together[0] > 2 * (alone[1] - alone[0])
+
+
+def test_interval_needs_five_subjects():
+    values = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
+    assert np.isnan(shift_interval(values, ["a", "a", "b", "c", "d", "d"], 0.95, 100)).all()
+    low, high = shift_interval(values, ["a", "a", "b", "c", "d", "e"], 0.95, 100)
+    assert 0.1 <= low <= high <= 0.6
+
+
+def test_interval_does_not_depend_on_the_block(monkeypatch):
+    values, names = np.random.default_rng(2).normal(0, 1, 9), list("abcdefghi")
+    whole = shift_interval(values, names, 0.95, 300)
+    monkeypatch.setattr("holohisto.statistics.paired.BOOTSTRAP_CELLS", 1000)
+    assert shift_interval(values, names, 0.95, 300) == whole
+
+
+def test_all_is_the_unweighted_mean_of_groups_as_in_the_paper():
+    dice = {"a": 93.77, "b": 92.45, "c": 94.81, "d": 94.12, "e": 94.12, "f": 94.12}
+    groups = {"a": "56Nx", "b": "DN", "c": "NEP25", "d": "normal", "e": "normal", "f": "normal"}
+    table = group_table(slides({"m": dice}, groups)).set_index("group")
+    assert round(table.loc["All", "dice_mean"], 2) == 93.79
+    assert table.loc["pooled", "dice_mean"] == pytest.approx(sum(dice.values()) / 6)
+    assert table.loc["All", "slides"] == 6
+    assert list(table.index) == ["56Nx", "DN", "NEP25", "normal", "All", "pooled"]
+
+
+def test_group_mean_and_deviation_by_hand():
+    table = group_table(
+        slides({"m": {"a": 0.5, "b": 0.9}}, {"a": "g", "b": "g"}, tiles={"a": 3, "b": 1})
+    ).set_index("group")
+    row = table.loc["g"]
+    assert row["dice_mean"] == pytest.approx(0.7)
+    assert row["dice_sd"] == pytest.approx(np.sqrt(0.08))
+    assert row["tile_dice_mean"] == pytest.approx(0.35)
+    assert row["f1_mean"] == pytest.approx(0.175)
+    assert row["tiles"] == 4
+    assert row["dice_over_tiles"] == pytest.approx((3 * 0.25 + 0.45) / 4)
+    assert np.isnan(table.loc["All", "dice_sd"])
+
+
+def test_groups_stand_in_the_same_order_for_models_that_lack_slides():
+    groups = {"a": "x", "b": "y", "c": "x"}
+    table = group_table(slides({"m": {"a": 1, "b": 1}, "k": {"b": 1, "c": 1}}, groups))
+    assert list(table[table["model"] == "k"]["group"]) == ["x", "y", "All", "pooled"]
+
+
+def test_one_model_has_nothing_to_compare():
+    table = comparison_table(slides({"m": {"a": 0.5}}, {"a": "g"}), "m", 0.05, 10)
+    assert len(table) == 0
+    assert "p_holm" in table
+
+
+def test_comparison_by_slides_and_by_subjects():
+    ours = {f"s{i}": 0.9 + i / 1000 for i in range(8)}
+    theirs = {slide: dice - 0.1 - i / 1000 for i, (slide, dice) in enumerate(ours.items())}
+    subjects = {slide: f"r{i // 2}" for i, slide in enumerate(ours)}
+    groups = dict.fromkeys(ours, "g")
+    table = comparison_table(
+        slides({"m": ours, "k": theirs}, groups, subjects=subjects), "m", 0.05, 200
+    ).set_index("level")
+    row = table.loc["slides"]
+    assert (row["n"], row["W"], row["result"], row["note"]) == (8, 0, "higher", "")
+    assert row["p"] == pytest.approx(2 / 2**8)
+    assert row["shift"] == pytest.approx(0.1035)
+    row = table.loc["subjects"]
+    assert (row["n"], row["result"]) == (4, "n too small")
+    assert row["note"] == "n too small: smallest possible p is 0.125"
+    assert np.isnan(row["shift_low"])
+
+
+def test_pairs_are_slides_that_both_models_have():
+    ours = {f"s{i}": 0.9 for i in range(7)}
+    theirs = {f"s{i}": 0.8 for i in range(1, 9)}
+    groups = {f"s{i}": "g" for i in range(9)}
+    table = comparison_table(slides({"m": ours, "k": theirs}, groups), "m", 0.05, 50)
+    assert set(table["n"]) == {6}
+    assert set(table["method"]) == {"exact"}
+    assert table["p"].tolist() == pytest.approx([2 / 2**6] * 2)
+
+
+def test_holm_counts_the_models_compared():
+    ours = {f"s{i}": 0.9 + i / 1000 for i in range(6)}
+    others = {
+        name: {s: d - gap - i / 500 for i, (s, d) in enumerate(ours.items())}
+        for name, gap in (("k", 0.1), ("l", 0.2), ("o", 0.3))
+    }
+    table = comparison_table(slides({"m": ours, **others}, dict.fromkeys(ours, "g")), "m", 0.05, 50)
+    assert table["p_holm"].tolist() == pytest.approx([3 * 2 / 2**6] * 6)
+    assert set(table["result"]) == {"no difference shown"}
+    assert table["note"].iloc[0] == (
+        "n too small for 3 comparisons: smallest possible p after Holm is 0.0938"
+    )
+
+
+def test_scopes_are_all_and_each_group():
+    dice = {f"s{i}": 0.9 for i in range(4)}
+    groups = {"s0": "x", "s1": "x", "s2": "y", "s3": "y"}
+    worse = {slide: 0.95 + i / 100 for i, slide in enumerate(dice)}
+    table = comparison_table(slides({"m": dice, "k": worse}, groups), "m", 0.2, 50)
+    assert list(table["scope"]) == ["All", "x", "y"] * 2
+    assert table["result"].iloc[0] == "lower"
+    assert table["shift"].iloc[0] == pytest.approx(-0.065)
+
+
+RECORD = {
+    "model": "m",
+    "classes": {
+        "tuft": {
+            "annotated": True,
+            "foreground": {"tp": 8, "fp": 2, "fn": 2, "dice": 0.8},
+            "everywhere": {"tp": 8, "fp": 2, "fn": 4, "dice": 0.727},
+            "tiles": [{"xy": [0, 0], "dice": 0.8}],
+            "tile_dice": 0.8, "tiles_empty": 0, "outside_foreground": 2,
+            "objects": {"tp": 1, "fp": 0, "fn": 1, "precision": 1, "recall": 0.5, "f1": 0.667},
+            "object_table": [
+                {"area_um2": 9.0, "x": 1.5, "y": 2.5, "probability": 0.9, "matched": True}
+            ],
+        },
+        "capsule": {
+            "annotated": False,
+            "object_table": [
+                {"area_um2": 5.0, "x": 1, "y": 2, "probability": 0.7, "matched": None}
+            ],
+        },
+    },
+}  # fmt: skip
+ROW = Row("s1", "s1.tiff", "test", subject=None, group=None)  # pyright: ignore
+
+
+def test_rows_of_a_metrics_record():
+    tuft, capsule = score_rows(RECORD, ROW)
+    assert (tuft["dice_foreground"], tuft["dice_everywhere"], tuft["tiles"]) == (0.8, 0.727, 1)
+    assert (tuft["group"], tuft["subject"], tuft["annotated"]) == ("ungrouped", "s1", "yes")
+    assert (tuft["objects_fn"], tuft["object_recall"], tuft["outside_foreground"]) == (1, 0.5, 2)
+    assert capsule["annotated"] == "no"
+    assert capsule["dice_foreground"] is None
+    assert capsule["tiles"] is None
+
+
+def test_unannotated_classes_have_objects_and_no_match():
+    first, second = object_rows(RECORD, ROW)
+    assert (first["area_um2"], first["x"], first["matched"]) == (9.0, 1.5, "yes")
+    assert (second["class"], second["matched"]) == ("capsule", None)
+
+
+def test_unannotated_classes_are_in_no_mean():
+    table = pd.DataFrame(score_rows(RECORD, ROW), columns=list(SLIDES))
+    assert set(group_table(table)["class"]) == {"tuft"}
