@@ -20,8 +20,8 @@ def replacing(path: Path) -> Iterator[Path]:
         HolohistoError: the folder cannot be written, or the disk is full.
     """
     path = Path(path)
+    make_folder_of(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(
             prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent
         )
@@ -44,6 +44,21 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def make_folder_of(path: Path) -> None:
+    """Make the folder that `path` is to be written in, unless it is there.
+
+    Raises:
+        HolohistoError: it cannot be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        problem = f"cannot be written: {error.strerror}"
+        if isinstance(error, FileExistsError):
+            problem = f"cannot be written: {path.parent} is a file, not a folder"
+        raise HolohistoError(path, problem) from error
 
 
 def write_text(path: Path, text: str) -> None:

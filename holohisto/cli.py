@@ -8,7 +8,7 @@ import time
 from importlib import import_module
 from pathlib import Path
 
-from holohisto import __version__, progress
+from holohisto import __version__, atomic, progress
 from holohisto.errors import HolohistoError
 
 logger = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ def _start_log(path: Path | None) -> None:
     if path is not None:
         progress.lines_only()
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            atomic.make_folder_of(path)
             handlers.append(logging.FileHandler(path, mode="w"))
         except OSError as error:
             raise HolohistoError(path, f"log cannot be written: {error.strerror}") from error
@@ -85,6 +85,7 @@ def _start_log(path: Path | None) -> None:
         force=True,
     )
     logging.captureWarnings(True)
+    logging.getLogger("pyvips").setLevel(logging.WARNING)  # it tells every thread's end
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 import re
 import shlex
+import shutil
 import sys
 from types import SimpleNamespace
 
@@ -19,6 +20,13 @@ except HolohistoError as error:
 wildcard_constraints:
     slide="|".join(re.escape(slide) for slide in rows),
     model="|".join(cfg.models),
+
+
+# Jobs on this machine share its GPU one at a time, unless --resources gpu=N allows more. A limit in
+# a profile would also hold on a cluster, and cut a job's `gpu: 4` down to it.
+if workflow.local_exec and not workflow.dryrun and shutil.which("nvidia-smi"):
+    if workflow.is_main_process and "gpu" not in workflow.global_resources:
+        workflow.register_resource("gpu", 1)
 
 
 def slides(*splits, annotated=False):

@@ -17,6 +17,7 @@ rule metrics:
     params:
         annotated=flag("--annotated", "annotated"),
         options=options("metrics"),
+        mask_options=options("mask"),
         classes=options("classes"),
     shell:
         """
@@ -27,6 +28,7 @@ rule metrics:
             --probability {input.probability:q} \
             {params.annotated} \
             --options {params.options:q} \
+            --mask-options {params.mask_options:q} \
             --classes {params.classes:q} \
             --output {output:q}
         """

@@ -21,6 +21,9 @@ rule report:
         models=options("models"),
         options=options("report"),
         classes=options("classes"),
+        reference=cfg.reference_model,
+        splits=",".join(cfg.infer.splits),
+        parameters=lambda wildcards: cfg.model_dump_json(exclude={"slides"}),
     shell:
         """
         holohisto --log {log:q} report \
@@ -30,5 +33,8 @@ rule report:
             --models {params.models:q} \
             --classes {params.classes:q} \
             --options {params.options:q} \
+            --reference {params.reference:q} \
+            --splits {params.splits:q} \
+            --parameters {params.parameters:q} \
             --output {output:q}
         """

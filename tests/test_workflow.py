@@ -1,0 +1,331 @@
+"""The real workflow on tiny slides: what it makes, what reruns when, what a bad slide does."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from holohisto.pyramid import write_slide_pyramid
+
+pytestmark = pytest.mark.workflow
+ROOT = Path(__file__).parents[1]
+SIZE = (700, 530)
+MODELS = ("holohisto", "threshold")
+HEADER = "slide\timage\tannotation\tgroup\tsubject\tsplit\tmpp\tthreshold\tnote\n"
+SPLITS = {"t1": "train", "v1": "val", "e1": "test", "e2": "test", "p1": "predict"}
+CONFIG = {
+    "classes": {"glomerulus": {"colour": "#00c853"}},
+    "models": {"holohisto": {"kind": "holohisto", "size": "T"}, "threshold": {"kind": "threshold"}},
+    "tokenizer": {
+        "channels": 8, "multipliers": [1, 1, 1, 1, 1], "residual_blocks": 1, "codebook": 16,
+        "dimension": 8, "tile": 64, "batch": 2, "steps": 5, "calibration_tiles": 4,
+    },
+    "train": {"tile": [256, 192], "epochs": 2, "batch": 2, "workers": 1},
+    "infer": {"splits": ["test", "predict"], "tile": [256, 192]},
+    "metrics": {"tile": [256, 192]},
+    "cohort": {"bootstrap": 50},
+}  # fmt: skip
+
+
+def paint(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """A white slide with a pink piece of tissue and three dark discs, which are the class."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[: SIZE[1], : SIZE[0]]
+    rgb = np.full((SIZE[1], SIZE[0], 3), 244, np.uint8)
+    tissue = ((x - 350) / 300) ** 2 + ((y - 265) / 230) ** 2 < 1
+    discs = np.zeros_like(tissue)
+    for cx, cy in ((200, 260), (360, 180), (500, 300)):
+        cx, cy = cx + random.integers(-20, 20), cy + random.integers(-20, 20)
+        discs |= (x - cx) ** 2 + (y - cy) ** 2 < random.integers(35, 50) ** 2
+    rgb[tissue] = (214, 150, 190)
+    rgb[discs] = (128, 60, 130)
+    noise = random.integers(-12, 12, rgb.shape)
+    return np.clip(rgb + noise, 0, 255).astype(np.uint8), discs
+
+
+def write_slide(folder: Path, slide: str, seed: int) -> None:
+    from PIL import Image
+
+    rgb, discs = paint(seed)
+    (folder / "slides").mkdir(exist_ok=True)
+    write_slide_pyramid(folder / "slides" / f"{slide}.tif", rgb, 0.5)
+    if not slide.startswith("p"):
+        Image.fromarray(discs.astype(np.uint8) * 255).save(folder / "slides" / f"{slide}.png")
+
+
+def row(slide: str, split: str, **cells: str) -> dict[str, str]:
+    annotation = "" if split == "predict" else f"slides/{slide}.png"
+    usual = {
+        "slide": slide, "image": f"slides/{slide}.tif", "annotation": annotation,
+        "group": "gA" if slide < "e2" else "gB", "subject": f"s-{slide}", "split": split,
+    }  # fmt: skip
+    return usual | cells
+
+
+def write_sheet(folder: Path, rows: list[dict[str, str]]) -> None:
+    columns = HEADER.split()
+    lines = ["\t".join(cells.get(column, "") for column in columns) + "\n" for cells in rows]
+    (folder / "config" / "slides.tsv").write_text(HEADER + "".join(lines))
+
+
+def write_config(folder: Path, **sections: dict) -> None:
+    merged = {name: {**CONFIG.get(name, {}), **section} for name, section in sections.items()}
+    (folder / "config" / "config.yaml").write_text(yaml.safe_dump({**CONFIG, **merged}))
+
+
+def make_folder(folder: Path) -> Path:
+    (folder / "config").mkdir(parents=True)
+    shutil.copytree(ROOT / "profiles", folder / "profiles")
+    write_config(folder)
+    write_sheet(folder, [row(slide, split) for slide, split in SPLITS.items()])
+    return folder
+
+
+def snakemake(folder: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
+    """Run the repository's Snakefile in `folder`, as a user would."""
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "workflow" / "Snakefile",
+         "--directory", folder, *arguments],
+        cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        check=False,
+    )  # fmt: skip
+    assert not check or done.returncode == 0, done.stdout[-6000:]
+    return done
+
+
+def planned(folder: Path, *arguments: str) -> set[str]:
+    """The jobs of a dry run, each as `rule model slide`."""
+    text = snakemake(folder, "-n", *arguments).stdout
+    if "Nothing to be done" in text:
+        return set()
+    jobs = set()
+    for block in re.findall(r"^rule .*?(?=^$)", text, flags=re.M | re.S):
+        rule = re.match(r"rule (\w+):", block).group(1)
+        words = dict(re.findall(r"(model|slide)=([^,\s]+)", re.search("wildcards: .*|$", block)[0]))
+        jobs.add(" ".join([rule, *words.values()]))
+    return jobs - {"all"}
+
+
+def per_model(rule: str, *slides: str) -> set[str]:
+    return {f"{rule} {model} {slide}" for model in MODELS for slide in slides}
+
+
+def jobs_of_slide(slide: str, scored: bool = True) -> set[str]:
+    jobs = {f"{rule} {slide}" for rule in ("check", "foreground", "tokens")}
+    jobs |= per_model("infer", slide) | per_model("mask", slide) | {"report"}
+    return jobs | per_model("metrics", slide) | {"cohort"} if scored else jobs
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The folder of a whole run; copy it before changing it."""
+    folder = make_folder(tmp_path_factory.mktemp("workflow") / "run")
+    for seed, slide in enumerate(SPLITS):
+        write_slide(folder, slide, seed)
+    snakemake(folder, "--cores", "2")
+    return folder
+
+
+@pytest.fixture
+def copy(finished, tmp_path):
+    """The finished run again, times of files and Snakemake's records included."""
+    return Path(shutil.copytree(finished, tmp_path / "copy"))
+
+
+def test_a_run_makes_every_file(finished):
+    results = finished / "results"
+    made = {str(p.relative_to(results)) for p in results.rglob("*") if p.is_file()}
+    expected = {"report.html", *(f"cohort/{name}.tsv" for name in COHORT_TABLES)}
+    expected |= {f"tokenizer/{name}" for name in TOKENIZER_FILES}
+    for slide in SPLITS:
+        expected |= {f"check/{slide}.json", f"foreground/{slide}.tif", f"foreground/{slide}.jpg"}
+        expected |= {f"tokens/{slide}.safetensors"}
+    for model in MODELS:
+        expected |= {f"models/{model}/{n}" for n in ("segmenter.safetensors", "training.tsv")}
+        for slide in ("e1", "e2", "p1"):
+            expected |= {
+                f"models/{model}/labels/{slide}.tif",
+                f"models/{model}/probability/{slide}.tif",
+                f"models/{model}/masks/{slide}_glomerulus.tif",
+                f"models/{model}/geojson/{slide}.geojson",
+                f"models/{model}/overlays/{slide}.jpg",
+            }
+        expected |= {f"models/{model}/metrics/{slide}.json" for slide in ("e1", "e2")}
+    assert {name for name in made if not name.startswith("benchmarks/")} == expected
+    logs = {str(p.relative_to(finished / "logs")) for p in (finished / "logs").rglob("*.log")}
+    assert {"check/e1.log", "infer/threshold/e1.log", "train/holohisto.log"} <= logs
+
+
+COHORT_TABLES = ("slides", "groups", "comparisons", "objects")
+TOKENIZER_FILES = ("tokenizer.safetensors", "training.tsv", "reconstruction.jpg")
+
+
+def test_the_threshold_model_finds_the_dark_discs(finished):
+    """The scores that reach the cohort table are those of the masks on the disk."""
+    scores = json.loads((finished / "results/models/threshold/metrics/e1.json").read_text())
+    assert scores["classes"]["glomerulus"]["foreground"]["dice"] > 0.9
+    table = (finished / "results/cohort/slides.tsv").read_text().splitlines()
+    assert {line.split("\t")[table[0].split("\t").index("slide")] for line in table[1:]} == {
+        "e1", "e2",
+    }  # fmt: skip
+
+
+def test_masks_open_at_the_size_and_resolution_of_the_slide(finished):
+    from openslide import OpenSlide
+
+    with OpenSlide(finished / "results/models/threshold/masks/e1_glomerulus.tif") as mask:
+        assert mask.dimensions == SIZE
+        assert float(mask.properties["openslide.mpp-x"]) == pytest.approx(0.5, rel=1e-3)
+
+
+def test_a_second_run_has_nothing_to_do(finished):
+    assert "Nothing to be done" in snakemake(finished, "--cores", "2").stdout
+
+
+def test_another_slide_file_reruns_that_slide_only(copy):
+    write_slide(copy, "e1", seed=77)
+    assert planned(copy) == jobs_of_slide("e1")
+
+
+def test_editing_a_row_reruns_that_slide_only(copy):
+    rows = [row(s, split, mpp="0.49" if s == "p1" else "") for s, split in SPLITS.items()]
+    write_sheet(copy, rows)
+    assert planned(copy) == jobs_of_slide("p1", scored=False)
+
+
+def test_a_threshold_of_one_slide_leaves_its_check_alone(copy):
+    write_sheet(copy, [row(s, t, threshold="0.1" if s == "e2" else "") for s, t in SPLITS.items()])
+    assert planned(copy) == jobs_of_slide("e2") - {"check e2"}
+
+
+def test_notes_order_and_touching_the_sheet_rerun_nothing(copy):
+    rows = [row(slide, split, note="seen") for slide, split in SPLITS.items()]
+    write_sheet(copy, rows)
+    assert planned(copy) == set()
+
+
+def test_another_group_reruns_statistics_only(copy):
+    write_sheet(copy, [row(slide, split, group="all") for slide, split in SPLITS.items()])
+    assert planned(copy) == {"cohort", "report"}
+
+
+def test_another_overlap_leaves_tokens_and_models_alone(copy):
+    write_config(copy, infer={"overlap": 0.5})
+    expected = per_model("infer", "e1", "e2", "p1") | per_model("mask", "e1", "e2", "p1")
+    assert planned(copy) == expected | per_model("metrics", "e1", "e2") | {"cohort", "report"}
+
+
+def test_another_colour_computes_no_pixel_of_a_model_again(copy):
+    """Colours reach pictures and QuPath; classes are otherwise the same to the models."""
+    write_config(copy, report={"title": "Another"})
+    assert planned(copy) == {"report"}
+
+
+def test_adding_a_test_slide_trains_nothing(copy):
+    write_slide(copy, "e3", seed=9)
+    write_sheet(copy, [row(slide, split) for slide, split in {**SPLITS, "e3": "test"}.items()])
+    assert planned(copy) == jobs_of_slide("e3")
+
+
+def test_moving_a_slide_to_training_trains_again(copy):
+    write_sheet(copy, [row(slide, split) for slide, split in {**SPLITS, "e2": "val"}.items()])
+    assert {"train holohisto", "train threshold"} <= planned(copy)
+    assert "tokenizer" not in planned(copy)
+
+
+def test_speed_settings_rerun_nothing(copy):
+    arguments = ("--set-resources", "infer:mem_mb=9000", "--set-threads", "train=1")
+    assert planned(copy, *arguments) == set()
+
+
+def test_a_given_segmenter_is_not_trained(copy):
+    shutil.copy(copy / "results/models/holohisto/segmenter.safetensors", copy / "mine.safetensors")
+    models = {"holohisto": {**CONFIG["models"]["holohisto"], "weights": "mine.safetensors"}}
+    write_config(copy, models=models)
+    jobs = planned(copy)
+    assert "infer holohisto e1" in jobs
+    assert not [job for job in jobs if job.startswith(("train", "tokens", "tokenizer"))]
+
+
+def test_a_bad_slide_fails_alone_and_the_report_names_it_first(copy):
+    write_slide(copy, "e0", seed=8)
+    path = copy / "slides" / "e0.tif"
+    path.write_bytes(path.read_bytes()[:3000])
+    rows = [row(slide, split) for slide, split in {**SPLITS, "e0": "test", "e3": "test"}.items()]
+    write_slide(copy, "e3", seed=9)
+    write_sheet(copy, rows)
+    done = snakemake(copy, "--cores", "2", check=False)
+    assert done.returncode == 1
+    error = [
+        line for line in (copy / "logs/check/e0.log").read_text().splitlines() if "ERROR" in line
+    ]
+    assert len(error) == 1
+    assert "e0" in error[0]
+    assert not (copy / "results/check/e0.json").exists()
+    for model in MODELS:
+        assert (copy / f"results/models/{model}/metrics/e3.json").exists()
+    assert "\te3\t" in (copy / "results/cohort/slides.tsv").read_text()
+    page = (copy / "results/report.html").read_text()
+    body = page[page.index("<body") :]
+    assert 0 < body.index("e0") < body.index("e1")
+    again = planned(copy)
+    assert "check e0" in again
+    assert "check e3" not in again
+
+
+def test_snakemakes_own_report_builds(finished, tmp_path):
+    path = tmp_path / "snakemake.zip"
+    snakemake(finished, "--report", str(path))
+    assert path.stat().st_size > 100_000
+
+
+def test_the_slurm_profile_is_found_by_its_bare_name():
+    link = ROOT / "slurm"
+    assert link.is_symlink()
+    assert os.readlink(link) == "profiles/slurm"
+
+
+def test_a_dry_run_on_slurm_plans_gpu_jobs(copy):
+    (copy / "slurm").symlink_to("profiles/slurm")
+    text = snakemake(copy, "-n", "--forceall", "--profile", "slurm").stdout
+    assert "Using profiles slurm and workflow specific profile profiles/default" in text
+    assert len(re.findall(r"gpu=1", text)) == 1 + 5 + 2 + 6  # tokenizer, tokens, train, infer
+
+
+@pytest.mark.parametrize(
+    ("sections", "line"),
+    [
+        ({"infer": {"ovrlap": 1}}, "config: infer.ovrlap: unknown key"),
+        ({"slides": "no.tsv"}, "no.tsv: sample sheet cannot be read: No such file or directory"),
+    ],
+)
+def test_mistakes_end_in_one_line_and_exit_code_2(tmp_path, sections, line):
+    folder = make_folder(tmp_path / "run")
+    (folder / "config" / "config.yaml").write_text(yaml.safe_dump(sections))
+    done = snakemake(folder, "-n", check=False)
+    assert done.returncode == 2
+    assert line in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_a_dry_run_of_sixty_slides_is_quick(tmp_path):
+    folder = make_folder(tmp_path / "run")
+    (folder / "slides").mkdir()
+    slides = {f"e{n:02}": "test" if n > 20 else "train" for n in range(60)}
+    for slide in slides:
+        for suffix in ("tif", "png"):
+            (folder / "slides" / f"{slide}.{suffix}").touch()
+    write_sheet(folder, [row(slide, split) for slide, split in slides.items()])
+    start = time.monotonic()
+    jobs = planned(folder)
+    assert time.monotonic() - start < 10
+    assert len(jobs) == 60 * 3 + 1 + 2 + 39 * 3 * 2 + 2
