@@ -117,7 +117,7 @@ def _files(folder: Path) -> list[Path]:
             suffix = Path(name).suffix.lower()
             part = hamamatsu and suffix in (".jpg", ".jpeg")
             if suffix in SLIDE_SUFFIXES and not name.startswith(".") and not part:
-                found.append(Path(place) / name)
+                found.append(_plain(Path(place) / name))
     if not found:
         raise HolohistoError(
             folder, "holds no slides",
@@ -125,6 +125,14 @@ def _files(folder: Path) -> list[Path]:
             advice="check the folder; sub-folders are searched too",
         )  # fmt: skip
     return found
+
+
+def _plain(path: Path) -> Path:
+    if re.search(r"[\t\r\n]", str(path)):
+        raise HolohistoError(
+            repr(str(path)), "has a tab or line break in its name", advice="rename the file"
+        )
+    return path
 
 
 def _stem(path: Path) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from holohisto.demo.groups import Plan
-from holohisto.demo.noise import value_noise
+from holohisto.demo.noise import distance, value_noise
 from holohisto.demo.tubules import Tubules, pack_tubules
 
 FAR = np.float32(-1e3)
@@ -91,7 +91,7 @@ def lay_out(plan: Plan) -> Layout:
     return Layout(
         tissue, glomerulus, tuft, scar, matrix, vessel, lumen, infiltrate,
         pack_tubules(plan, taken), glomeruli,
-        1 + 0.09 * value_noise(plan.rng("stain"), shape, 240),
+        1 + 0.11 * value_noise(plan.rng("stain"), shape, 180),
     )  # fmt: skip
 
 
@@ -106,7 +106,7 @@ def _tissue(plan: Plan, shape: tuple[int, int]) -> np.ndarray:
     outside = np.hypot(np.maximum(dy, 0), np.maximum(dx, 0))
     depth = corner - (outside + np.minimum(np.maximum(dy, dx), 0))
     depth += 0.035 * min(shape) * value_noise(rng, shape, 0.4 * min(shape))
-    depth += 3.5 * value_noise(rng, shape, 35) + 1.0 * value_noise(rng, shape, 9)
+    depth += 3.5 * value_noise(rng, shape, 35) + 0.6 * value_noise(rng, shape, 9)
     return depth.astype(np.float32)
 
 
@@ -131,12 +131,13 @@ def _glomeruli(plan: Plan, tissue: np.ndarray) -> list[Blob]:
         edge = len(found) < cut
         if (edge and not 0.05 * radius < depth < 0.5 * radius) or (not edge and depth < radius + 6):
             continue
-        blob = Blob(
-            y, x, min(radius, 57), _waves(rng, 0.05), rng.uniform(0.82, 1.0), rng.uniform(0, np.pi),
-            {"scar": float(rng.random() < disease.sclerotic),
-             "collapse": float(rng.random() < disease.collapsed),
-             "matrix": float(np.clip(disease.mesangium + rng.normal(0, 0.12), 0.05, 1))},
-        )  # fmt: skip
+        traits = {
+            "scar": float(rng.random() < disease.sclerotic),
+            "collapse": float(rng.random() < disease.collapsed),
+            "matrix": float(np.clip(disease.mesangium + rng.normal(0, 0.12), 0.05, 1)),
+        }
+        squash, angle = rng.uniform(0.76, 1.0), rng.uniform(0, np.pi)
+        blob = Blob(y, x, min(radius, 57.0), _waves(rng, 0.065), squash, angle, traits)
         if all(np.hypot(y - b.y, x - b.x) > 1.1 * (radius + b.radius) + 8 for b in found):
             found.append(blob)
     return found
@@ -160,8 +161,9 @@ def _tufts(
         dy = np.arange(window[0].start, window[0].stop)[:, None] - blob.y
         dx = np.arange(window[1].start, window[1].stop)[None, :] - blob.x
         lean = (dy * np.sin(pole) + dx * np.cos(pole)) / blob.radius
-        gap = blob.radius * (0.07 + 0.2 * collapse + rng.uniform(0.05, 0.12) * (1 + lean))
-        inner = depth - gap - (2.2 + 2.0 * collapse) * np.abs(lobes[window]) ** 0.8
+        gap = blob.radius * (0.035 + 0.2 * collapse + rng.uniform(0.01, 0.10) * (1 + lean))
+        cleft = np.exp(-((lobes[window] / 0.22) ** 2)) * np.clip(1.3 - depth / blob.radius, 0, 1)
+        inner = depth - gap - 1.5 * np.abs(lobes[window]) - 0.16 * blob.radius * cleft
         tuft[window] = np.maximum(tuft[window], inner)
         inside = depth > -3
         matrix[window][inside] = blob.traits["matrix"]
@@ -194,7 +196,7 @@ def _vessels(plan: Plan, shape: tuple[int, int], room: np.ndarray) -> tuple[np.n
             rng.uniform(0, np.pi),
         )  # fmt: skip
         taken = np.maximum(room, vessel)
-        clearance = -ndimage.distance_transform_edt(taken < 0).astype(np.float32)
+        clearance = -distance(taken < 0)
         if _place(rng, clearance, blob, 4) is None:
             continue
         window = blob.window(shape, 12)

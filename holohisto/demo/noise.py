@@ -46,6 +46,11 @@ def periodic(tile: np.ndarray, rows: np.ndarray, width: int) -> np.ndarray:
     return np.tile(tile[rows % tile.shape[0]], (1, columns))[:, :width]
 
 
+def distance(inside: np.ndarray) -> np.ndarray:
+    """Return the distance of every True cell to the nearest False one, float32, in cells."""
+    return np.asarray(ndimage.distance_transform_edt(inside), np.float32)
+
+
 class Enlarger:
     """Reads fields of a coarse grid at pixel centres, band by band.
 

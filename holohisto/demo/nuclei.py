@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from holohisto.demo.groups import Plan
 from holohisto.demo.layout import Layout
@@ -25,11 +25,11 @@ class Look:
     spread: float = 0.12
 
 
-TUBULAR = Look(3.2, 2.9, 0.50, 0.30)
-CROWDED = Look(3.0, 2.6, 0.68, 0.20)
-STROMAL = Look(3.9, 1.7, 0.85, 0.05, 0.2)
-ROUND = Look(2.4, 2.2, 0.92, 0.05, 0.1)
-TUFT = Look(2.9, 2.3, 0.66, 0.22, 0.15)
+TUBULAR = Look(2.9, 2.6, 0.46, 0.34)
+CROWDED = Look(2.8, 2.4, 0.62, 0.24)
+STROMAL = Look(3.3, 1.35, 0.82, 0.05, 0.25)
+ROUND = Look(2.2, 1.9, 0.88, 0.06, 0.2)
+TUFT = Look(2.6, 2.0, 0.64, 0.24, 0.2)
 FLAT = Look(3.8, 1.1, 0.80, 0.05, 0.15)
 MUSCLE = Look(5.0, 1.15, 0.75, 0.05, 0.2)
 
@@ -81,7 +81,7 @@ def _stamps(rng: np.random.Generator, look: Look, mpp: float) -> np.ndarray:
         long, short = (a * np.clip(rng.normal(1, look.spread), 0.7, 1.4) for a in
                        (look.long, look.short))  # fmt: skip
         chromatin = ndimage.gaussian_filter(rng.standard_normal(y.shape), 0.55 / mpp)
-        chromatin *= 0.11 / chromatin.std()
+        chromatin *= 0.15 / chromatin.std()
         body = look.body * rng.normal(1, 0.1)
         for turn in range(ANGLES):
             angle = turn * np.pi / ANGLES
@@ -108,10 +108,15 @@ def _thin(points: np.ndarray, spacing: float) -> np.ndarray:
     if len(points) < 2:
         return points
     keep = np.ones(len(points), bool)
-    for a, b in sorted(cKDTree(points).query_pairs(spacing)):
+    for a, b in sorted(KDTree(points).query_pairs(spacing)):
         if keep[a]:
             keep[b] = False
     return points[keep]
+
+
+def _some(rng: np.random.Generator, points: np.ndarray, share: float) -> np.ndarray:
+    """Keep a random share of points, so that thinned ones do not look planted."""
+    return points[rng.random(len(points)) < share]
 
 
 def _at(field: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -167,22 +172,24 @@ def _tubular(rng: np.random.Generator, layout: Layout) -> list[Crowd]:
 
 def _elsewhere(rng: np.random.Generator, layout: Layout) -> list[Crowd]:
     """Nuclei of interstitium, infiltrates, tufts, capsules and vessels."""
-    shape, tissue = layout.shape, layout.tissue
-    inner = tissue - 2
     free = np.maximum.reduce([layout.glomerulus, layout.vessel, layout.infiltrate])
-    points = _scatter(rng, shape, 4.0)
+
+    def scatter(spacing: float) -> np.ndarray:
+        points = _scatter(rng, layout.shape, spacing)
+        return points[_at(layout.tissue, points) > 2]
+
+    points = scatter(4.0)
     between = (_at(layout.tubules.depth, points) < -0.9) & (_at(free, points) < -1)
-    stroma = _thin(points[between & (_at(tissue, points) > 1.5)], 6.5)
-    crowd = _scatter(rng, shape, 3.4)
-    crowd = _thin(crowd[(_at(layout.infiltrate, crowd) > 0) & (_at(inner, crowd) > 0)], 4.4)
-    points = _scatter(rng, shape, 3.6)
-    scarred = rng.random(len(points)) < 0.75 * _at(layout.scar, points)
-    tuft = _thin(points[(_at(layout.tuft, points) > 1) & (_at(inner, points) > 0) & ~scarred], 7.2)
-    points = _scatter(rng, shape, 3.0)
-    parietal = points[(np.abs(_at(layout.glomerulus, points) - 1.5) < 1) & (_at(inner, points) > 0)]
-    parietal = _thin(parietal, 15)
+    stroma = _some(rng, _thin(points[between], 6.5), 0.6)
+    points = scatter(2.8)
+    crowd = _some(rng, _thin(points[_at(layout.infiltrate, points) > 0], 3.7), 0.68)
+    points = scatter(3.2)
+    living = rng.random(len(points)) > 0.75 * _at(layout.scar, points)
+    tuft = _some(rng, _thin(points[(_at(layout.tuft, points) > 1) & living], 5.2), 0.72)
+    points = scatter(3.0)
+    parietal = _thin(points[np.abs(_at(layout.glomerulus, points) - 1.5) < 1], 15)
     wall = np.minimum(_at(layout.vessel, points), -_at(layout.lumen, points))
-    muscle = _thin(points[(wall > 2.4) & (_at(inner, points) > 0)], 6.5)
+    muscle = _thin(points[wall > 2.4], 6.5)
     lining = _thin(points[np.abs(_at(layout.lumen, points) + 1.2) < 0.8], 13)
     return [
         Crowd(STROMAL, stroma, _along(layout.tubules.depth, stroma)),

@@ -15,9 +15,9 @@ from holohisto.demo.tubules import CAST, DISTAL, PROXIMAL
 BAND = 256
 HALO = 4
 # Optical density (natural logarithm) of each stain for red, green, blue.
-BLUE = np.array([1.05, 0.86, 0.36])
+BLUE = np.array([1.12, 1.02, 0.50])
 MAGENTA = np.array([0.44, 1.18, 0.52])
-PINK = np.array([0.36, 0.52, 0.22])
+PINK = np.array([[0.38, 0.50, 0.20], [0.24, 0.50, 0.22]])  # violet to pink
 
 
 @dataclass
@@ -38,7 +38,9 @@ class Stains:
     def of(cls, plan: Plan) -> "Stains":
         """Draw a slide's stains: hue and strength differ a little from slide to slide."""
         rng = plan.rng("stains")
-        density = np.stack([BLUE, MAGENTA, PINK]) * rng.normal(1, 0.05, (3, 3))
+        pinkness = rng.uniform(0.1, 0.9)
+        pink = PINK[0] * (1 - pinkness) + PINK[1] * pinkness
+        density = np.stack([BLUE, MAGENTA, pink]) * rng.normal(1, 0.04, (3, 3))
         density *= rng.normal(1, (0.07, 0.10, 0.10))[:, None]
         glass = rng.uniform(232, 246) + rng.uniform(-2, 3, 3)
         blur = rng.uniform(0.55, 0.95) * (0.25 / plan.mpp) ** 0.5
@@ -79,7 +81,7 @@ class _Painter:
         self.textures = {
             "grain": texture(rng, max(1.1 * px, 2.5), 0.5),
             "mottle": texture(rng, 3.2 * px, 0.6),
-            "loops": texture(rng, 8.5 * px, 0.32),
+            "loops": texture(rng, 7.2 * px, 0.34),
             "streaks": texture(rng, 16 * px, 0.7),
             "camera": rng.standard_normal((1024, 1024)).astype(np.float32),
         }
@@ -95,8 +97,8 @@ class _Painter:
         self._vessels(rows, noise, magenta, pink)
         self._infiltrates(rows, noise, magenta, pink)
         self._glomeruli(rows, noise, magenta, pink)
-        present = self._step(tissue + 0.8 * noise["mottle"])
-        bare = 1 - np.minimum(1.6 * blue, 0.85)  # a nucleus displaces the cytoplasm
+        present = self._step(tissue + 0.3 * noise["mottle"])
+        bare = 1 - np.minimum(1.3 * blue, 0.75)  # a nucleus displaces the cytoplasm
         strength = present * self.enlarger.smooth(self.layout.stain, rows)
         blue, magenta, pink = blue * strength, magenta * bare * strength, pink * bare * strength
         return self._expose(rows, noise, tissue, np.stack([blue, magenta, pink]))
@@ -123,22 +125,23 @@ class _Painter:
         inside = self._step(depth)
         apical = depth - wall + np.where(proximal, 1.6, 0.6) * mottle + 0.9 * noise["loops"]
         lumen = self._step(apical)
-        body = shade * (0.82 + 0.16 * grain + 0.10 * mottle - 0.012 * depth)
+        body = shade * (0.82 + 0.13 * grain + 0.14 * mottle - 0.012 * depth)
         body = np.maximum(body, 0.1) * (1 - lumen)
         content = np.where(proximal, 0.16 + 0.10 * mottle, 0.04)
         body += lumen * np.where(cast, 0.55, np.maximum(content, 0))
         brush = self._line(apical + 0.8, 1.9) * proximal * np.maximum(0.34 + 0.13 * mottle, 0)
         filled = self._step(apical - 1.6 + 0.8 * noise["streaks"]) * cast
         magenta = brush + filled * (0.52 + 0.04 * noise["streaks"] + 0.02 * grain)
-        magenta += 0.05 + 0.02 * grain * (1 - lumen)
+        spots = np.clip(0.9 * grain + 1.1 * mottle - 0.35, 0, 1.2) * tubules.droplets[label]
+        magenta += 0.05 + (0.02 * grain + 0.38 * spots) * (1 - lumen)
         slit = self._step((noise["loops"] - 0.55) * 1.5) * self._step(-depth - 1.2)
         slit *= self._step(tissue - 6)
         fibre = 0.30 + 0.10 * mottle + 0.07 * noise["streaks"]
         fibre += 0.35 * self._line(tissue - 3, 2.4)
         pink = inside * body + (1 - inside) * np.maximum(fibre, 0.05) * (1 - 0.9 * slit)
         magenta = inside * magenta + (1 - inside) * (0.14 + 0.03 * mottle) * (1 - slit)
-        membrane = np.where(kind == DISTAL, 0.45, 0.62) * (label > 0)
-        magenta += membrane * self._line(depth - 0.1, 0.62)
+        membrane = np.where(kind == DISTAL, 0.5, 0.72) * (label > 0)
+        magenta += membrane * self._line(depth - 0.1, 0.52)
         magenta += 0.25 * self._line(tissue - 2, 1.6)
         return magenta, pink
 
@@ -148,7 +151,7 @@ class _Painter:
         depth = self.enlarger.smooth(self.layout.vessel, rows)
         if depth.max() < -3:
             return
-        inner = self.enlarger.smooth(self.layout.lumen, rows) + 0.5 * noise["loops"]
+        inner = self.enlarger.smooth(self.layout.lumen, rows) + 0.8 * noise["streaks"]
         inside, empty = self._step(depth), self._step(inner)
         thick = depth - inner > 4.5
         fibres = np.sin(2.1 * inner + 1.3 * noise["loops"] + 0.8 * noise["streaks"])
@@ -180,7 +183,8 @@ class _Painter:
             return
         loops, mottle = noise["loops"], noise["mottle"]
         inside = self._step(depth)
-        tuft = self._step(self.enlarger.smooth(self.layout.tuft, rows) + 1.3 * loops)
+        outline = self.enlarger.smooth(self.layout.tuft, rows) + 1.3 * loops
+        tuft = self._step(outline)
         matrix = self.enlarger.smooth(self.layout.matrix, rows)
         scar = self.enlarger.smooth(self.layout.scar, rows)
         patent = loops - (0.15 + 0.75 * matrix + 3.5 * scar)
@@ -189,6 +193,7 @@ class _Painter:
         heart = self._step(2.0 * (0.6 * matrix + 1.4 * scar - 0.25 - 0.7 * loops - 0.4 * mottle))
         body = (0.42 + 0.12 * mottle + 0.10 * noise["grain"]) * (1 - lumen)
         fill = (0.10 + (0.30 + 0.14 * scar) * heart + 0.03 * noise["streaks"]) * (1 - lumen)
+        fill += 0.3 * self._line(outline - 0.6, 0.6)
         fill += 0.36 * wall * (1 - 0.8 * scar)
         rim = self._line(depth - 0.5, 0.9)
         for plane, value in ((pink, body), (magenta, fill)):

@@ -6,11 +6,11 @@ import numpy as np
 from scipy import ndimage
 
 from holohisto.demo.groups import Plan
-from holohisto.demo.noise import value_noise
+from holohisto.demo.noise import distance, value_noise
 
 PROXIMAL, DISTAL, DENSE, DILATED, CAST = range(5)
 REACH = 30  # no tubule is wider than twice this, micrometres
-CORNER = 6.0
+CORNER = 5.0
 
 
 @dataclass
@@ -26,6 +26,8 @@ class Tubules:
     """Height of the epithelium, micrometres."""
     shade: np.ndarray
     """Factor of the cytoplasm's stain."""
+    droplets: np.ndarray
+    """Amount of magenta droplets in the cytoplasm."""
 
 
 def pack_tubules(plan: Plan, taken: np.ndarray) -> Tubules:
@@ -36,17 +38,17 @@ def pack_tubules(plan: Plan, taken: np.ndarray) -> Tubules:
         taken: Depth inside everything that is no tubule, (height, width) float32.
     """
     rng = plan.rng("tubules")
-    label, distance = _grow(rng, taken)
-    label[(distance > 5) | (taken > -0.5)] = 0
+    label, gaps = _grow(rng, taken)
+    label[(gaps > 7) | (taken > -0.5)] = 0
     edge = np.zeros(label.shape, bool)
     for step in ((0, 1), (1, 0)):
         other = np.roll(label, step, (0, 1))
         edge |= label != other
-    inside = ndimage.distance_transform_edt(~edge & (label > 0))
+    inside = distance(~edge & (label > 0))
     # Opening by CORNER rounds the corners, where the interstitium then shows.
     core = inside > CORNER
-    depth = np.where(core, inside, CORNER - ndimage.distance_transform_edt(~core))
-    depth -= 0.7 + 0.35 * np.clip(value_noise(rng, label.shape, 90), -1, 3)
+    depth = np.where(core, inside, CORNER - distance(~core))
+    depth -= 0.45 + 0.3 * np.clip(value_noise(rng, label.shape, 90), -1, 3)
     depth = ndimage.gaussian_filter(depth.astype(np.float32), 1.1)
     return _describe(plan, rng, depth, label)
 
@@ -55,11 +57,11 @@ def _grow(rng: np.random.Generator, taken: np.ndarray) -> tuple[np.ndarray, np.n
     """Throw spines, long ones first; each cell goes to the nearest spine less its radius."""
     shape = taken.shape
     label = np.zeros(shape, np.int32)
-    distance = np.where(taken > -80, -taken, 80).astype(np.float32)
+    gaps = np.where(taken > -80, -taken, 80).astype(np.float32)
     warp = [4.0 * value_noise(rng, (shape[0], shape[1]), 45) for _ in range(2)]
     number = 0
     for length, radius, share in (
-        (75, 17, 0.7), (45, 18, 1.2), (22, 19, 2), (8, 17, 3), (0, 14, 6), (0, 10, 8), (0, 8, 8),
+        (75, 15, 0.7), (45, 16, 1.5), (22, 18, 3), (8, 18, 5), (0, 15, 10), (0, 11, 12), (0, 8, 12),
     ):  # fmt: skip
         for _ in range(int(share * taken.size / 1000)):
             y, x = rng.uniform(0, shape[0]), rng.uniform(0, shape[1])
@@ -67,17 +69,17 @@ def _grow(rng: np.random.Generator, taken: np.ndarray) -> tuple[np.ndarray, np.n
             half = 0.5 * length * rng.uniform(0.6, 1.3)
             angle = rng.uniform(0, np.pi)
             dy, dx = half * np.sin(angle), half * np.cos(angle)
-            if _fits(distance, y, x, dy, dx, own):
+            if _fits(gaps, y, x, dy, dx, own):
                 number += 1
-                _add(label, distance, warp, (y, x, dy, dx, own), number)
-    return label, distance
+                _add(label, gaps, warp, (y, x, dy, dx, own), number)
+    return label, gaps
 
 
-def _fits(distance: np.ndarray, y: float, x: float, dy: float, dx: float, radius: float) -> bool:
+def _fits(gaps: np.ndarray, y: float, x: float, dy: float, dx: float, radius: float) -> bool:
     for t in (0, -1, 1, -0.5, 0.5):
         i, j = int(y + t * dy), int(x + t * dx)
-        inside = 0 <= i < distance.shape[0] and 0 <= j < distance.shape[1]
-        if (not inside and t == 0) or (inside and distance[i, j] < 0.9 * radius):
+        inside = 0 <= i < gaps.shape[0] and 0 <= j < gaps.shape[1]
+        if (not inside and t == 0) or (inside and gaps[i, j] < 0.8 * radius):
             return False
         if dy == dx == 0:
             break
@@ -86,7 +88,7 @@ def _fits(distance: np.ndarray, y: float, x: float, dy: float, dx: float, radius
 
 def _add(
     label: np.ndarray,
-    distance: np.ndarray,
+    gaps: np.ndarray,
     warp: list[np.ndarray],
     spine: tuple[float, float, float, float, float],
     number: int,
@@ -98,7 +100,7 @@ def _add(
         slice(max(0, int(centre - abs(half) - reach)), int(centre + abs(half) + reach))
         for centre, half in ((y, dy), (x, dx))
     )
-    part = distance[window]
+    part = gaps[window]
     py = np.arange(window[0].start, window[0].start + part.shape[0], dtype=np.float32)[:, None]
     px = np.arange(window[1].start, window[1].start + part.shape[1], dtype=np.float32)[None, :]
     py, px = py - np.float32(y) + warp[0][window], px - np.float32(x) + warp[1][window]
@@ -117,20 +119,24 @@ def _describe(
     count = int(label.max())
     numbers = np.arange(1, count + 1)
     deepest = np.zeros(count + 1, np.float32)
-    region = np.zeros(count + 1, np.float32)
+    region = np.zeros(count + 1)
     if count:
         deepest[1:] = ndimage.maximum(depth, label, numbers)
         field = value_noise(rng, (label.shape[0], label.shape[1]), 160)
-        region[1:] = np.nan_to_num(ndimage.mean(field, label, numbers))
+        cells = np.maximum(np.bincount(label.ravel(), minlength=count + 1), 1)
+        region = np.bincount(label.ravel(), field.ravel(), count + 1) / cells
     shares = np.cumsum(plan.disease.kinds)
-    draw = np.clip(rng.random(count + 1) + 0.18 * region, 0, 0.999)
-    kind = np.searchsorted(shares / shares[-1], draw, side="right").astype(np.uint8)
+    rank = np.argsort(np.argsort(rng.random(count + 1) + 0.18 * region))
+    kind = np.searchsorted(shares / shares[-1], (rank + 0.5) / (count + 1), side="right").astype(
+        np.uint8
+    )
     kind[(kind == DILATED) & (deepest < 11)] = DISTAL
     low = np.array([0.68, 0.42, 0.5, 0.0, 0.25])[kind]
     high = np.array([0.95, 0.62, 0.8, 0.0, 0.45])[kind]
     wall = deepest * rng.uniform(low, high)
     wall = np.where(kind == DILATED, rng.uniform(3.5, 5.5, count + 1), wall)
-    shade = np.array([1.0, 0.75, 0.95, 0.85, 0.85])[kind] * rng.normal(1, 0.1, count + 1)
-    return Tubules(
-        depth, label, kind, np.maximum(wall, 3).astype(np.float32), shade.astype(np.float32)
-    )
+    shade = np.array([1.0, 0.75, 0.95, 0.85, 0.85])[kind] * rng.normal(1, 0.15, count + 1)
+    droplets = np.where(kind == PROXIMAL, rng.gamma(0.6, 0.5, count + 1), 0)
+    droplets = np.clip(droplets, 0, 1.2).astype(np.float32)
+    wall, shade = np.maximum(wall, 3).astype(np.float32), shade.astype(np.float32)
+    return Tubules(depth, label, kind, wall, shade, droplets)
