@@ -8,7 +8,7 @@ import importlib.util
 import logging
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -17,7 +17,7 @@ import numpy as np
 import tifffile
 
 from holohisto.errors import HolohistoError
-from holohisto.slide.tiff import Page
+from holohisto.slide.tiff import Page, level_pages
 
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 FLAT_MAGIC = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg"}
@@ -46,8 +46,6 @@ class Probe:
     """Micrometres per pixel of level 0 as the file says."""
     mpp_source: str | None = None
     """header (vendor or OME) or tags (TIFF resolution, PNG or JPEG density)."""
-    pages: list[Any] = field(default_factory=list)
-    """tifffile's pages of the levels, for the tifffile reader."""
 
 
 def probe(path: Path, samples: int = 3) -> Probe:
@@ -160,7 +158,7 @@ def _probe_tiff(path: Path, samples: int) -> Probe:
     try:
         with tifffile.TiffFile(path) as tiff, path.open("rb") as file:
             series: Any = tiff.series[0]
-            pages = [level.pages[0] for level in series.levels]
+            pages = level_pages(tiff)
             kind = _TiffKind(tiff, pages[0].keyframe)
             mpp, source = _tiff_mpp(tiff, kind.first)
             if (vendor := _vendor(path)) not in (None, "generic-tiff", "aperio"):
@@ -182,7 +180,7 @@ def _probe_tiff(path: Path, samples: int) -> Probe:
     if reader == "libvips":
         found = probe_vips(path, "tiff", mpp)
         return Probe(reader, name, found.levels, mpp, source)
-    return Probe(reader, name, sizes, mpp, source, pages)
+    return Probe(reader, name, sizes, mpp, source)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 
 from holohisto.slide.probe import file_bytes, probe
 from holohisto.slide.sources import open_source
+from holohisto.slide.tiff import whole_downsample
 
 WHITE = (255, 255, 255)
 SOURCE_SIDE = 4096
@@ -56,7 +57,7 @@ class Slide:
         self.header_mpp = found.mpp
         self.mpp = mpp if mpp is not None else found.mpp
         self.mpp_source = "sheet" if mpp is not None else found.mpp_source
-        self._downsamples = [_whole_downsample(self.size, level) for level in self.levels]
+        self._downsamples = [whole_downsample(self.size, level) for level in self.levels]
         self._background = background
         self._lock = threading.Lock()
 
@@ -199,14 +200,6 @@ def block_means(pixels: np.ndarray, block: int) -> np.ndarray:
         sums += rows[:, j::block]
     area = block * block
     return ((sums + area // 2) // area).astype(np.uint8)
-
-
-def _whole_downsample(size: tuple[int, int], level: tuple[int, int]) -> int | None:
-    """The integer by which a level reduces the slide (sides rounded down or up), else None."""
-    downsample = max(1, round(size[0] / level[0]))
-    if all(abs(side * downsample - full) < downsample for full, side in zip(size, level)):  # noqa: B905
-        return downsample
-    return None
 
 
 def _to_rgb(pixels: np.ndarray, under: tuple[int, int, int]) -> np.ndarray:

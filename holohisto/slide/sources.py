@@ -9,7 +9,7 @@ import tifffile
 
 from holohisto.errors import HolohistoError
 from holohisto.slide.probe import Probe
-from holohisto.slide.tiff import Page
+from holohisto.slide.tiff import Page, level_pages
 
 
 class Source(Protocol):
@@ -106,8 +106,7 @@ class Tiff:
         self.levels = list(found.levels)
         self._tiff = tifffile.TiffFile(path)
         self._handle = os.open(path, os.O_RDONLY)
-        series: Any = self._tiff.series[0]
-        self._pages = [Page(path, self._handle, level.pages[0]) for level in series.levels]
+        self._pages = [Page(path, self._handle, page) for page in level_pages(self._tiff)]
 
     def read(self, level: int, x: int, y: int, width: int, height: int) -> np.ndarray:
         """Return (height, width, samples); tiles that a sparse file leaves out are white."""
