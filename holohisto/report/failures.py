@@ -9,6 +9,7 @@ from holohisto.sheet import Row
 
 DONE, FAILED, EXCLUDED = "done", "failed", "excluded"
 ERROR = re.compile(r"^\d\d:\d\d:\d\d ERROR (.*)$")
+SUCCESS = re.compile(r"^\d\d:\d\d:\d\d INFO \w+: done in ")
 BUG = "this is a bug"
 
 
@@ -109,6 +110,32 @@ def cohort_failures(run: Run) -> list[Failure]:
     return failures
 
 
+@dataclass(frozen=True)
+class Line:
+    """Failures told in one line: the same stage and reason of several slides or models."""
+
+    slides: tuple[str, ...]
+    stage: str
+    models: tuple[str, ...]
+    reason: str
+
+
+def lines(told: dict[str, Outcome]) -> list[Line]:
+    """All failures of slides, what equals put together; those that only waited come last."""
+    by_slide: dict[tuple[bool, str, str, str], list[str]] = {}
+    for slide, outcome in told.items():
+        for item in outcome.failures:
+            key = (not item.started, slide, item.stage, item.reason)
+            by_slide.setdefault(key, []).extend([item.model] if item.model else [])
+    merged: dict[tuple[bool, str, str, tuple[str, ...]], list[str]] = {}
+    for (waited, slide, stage, reason), models in by_slide.items():
+        merged.setdefault((waited, stage, reason, tuple(models)), []).append(slide)
+    order = sorted(merged.items(), key=lambda entry: entry[0][0])
+    return [
+        Line(tuple(slides), stage, models, reason) for (_, stage, reason, models), slides in order
+    ]
+
+
 def _failure(step: Step, cohort: dict[tuple[str, str | None], Failure]) -> Failure:
     reason = reason_in(step.log)
     if reason is not None:
@@ -127,13 +154,15 @@ def reason_in(log: Path) -> str | None:
     The last ERROR line; after a bug, the exception under it; with neither, the last line.
     """
     try:
-        lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+        text = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
     except OSError:
         return None
-    errors = [match.group(1) for line in lines if (match := ERROR.match(line))]
+    errors = [match.group(1) for line in text if (match := ERROR.match(line))]
     if errors and errors[-1].startswith(BUG):
-        return f"a bug of holohisto: {lines[-1].strip()}"
+        return f"a bug of holohisto: {text[-1].strip()}"
     if errors:
         return errors[-1]
-    last = f"; its last line: {lines[-1].strip()}" if lines else ""
+    if text and SUCCESS.match(text[-1]):
+        return "it was done, but its result is no longer there; run again"
+    last = f"; its last line: {text[-1].strip()}" if text else ""
     return f"ended without an error line, perhaps killed for memory or time{last}"

@@ -12,7 +12,7 @@ ROW = 32
 """Height of a model's row in the dot plot."""
 POINTS = 300
 """Longer curves are thinned to about this many points."""
-NAME = 14
+NAME = 12
 """Longer model names are cut in the dot plot; the whole name is in the tooltip."""
 
 

@@ -59,8 +59,7 @@ def render(run: Run, options: ReportOptions) -> str:
         run=run,
         outcomes=outcomes,
         cohort_failures=failures.cohort_failures(run) if run.models else [],
-        failed=_failed(outcomes),
-        waiting=_waiting(outcomes),
+        failure_lines=failures.lines(outcomes),
         facts=facts,
         notes={row.slide: _note(run, row) for row in run.rows.values()},
         score_tables=scores,
@@ -96,32 +95,15 @@ def _summary(run: Run, outcomes: dict[str, failures.Outcome], scores: list) -> s
         if number
     )  # fmt: skip
     reached = [
-        f"{line.model} reaches a mean slide Dice of {line.cells[-1].text} % for {one.name}"
+        f"{line.cells[-1].text} % for {one.name}"
         for one in scores
         for line in one.blocks[0][1]
         if line.reference and line.cells[-1].text != tables.ABSENT
     ]
-    return f"{size}: {counts}{'; ' + ' and '.join(reached) if reached else ''}."
-
-
-def _failed(outcomes: dict[str, failures.Outcome]) -> list[tuple[str, failures.Failure]]:
-    """Slides with a failure of their own, one entry a failure."""
-    return [
-        (slide, failure)
-        for slide, outcome in outcomes.items()
-        for failure in outcome.failures
-        if failure.started
-    ]
-
-
-def _waiting(outcomes: dict[str, failures.Outcome]) -> dict[failures.Failure, list[str]]:
-    """Failures that only waited for another, with all their slides."""
-    waiting: dict[failures.Failure, list[str]] = {}
-    for slide, outcome in outcomes.items():
-        for failure in outcome.failures:
-            if not failure.started:
-                waiting.setdefault(failure, []).append(slide)
-    return waiting
+    if not reached:
+        return f"{size}: {counts}."
+    reached = ", ".join(reached)
+    return f"{size}: {counts}; {run.reference} reaches a mean slide Dice of {reached}."
 
 
 def _note(run: Run, row: Any) -> list[str]:
