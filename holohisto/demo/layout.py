@@ -150,7 +150,7 @@ def _tufts(
     rng = plan.rng("tufts")
     glomerulus, tuft = np.full(shape, FAR), np.full(shape, FAR)
     scar, matrix = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    lobes = value_noise(rng, shape, 24)
+    lobes, gates = value_noise(rng, shape, 26), value_noise(rng, shape, 40)
     for blob in glomeruli:
         window = blob.window(shape, 12)
         depth = blob.depth(window)
@@ -162,8 +162,10 @@ def _tufts(
         dx = np.arange(window[1].start, window[1].stop)[None, :] - blob.x
         lean = (dy * np.sin(pole) + dx * np.cos(pole)) / blob.radius
         gap = blob.radius * (0.035 + 0.2 * collapse + rng.uniform(0.01, 0.10) * (1 + lean))
-        cleft = np.exp(-((lobes[window] / 0.22) ** 2)) * np.clip(1.3 - depth / blob.radius, 0, 1)
-        inner = depth - gap - 1.5 * np.abs(lobes[window]) - 0.16 * blob.radius * cleft
+        inner = depth - gap - 1.5 * np.abs(lobes[window])
+        # Clefts between lobules: along the noise's zero lines, closed where another noise is high.
+        cleft = 7 * np.abs(lobes[window]) - 1.3 + 25 * np.clip(gates[window], 0, 1) + 6 * collapse
+        inner = np.minimum(inner, cleft)
         tuft[window] = np.maximum(tuft[window], inner)
         inside = depth > -3
         matrix[window][inside] = blob.traits["matrix"]

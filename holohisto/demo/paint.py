@@ -187,14 +187,15 @@ class _Painter:
         tuft = self._step(outline)
         matrix = self.enlarger.smooth(self.layout.matrix, rows)
         scar = self.enlarger.smooth(self.layout.scar, rows)
-        patent = loops - (0.15 + 0.75 * matrix + 3.5 * scar)
+        patent = loops - (0.6 * matrix - 0.05 + 3.5 * scar) - 0.25 * noise["streaks"]
         lumen = self._step(2.2 * patent)
-        wall = self._line(1.5 * patent, 0.62)
-        heart = self._step(2.0 * (0.6 * matrix + 1.4 * scar - 0.25 - 0.7 * loops - 0.4 * mottle))
-        body = (0.42 + 0.12 * mottle + 0.10 * noise["grain"]) * (1 - lumen)
-        fill = (0.10 + (0.30 + 0.14 * scar) * heart + 0.03 * noise["streaks"]) * (1 - lumen)
+        wall = self._line(1.3 * patent, 0.5)
+        core = 0.8 * noise["streaks"] - 0.5 * loops - 0.3 * mottle
+        heart = self._step(1.5 * (core + 1.9 * matrix - 1.15 + 2.5 * scar))
+        body = (0.36 + 0.12 * mottle + 0.10 * noise["grain"]) * (1 - lumen)
+        fill = (0.07 + (0.38 + 0.10 * scar) * heart + 0.03 * noise["streaks"]) * (1 - lumen)
         fill += 0.3 * self._line(outline - 0.6, 0.6)
-        fill += 0.36 * wall * (1 - 0.8 * scar)
+        fill += 0.46 * wall * (1 - 0.8 * scar)
         rim = self._line(depth - 0.5, 0.9)
         for plane, value in ((pink, body), (magenta, fill)):
             plane *= 1 - inside
