@@ -97,13 +97,7 @@ def _foreground_rows(path: Path, frame: Frame) -> Callable[[tuple[int, int]], np
             found=found.mask.shape, advice="run foreground again",
         )  # fmt: skip
 
-    def rows(span: tuple[int, int]) -> np.ndarray:
-        first = span[0] // cell
-        cells = np.repeat(found.mask[first : -(-span[1] // cell)], cell, axis=0)
-        inside = cells[span[0] - first * cell : span[1] - first * cell]
-        return np.repeat(inside, cell, axis=1)[:, :width]
-
-    return rows
+    return lambda rows: found.pixels((0, rows[0]), (width, rows[1] - rows[0]))
 
 
 def _tell(classes: dict[str, Any]) -> None:

@@ -11,6 +11,9 @@ from holohisto.masks.cleaning import Bands, Objects
 from holohisto.masks.components import BOTTOM
 from holohisto.masks.runs import Runs
 
+POLYGON, MULTIPOLYGON = 3, 6
+"""Shapely's type ids."""
+
 
 def trace(runs: Runs, number: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Polygons of objects in pixel-edge coordinates, one an object, valid, area = pixels.
@@ -38,11 +41,14 @@ def trace(runs: Runs, number: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def valid(polygons: np.ndarray) -> np.ndarray:
     """Mend rings that touch themselves; only areas are kept. (n,) of shapely geometries."""
     polygons = polygons.copy()
-    for i in np.flatnonzero(~shapely.is_valid(polygons)):
-        parts = shapely.get_parts(shapely.make_valid(polygons[i]))
-        parts = [part for whole in parts for part in shapely.get_parts(whole)]
-        areas = [part for part in parts if part.geom_type == "Polygon"]
-        polygons[i] = areas[0] if len(areas) == 1 else shapely.MultiPolygon(areas)
+    wrong = ~shapely.is_valid(polygons)
+    polygons[wrong] = shapely.make_valid(polygons[wrong])
+    kinds = shapely.get_type_id(polygons)
+    for i in np.flatnonzero(~np.isin(kinds, (POLYGON, MULTIPOLYGON))):
+        parts = [
+            part for whole in shapely.get_parts(polygons[i]) for part in shapely.get_parts(whole)
+        ]
+        polygons[i] = shapely.MultiPolygon([part for part in parts if part.geom_type == "Polygon"])
     return polygons
 
 
