@@ -134,6 +134,7 @@ def _write_page(
         metadata=None,
         software=False,
     )
+    next(tiles, None)  # the writer stops at the last tile; rows too many are told only after it
 
 
 def _regroup(
@@ -158,7 +159,7 @@ def _regroup(
             if filled == TILE:
                 yield buffer
                 done, filled = done + TILE, 0
-    if filled:
-        yield buffer[:filled]
     if done + filled != height:
         raise HolohistoError(path, "rows are missing", found=done + filled, allowed=height)
+    if filled:
+        yield buffer[:filled]
