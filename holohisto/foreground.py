@@ -105,10 +105,10 @@ def detect(
         threshold = automatic_threshold(saturation[lit])
     mask = lit & (saturation > threshold)
     cells_per_mm2 = 1e6 / cell_um**2
-    mask = ~_without_small(~mask, options.max_hole_mm2 * cells_per_mm2)
-    # A picture smaller than the smallest piece may still be all tissue.
-    smallest = min(options.min_piece_mm2 * cells_per_mm2, 0.1 * mask.size)
-    mask = _without_small(mask, smallest)
+    # In a picture of the size of a hole or a piece, neither glass nor tissue may vanish whole.
+    most = 0.1 * mask.size
+    mask = ~_without_small(~mask, min(options.max_hole_mm2 * cells_per_mm2, most))
+    mask = _without_small(mask, min(options.min_piece_mm2 * cells_per_mm2, most))
     if options.margin and mask.any():
         square = np.ones((3, 3), bool)
         mask = np.asarray(ndimage.binary_dilation(mask, square, iterations=options.margin))
@@ -119,14 +119,15 @@ def automatic_threshold(saturation: np.ndarray) -> float:
     """Return Otsu's threshold of the saturations, or a lower one that parts glass from tissue.
 
     Where tissue is everywhere, Otsu splits the tissue; so while the lower class is still too
-    colourful for glass it is split again, and the result stays between LOWEST and HIGHEST.
+    colourful for glass it is split again; LOWEST if none is glass. Never above HIGHEST.
     """
     values = saturation
-    threshold = HIGHEST
+    threshold = LOWEST
     while values.size and values.max() > values.min():
-        threshold = _otsu(values)
-        lower = values[values <= threshold]
-        if threshold <= HIGHEST or not lower.size or lower.mean() <= GLASS_SATURATION:
+        split = _otsu(values)
+        lower = values[values <= split]
+        if lower.mean() <= GLASS_SATURATION:
+            threshold = split
             break
         values = lower
     return float(np.clip(threshold, LOWEST, HIGHEST))

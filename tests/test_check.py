@@ -1,0 +1,194 @@
+import json
+
+import numpy as np
+import pytest
+import tifffile
+
+from holohisto.check import SlideRecord, estimate, inspect, working_factor
+from holohisto.cli import main
+from holohisto.config import CheckOptions
+from holohisto.errors import HolohistoError
+from tests.slide_files import SIZE, noise, tissue, write_levels, write_ome, write_svs
+
+PIXELS = tissue(SIZE, (100, 80, 500, 400))
+HALF = {"resolution": (20_000, 20_000), "resolutionunit": "CENTIMETER"}
+
+
+@pytest.fixture
+def slide(tmp_path):
+    path = tmp_path / "slide.tif"
+    write_levels(path, [PIXELS, PIXELS[::2, ::2][:261, :358]], **HALF)
+    return path
+
+
+def test_a_record_holds_what_later_verbs_need(slide, tmp_path):
+    record = inspect("s1", slide, None, None, CheckOptions(mpp=1.0))
+    assert record.size == SIZE
+    assert (record.mpp, record.mpp_source) == (pytest.approx(0.5), "tags")
+    assert (record.reader, record.compression) == ("cucim", "lzw")
+    assert record.levels == [SIZE, (358, 261)]
+    assert (record.factor, record.working_size) == (2, (359, 262))
+    assert record.working_mpp == pytest.approx(1.0)
+    assert record.background == (243, 243, 243)
+    assert (record.annotation, record.warnings) == (None, [])
+    (tmp_path / "r.json").write_text(record.text())
+    assert SlideRecord.read(tmp_path / "r.json") == record
+    with record.open(slide) as opened:
+        assert (opened.mpp, opened.background) == (record.mpp, (243, 243, 243))
+
+
+def test_the_background_of_the_record_is_used_without_looking_again(slide):
+    record = inspect("s1", slide, None, None, CheckOptions()).model_copy(
+        update={"background": (9, 8, 7)}
+    )
+    with record.open(slide) as opened:
+        assert opened.read((-4, 0), (3, 2)).reshape(-1, 3).tolist() == [[9, 8, 7]] * 6
+
+
+def test_a_changed_image_is_not_opened(slide):
+    record = inspect("s1", slide, None, None, CheckOptions())
+    write_levels(slide, [noise()], **HALF)
+    with pytest.raises(HolohistoError, match="has changed since"):
+        record.open(slide)
+
+
+def test_no_mpp_names_the_column(tmp_path):
+    write_levels(tmp_path / "a.tif", [PIXELS])
+    with pytest.raises(HolohistoError, match=r"slide s1: .*set the column `mpp` of the sheet"):
+        inspect("s1", tmp_path / "a.tif", None, None, CheckOptions())
+    record = inspect("s1", tmp_path / "a.tif", None, 0.25, CheckOptions())
+    assert (record.mpp, record.mpp_source, record.factor) == (0.25, "sheet", 2)
+
+
+@pytest.mark.parametrize(
+    ("mpp", "factor"), [(0.5, 1), (0.499, 1), (0.25, 2), (0.2275, 2), (0.17, 3), (0.05, 10)]
+)
+def test_the_factor_is_the_nearest_whole_number(mpp, factor):
+    assert working_factor("x", mpp, CheckOptions()) == factor
+
+
+@pytest.mark.parametrize(("mpp", "nearest"), [(0.3, "0.6"), (1.0, "1"), (0.35, "0.35")])
+def test_an_mpp_without_whole_factor_is_told_with_the_nearest(mpp, nearest):
+    with pytest.raises(HolohistoError, match=rf"`check.mpp: {nearest}`.*column `mpp`"):
+        working_factor("x", mpp, CheckOptions())
+
+
+@pytest.mark.parametrize(
+    ("shape", "fits"), [((523, 717), "level 0"), ((262, 359), "working"), ((523, 716), None)]
+)
+def test_an_annotation_fits_level_0_or_working_size(slide, tmp_path, shape, fits):
+    path = tmp_path / "annotation.tif"
+    tifffile.imwrite(path, np.zeros(shape, np.uint8), metadata=None)
+    options = CheckOptions(mpp=1.0)
+    if fits is None:
+        with pytest.raises(HolohistoError, match=r"found 716x523; allowed 717x523 .* 359x262"):
+            inspect("s1", slide, path, None, options)
+    else:
+        record = inspect("s1", slide, path, None, options)
+        assert record.annotation == {"size": [shape[1], shape[0]], "fits": fits}
+
+
+def test_warnings(tmp_path):
+    write_ome(tmp_path / "a.ome.tif", [PIXELS], mpp=0.46)
+    record = inspect("s1", tmp_path / "a.ome.tif", None, 0.48, CheckOptions())
+    assert record.warnings == [
+        "the sheet's mpp 0.48 replaces 0.46 of the file",
+        "works at 0.48 um per pixel instead of 0.5",
+    ]
+    flat = np.full((700, 9001, 3), 240, np.uint8)
+    write_levels(tmp_path / "flat.tif", [flat], **HALF)
+    record = inspect("s2", tmp_path / "flat.tif", None, None, CheckOptions())
+    assert len(record.warnings) == 1
+    assert record.warnings[0].startswith("no pyramid")
+
+
+def test_a_damaged_tile_in_the_middle_is_found(tmp_path):
+    path = tmp_path / "a.tif"
+    write_levels(path, [PIXELS], compression="jpeg", **HALF)
+    with tifffile.TiffFile(path) as tiff:
+        offset = tiff.pages.first.dataoffsets[7]
+    data = bytearray(path.read_bytes())
+    data[offset : offset + 200] = bytes(200)
+    path.write_bytes(data)
+    with pytest.raises(HolohistoError, match=r"tile 7 .*cannot be decoded"):
+        inspect("s1", path, None, None, CheckOptions())
+
+
+def test_estimates():
+    numbers = estimate((33_000, 16_001), (16_500, 8_001))
+    assert numbers["token_map"] == [1032, 501]
+    assert numbers["tokens"] == 1032 * 501
+    assert numbers["token_bytes"] == 2 * 1032 * 501
+    assert 1e6 < numbers["disk_bytes"] < 2e7
+    assert numbers["seconds"] == pytest.approx(2 * 33e3 * 16_001 / 60e6 + 132e6 / 1e7, abs=0.1)
+
+
+def test_the_verb_writes_the_record_and_warns_of_an_empty_annotation(slide, tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((523, 717), np.uint8), metadata=None)
+    output = tmp_path / "new" / "s1.json"
+    code = main([
+        "check", str(slide), "--slide", "s1", "--annotation", str(tmp_path / "a.tif"),
+        "--slide-mpp", "0.25", "--options", '{"mpp": 0.5}',
+        "--classes", '{"glomerulus": {"values": [3]}}', "--output", str(output),
+    ])  # fmt: skip
+    assert code == 0
+    record = json.loads(output.read_text())
+    assert (record["slide"], record["factor"], record["mpp_source"]) == ("s1", 2, "sheet")
+    assert any("shows none of the classes" in text for text in record["warnings"])
+
+
+@pytest.mark.parametrize(
+    "words", [["IMAGE", "--sheet", "x.tsv"], ["IMAGE", "--slide", "a"], ["IMAGE"], []]
+)
+def test_the_verb_needs_one_slide_or_a_sheet(words):
+    assert main(["check", *words]) == 2
+
+
+def test_the_cohort_table_has_a_row_for_every_slide(slide, tmp_path, capsys):
+    write_svs(tmp_path / "b.svs", [noise()], "MPP = 0.25")
+    (tmp_path / "broken.svs").write_bytes(b"IJrE")
+    (tmp_path / "sheet.tsv").write_text(
+        "slide\timage\tsplit\tgroup\texclude\tnote\n"
+        f"one\t{slide}\ttest\tDN\t\t\n"
+        f"twin\t{slide}\ttest\tDN\t\t\n"
+        f"b\t{tmp_path}/b.svs\tpredict\t\t\t\n"
+        f"bad\t{tmp_path}/broken.svs\ttest\tDN\t\t\n"
+        f"out\t{tmp_path}/nothing.tif\ttest\tDN\tyes\tblurred\n"
+    )
+    arguments = ["--sheet", str(tmp_path / "sheet.tsv"), "--config", str(tmp_path / "none.yaml")]
+    assert main(["check", *arguments]) == 2
+    shown = capsys.readouterr()
+    lines = shown.out.splitlines()
+    table = {line.split()[0]: line for line in lines}
+    assert lines[0].split() == [
+        "slide", "split", "group", "reader", "size", "mpp", "factor", "tokens", "status",
+    ]  # fmt: skip
+    assert table["one"].split()[1:] == [
+        "test", "DN", "cucim", "717x523", "0.5", "(tags)", "1", "1,485",
+        "ok;", "same", "image", "as", "twin",
+    ]  # fmt: skip
+    assert table["b"].split()[2:] == [
+        "-", "cucim", "717x523", "0.25", "(header)", "2", "391", "ok"
+    ]  # fmt: skip
+    assert "ERROR" in table["bad"]
+    assert "is not an image that can be read" in table["bad"]
+    assert table["out"].endswith("excluded: blurred")
+    statuses = {line.index(word) for line, word in ((lines[0], "status"), (table["bad"], "ERROR"))}
+    assert len(statuses) == 1
+    assert "3 slides to process: 3,361 tokens" in lines[-1]
+    assert "1 of 5 slides cannot be processed: bad" in shown.err
+
+
+@pytest.mark.data
+def test_real_slides(data):
+    folder = data / "slides"
+    record = inspect(
+        "a", folder / "mosaic_a.tif", folder / "mosaic_a_mask.tif", None, CheckOptions()
+    )
+    assert (record.size, record.factor, record.mpp) == ((4519, 2693), 1, pytest.approx(0.5))
+    assert record.annotation == {"size": [4519, 2693], "fits": "level 0"}
+    assert record.estimates["token_map"] == [283, 169]
+    with pytest.raises(HolohistoError, match="column `mpp`"):
+        inspect("t", folder / "tcga-cr-7395-01a-01-ts1.svs", None, None, CheckOptions())
+    record = inspect("c", folder / "cmu-1-small-region.svs", None, None, CheckOptions())
+    assert (record.mpp, record.mpp_source, record.levels) == (0.499, "header", [(2220, 2967)])
