@@ -108,10 +108,9 @@ def planned(folder: Path, *arguments: str) -> set[str]:
     if "Nothing to be done" in text:
         return set()
     jobs = set()
-    for block in re.findall(r"^rule .*?(?=^$)", text, flags=re.M | re.S):
-        rule = re.match(r"rule (\w+):", block).group(1)
-        words = dict(re.findall(r"(model|slide)=([^,\s]+)", re.search("wildcards: .*|$", block)[0]))
-        jobs.add(" ".join([rule, *words.values()]))
+    for rule, block in re.findall(r"^rule (\w+):\n((?:    .*\n)+)", text, flags=re.M):
+        words = re.findall(r"(?:model|slide)=([^,\s]+)", re.search("wildcards: .*|$", block)[0])
+        jobs.add(" ".join([rule, *words]))
     return jobs - {"all"}
 
 
@@ -123,6 +122,9 @@ def jobs_of_slide(slide: str, scored: bool = True) -> set[str]:
     jobs = {f"{rule} {slide}" for rule in ("check", "foreground", "tokens")}
     jobs |= per_model("infer", slide) | per_model("mask", slide) | {"report"}
     return jobs | per_model("metrics", slide) | {"cohort"} if scored else jobs
+
+
+COHORT_STEPS = {"cohort", "report"}
 
 
 @pytest.fixture(scope="module")
@@ -207,6 +209,23 @@ def test_a_threshold_of_one_slide_leaves_its_check_alone(copy):
     assert planned(copy) == jobs_of_slide("e2") - {"check e2"}
 
 
+def edit(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(b"more")
+
+
+def test_an_edited_annotation_reruns_what_reads_its_pixels(copy):
+    edit(copy / "slides" / "e1.png")
+    assert planned(copy) == per_model("mask", "e1") | per_model("metrics", "e1") | COHORT_STEPS
+
+
+def test_an_edited_training_annotation_trains_again_on_the_same_tokens(copy):
+    edit(copy / "slides" / "t1.png")
+    models = {"train holohisto", "train threshold"}
+    of_slides = per_model("infer", "e1", "e2", "p1") | per_model("mask", "e1", "e2", "p1")
+    assert planned(copy) == models | of_slides | per_model("metrics", "e1", "e2") | COHORT_STEPS
+
+
 def test_notes_order_and_touching_the_sheet_rerun_nothing(copy):
     rows = [row(slide, split, note="seen") for slide, split in SPLITS.items()]
     write_sheet(copy, rows)
@@ -215,17 +234,16 @@ def test_notes_order_and_touching_the_sheet_rerun_nothing(copy):
 
 def test_another_group_reruns_statistics_only(copy):
     write_sheet(copy, [row(slide, split, group="all") for slide, split in SPLITS.items()])
-    assert planned(copy) == {"cohort", "report"}
+    assert planned(copy) == COHORT_STEPS
 
 
 def test_another_overlap_leaves_tokens_and_models_alone(copy):
     write_config(copy, infer={"overlap": 0.5})
     expected = per_model("infer", "e1", "e2", "p1") | per_model("mask", "e1", "e2", "p1")
-    assert planned(copy) == expected | per_model("metrics", "e1", "e2") | {"cohort", "report"}
+    assert planned(copy) == expected | per_model("metrics", "e1", "e2") | COHORT_STEPS
 
 
-def test_another_colour_computes_no_pixel_of_a_model_again(copy):
-    """Colours reach pictures and QuPath; classes are otherwise the same to the models."""
+def test_another_title_rewrites_the_report_only(copy):
     write_config(copy, report={"title": "Another"})
     assert planned(copy) == {"report"}
 

@@ -1,5 +1,6 @@
 rule train:
     input:
+        annotations=[rows[slide].annotation for slide in learned],
         check=expand("results/check/{slide}.json", slide=learned),
         foreground=expand("results/foreground/{slide}.tif", slide=learned),
         tokens=if_over_tokens(expand("results/tokens/{slide}.safetensors", slide=learned)),
