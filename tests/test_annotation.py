@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from slide_files import noise
 
 from holohisto.annotation import Annotation
 from holohisto.config import ClassOptions
 from holohisto.errors import HolohistoError
 from holohisto.pyramid import write_mask_pyramid
-from tests.slide_files import noise
 
 SIZE = (341, 267)
 ONE = {"glomerulus": ClassOptions()}

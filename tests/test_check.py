@@ -3,12 +3,12 @@ import json
 import numpy as np
 import pytest
 import tifffile
+from slide_files import SIZE, noise, tissue, write_levels, write_ome, write_svs
 
 from holohisto.check import SlideRecord, estimate, inspect, working_factor
 from holohisto.cli import main
 from holohisto.config import CheckOptions
 from holohisto.errors import HolohistoError
-from tests.slide_files import SIZE, noise, tissue, write_levels, write_ome, write_svs
 
 PIXELS = tissue(SIZE, (100, 80, 500, 400))
 HALF = {"resolution": (20_000, 20_000), "resolutionunit": "CENTIMETER"}

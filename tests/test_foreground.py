@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy import ndimage
+from slide_files import noise, tissue, write_levels
 
 from holohisto import foreground
 from holohisto.check import inspect
@@ -9,7 +10,6 @@ from holohisto.cli import main
 from holohisto.config import CheckOptions, ForegroundOptions
 from holohisto.errors import HolohistoError
 from holohisto.pyramid import Raster, write_slide_pyramid
-from tests.slide_files import noise, tissue, write_levels
 
 CELLS = (90, 61)
 BOX = (20, 15, 70, 45)

@@ -4,10 +4,10 @@ import numpy as np
 import openslide
 import pytest
 import tifffile
+from slide_files import noise, tissue
 
 from holohisto import pyramid
 from holohisto.errors import HolohistoError
-from tests.slide_files import noise, tissue
 
 SIZE = (1343, 1107)
 

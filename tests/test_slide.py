@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from slide_files import SIZE, noise, write_levels, write_ome, write_png, write_svs
 
 from holohisto.errors import HolohistoError
 from holohisto.slide import Slide, block_means
-from tests.slide_files import SIZE, noise, write_levels, write_ome, write_png, write_svs
 
 WIDTH, HEIGHT = SIZE
 PLACES = [((0, 0), SIZE), ((129, 250), (260, 77)), ((WIDTH - 5, HEIGHT - 7), (5, 7))]
@@ -201,6 +201,17 @@ def test_a_level_that_is_no_whole_reduction_is_left_alone(tmp_path):
         np.testing.assert_array_equal(
             slide.read((0, 0), (300, 200), 2), brute_mean(pixels[:400, :600], 2)
         )
+
+
+def test_one_level_that_would_crash_cucim_keeps_it_away(tmp_path):
+    levels = [noise(), noise((358, 261), seed=1)]
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        options = {"tile": (128, 128), "photometric": "rgb", "metadata": None}
+        writer.write(levels[0], compression="lzw", **options)
+        writer.write(levels[1], compression="zlib", predictor=True, subfiletype=1, **options)
+    with Slide(tmp_path / "a.tif") as slide:
+        assert slide.reader == "tifffile"
+        np.testing.assert_array_equal(slide.read((0, 0), (358, 261), 2), levels[1])
 
 
 def test_label_macro_and_thumbnail_are_no_levels(tmp_path):

@@ -157,15 +157,15 @@ def _probe_tiff(path: Path, samples: int) -> Probe:
     """Probe a TIFF by its tags."""
     try:
         with tifffile.TiffFile(path) as tiff, path.open("rb") as file:
-            series: Any = tiff.series[0]
-            pages = level_pages(tiff)
-            kind = _TiffKind(tiff, pages[0].keyframe)
-            mpp, source = _tiff_mpp(tiff, kind.first)
             if (vendor := _vendor(path)) not in (None, "generic-tiff", "aperio"):
                 return probe_openslide(path)
+            series: Any = tiff.series[0]
+            pages = level_pages(tiff)
+            kind = _TiffKind(tiff, [page.keyframe for page in pages])
+            mpp, source = _tiff_mpp(tiff, kind.first)
             _suited(path, series, kind)
             Page(path, file.fileno(), pages[0]).check(samples)
-            reader = kind.reader(len(pages), vendor)
+            reader = kind.reader(vendor)
             name = kind.first.compression.name.lower()
             sizes = [(p.keyframe.imagewidth, p.keyframe.imagelength) for p in pages]
     except HolohistoError:
@@ -188,15 +188,16 @@ class _TiffKind:
     """The tags of a TIFF that decide who may read it."""
 
     tiff: tifffile.TiffFile
-    first: Any
+    levels: list[Any]
+    """tifffile's pages, the full resolution first."""
 
-    def reader(self, levels: int, vendor: str | None) -> str:
-        """Choose the reader.
+    @property
+    def first(self) -> Any:
+        """The page of the full resolution."""
+        return self.levels[0]
 
-        Args:
-            levels: Number of levels.
-            vendor: What OpenSlide recognises.
-        """
+    def reader(self, vendor: str | None) -> str:
+        """Choose the reader, given the vendor that OpenSlide recognises."""
         first = self.first
         if self.cucim_safe():
             return "cucim"
@@ -204,23 +205,30 @@ class _TiffKind:
             return "openslide"
         if first.compression == JP2K_YCBCR:  # tifffile leaves the colours as YCbCr
             return "openslide" if vendor else "tifffile"
-        flat = not first.is_tiled and levels == 1 and first.planarconfig == 1
+        flat = not first.is_tiled and len(self.levels) == 1 and first.planarconfig == 1
         return "libvips" if flat and not self.tiff.is_ome else "tifffile"
 
     def cucim_safe(self) -> bool:
-        """Whether cuCIM is installed, reads this exactly, and does not crash."""
-        first = self.first
-        plain = first.compression in (NONE, JPEG, LZW, JP2K_YCBCR, JP2K_RGB)
-        deflate = first.compression in (ADOBE_DEFLATE, DEFLATE) and first.predictor == 1
+        """Whether cuCIM is installed, reads every level exactly, and does not crash on any."""
         return bool(
-            (plain or deflate)
-            and first.is_tiled
-            and first.samplesperpixel == 3
-            and first.planarconfig == 1
-            and first.index == 0
-            and not (self.tiff.is_ome or self.tiff.is_qpi or first.subifds)
+            all(map(_cucim_reads, self.levels))
+            and self.first.index == 0
+            and not (self.tiff.is_ome or self.tiff.is_qpi or self.first.subifds)
             and importlib.util.find_spec("cucim")
         )
+
+
+def _cucim_reads(page: Any) -> bool:
+    """Whether cuCIM's matrix, as measured, has this kind of page."""
+    plain = page.compression in (NONE, JPEG, LZW, JP2K_YCBCR, JP2K_RGB)
+    deflate = page.compression in (ADOBE_DEFLATE, DEFLATE) and page.predictor == 1
+    return (
+        (plain or deflate)
+        and page.is_tiled
+        and page.samplesperpixel == 3
+        and page.planarconfig == 1
+        and page.dtype == np.uint8
+    )
 
 
 def _suited(path: Path, series: Any, kind: _TiffKind) -> None:
@@ -247,7 +255,7 @@ def _unsuited(path: Path, found: str) -> HolohistoError:
 
 def _tiff_mpp(tiff: tifffile.TiffFile, first: Any) -> tuple[float | None, str | None]:
     """Find the mpp: vendor header, OME XML, then resolution tags."""
-    found = re.search(r"\bMPP\s*=\s*([0-9.]+)", first.description or "")
+    found = re.search(r"\bMPP\s*=\s*([0-9]*\.?[0-9]+)", first.description or "")
     mpp = sensible(float(found.group(1))) if found else None
     if mpp is None and tiff.is_ome:
         mpp = _ome_mpp(tiff.ome_metadata or "")
@@ -262,7 +270,11 @@ def _tiff_mpp(tiff: tifffile.TiffFile, first: Any) -> tuple[float | None, str | 
 
 def _ome_mpp(xml: str) -> float | None:
     """The physical pixel size of the first image of OME XML."""
-    for element in ElementTree.fromstring(xml).iter():
+    try:
+        root = ElementTree.fromstring(xml)
+    except ElementTree.ParseError:
+        return None
+    for element in root.iter():
         if element.tag.endswith("}Pixels"):
             unit = OME_UNITS.get(element.get("PhysicalSizeXUnit", "µm"))
             size = element.get("PhysicalSizeX")

@@ -13,7 +13,7 @@ from holohisto.slide.sources import open_source
 from holohisto.slide.tiff import whole_downsample
 
 WHITE = (255, 255, 255)
-SOURCE_SIDE = 4096
+SOURCE_SIDE = 2048
 """Longest side of the source pixels held at once while reducing; more is read in parts."""
 
 

@@ -33,7 +33,10 @@ def open_source(path: Path, found: Probe) -> Source:
 
 
 class Cucim:
-    """cuCIM on the CPU: tiled 8-bit RGB TIFF and SVS."""
+    """cuCIM on the CPU: tiled 8-bit RGB TIFF and SVS.
+
+    It makes noise of a damaged tile without a word, so `check` decodes a sample of tiles before.
+    """
 
     def __init__(self, path: Path, found: Probe) -> None:
         """Open the file; levels that cuCIM does not see are left out."""
