@@ -18,18 +18,20 @@ class LabelledSlide:
     size: tuple[int, int]
     factor: int
     mpp: float
+    given: Path | None = None
 
     def __post_init__(self):
-        rng = np.random.default_rng(self.size[0])
-        pixels = rng.integers(180, 256, (self.size[1], self.size[0], 3)).astype(np.uint8)
-        pyramid.write_slide_pyramid(self.image, pixels, self.mpp)
+        if self.given is None:
+            rng = np.random.default_rng(self.size[0])
+            pixels = rng.integers(180, 256, (self.size[1], self.size[0], 3)).astype(np.uint8)
+            pyramid.write_slide_pyramid(self.image, pixels, self.mpp)
         record = inspect("s1", self.image, None, None, CheckOptions(mpp=self.mpp * self.factor))
         assert record.factor == self.factor
         self.check.write_text(record.text())
 
     @property
     def image(self) -> Path:
-        return self.folder / "slide.tif"
+        return self.given or self.folder / "slide.tif"
 
     @property
     def check(self) -> Path:

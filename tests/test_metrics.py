@@ -8,6 +8,8 @@ from labelled_slide import LabelledSlide
 from scipy import ndimage
 
 from holohisto import cli, metrics
+from holohisto.annotation import Annotation
+from holohisto.config import ClassOptions
 from holohisto.masks import cleaning
 from holohisto.masks import runs as rle
 
@@ -203,3 +205,20 @@ def test_scores_do_not_depend_on_the_band_height(tmp_path, monkeypatch):
         results.append(run_metrics(slide, mask={"min_object_um2": 20, "max_hole_um2": 10}))
     assert results[0] == results[1] == results[2]
     assert results[0]["classes"]["tuft"]["objects"]["fp"] > 10
+
+
+@pytest.mark.data
+def test_a_real_annotation_scores_one_against_itself(tmp_path, data):
+    image, marked = data / "slides" / "mosaic_a.tif", data / "slides" / "mosaic_a_mask.tif"
+    slide = LabelledSlide(tmp_path, (4519, 2693), 1, 0.5, image)
+    labels = Annotation(marked, {"tuft": ClassOptions()}, slide.size, 1).read((0, 0), slide.size)
+    slide.write_labels(labels, CLASSES)
+    slide.write_annotation(labels)
+    slide.write_foreground(np.ones((169, 283), bool))
+    tuft = run_metrics(slide, "--annotated", "tuft")["classes"]["tuft"]
+    assert tuft["foreground"]["dice"] == 1.0
+    assert tuft["foreground"]["tp"] == np.count_nonzero(labels)
+    assert tuft["objects"] == {
+        "tp": 8, "fp": 0, "fn": 0, "precision": 1.0, "recall": 1.0, "f1": 1.0,
+    }  # fmt: skip
+    assert sum(item["area_um2"] for item in tuft["object_table"]) == np.count_nonzero(labels) / 4
