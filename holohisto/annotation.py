@@ -13,7 +13,8 @@ from holohisto.errors import HolohistoError
 from holohisto.slide.probe import TIFF_MAGIC, picture_size, pillow
 from holohisto.slide.tiff import Page
 
-SOURCE_PIXELS = 2**25
+SOURCE_PIXELS = 2**22
+"""About how many pixels of the picture are held at once while reading."""
 BAND = 512
 SNIFFED_TILES = 16
 WHOLE_STRIP = 1024

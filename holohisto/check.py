@@ -114,26 +114,33 @@ def inspect(
                 image, f"slide {slide_id}: the file does not tell its micrometres per pixel",
                 advice="set the column `mpp` of the sheet (about 0.25 for 40x, 0.5 for 20x)",
             )  # fmt: skip
-        factor = working_factor(image, slide.mpp, options)
-        working_size = (-(-slide.size[0] // factor), -(-slide.size[1] // factor))
-        return SlideRecord(
-            slide=slide_id,
-            image=str(image),
-            size=slide.size,
-            mpp=slide.mpp,
-            mpp_source=slide.mpp_source or "sheet",
-            reader=slide.reader,
-            compression=slide.compression,
-            levels=slide.levels,
-            background=slide.background,
-            factor=factor,
-            working_size=working_size,
-            working_mpp=slide.mpp * factor,
-            fingerprint=slide.fingerprint,
-            annotation=_fit(annotation, slide.size, working_size),
-            warnings=_warnings(slide, factor, options),
-            estimates=estimate(slide.size, working_size),
-        )
+        return _record(slide_id, slide, slide.mpp, annotation, options)
+
+
+def _record(
+    slide_id: str, slide: Slide, mpp: float, annotation: Path | None, options: CheckOptions
+) -> SlideRecord:
+    """Put down what an open slide says of itself."""
+    factor = working_factor(slide.path, mpp, options)
+    working_size = (-(-slide.size[0] // factor), -(-slide.size[1] // factor))
+    return SlideRecord(
+        slide=slide_id,
+        image=str(slide.path),
+        size=slide.size,
+        mpp=mpp,
+        mpp_source=slide.mpp_source or "sheet",
+        reader=slide.reader,
+        compression=slide.compression,
+        levels=slide.levels,
+        background=slide.background,
+        factor=factor,
+        working_size=working_size,
+        working_mpp=mpp * factor,
+        fingerprint=slide.fingerprint,
+        annotation=_fit(annotation, slide.size, working_size),
+        warnings=_warnings(slide, factor, options),
+        estimates=estimate(slide.size, working_size),
+    )
 
 
 def working_factor(where: object, mpp: float, options: CheckOptions) -> int:

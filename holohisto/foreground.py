@@ -93,12 +93,8 @@ def detect(
     Returns:
         Mask (height, width) bool and the threshold used.
     """
-    colours = rgb.astype(np.float32)
-    if glass is not None and min(glass) >= 200:
-        colours = np.minimum(colours * (255 / np.asarray(glass, np.float32)), 255)
-    brightest = colours.max(axis=2)
-    saturation = (brightest - colours.min(axis=2)) / np.maximum(brightest, 1)
-    lit = brightest > 255 * options.black
+    saturation, brightness = _saturation(rgb, glass)
+    lit = brightness > options.black
     if threshold is None:
         threshold = options.saturation
     if threshold is None:
@@ -229,6 +225,17 @@ def write_picture(path: Path, slide: Slide, foreground: Foreground, factor: int)
     picture[mask > inner] = OUTLINE
     with replacing(path) as temporary:
         Image.fromarray(picture).save(temporary, "JPEG", quality=85)
+
+
+def _saturation(
+    rgb: np.ndarray, glass: tuple[int, int, int] | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Saturation and brightness, 0 to 1, without the tint of near-white glass."""
+    colours = rgb.astype(np.float32)
+    if glass is not None and min(glass) >= 200:
+        colours = np.minimum(colours * (255 / np.asarray(glass, np.float32)), 255)
+    brightest = colours.max(axis=2)
+    return (brightest - colours.min(axis=2)) / np.maximum(brightest, 1), brightest / 255
 
 
 def _otsu(values: np.ndarray) -> float:
