@@ -15,6 +15,7 @@ REQUIRED = ("slide", "image", "split")
 OPTIONAL = (
     "annotation", "group", "subject", "mpp", "threshold", "annotated", "exclude", "note",
 )  # fmt: skip
+RESERVED_GROUPS = ("all", "pooled")  # rows of the cohort tables
 TRUE, FALSE = ("1", "true", "yes", "x"), ("", "0", "false", "no")
 
 
@@ -153,6 +154,8 @@ class _Cells:
             exclude=self._flag("exclude"),
             note=self.cells.get("note", ""),
         )
+        if group.lower() in RESERVED_GROUPS:
+            self._mistake("group", f"{group!r} is reserved for the tables", "any other name")
         if row.split in ("train", "val") and row.annotation is None and not row.exclude:
             self._mistake("annotation", f"empty, but the split is {row.split}", "a path")
         return row if len(self.mistakes) == before else None

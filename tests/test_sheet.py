@@ -147,3 +147,9 @@ def test_windows_line_ends_and_a_byte_order_mark(tmp_path):
         b"\xef\xbb\xbf" + HEADER3.replace("\n", "\r\n").encode() + b"a\ta.tif\ttest\r\n"
     )
     assert sheet.read(path)["a"].split == "test"
+
+
+@pytest.mark.parametrize("name", ["All", "all", "pooled"])
+def test_groups_named_as_rows_of_the_tables_are_refused(tmp_path, name):
+    path = write(tmp_path, f"a\ta\ttest\t{name}", header="slide\timage\tsplit\tgroup\n")
+    assert mistakes(path)[0].startswith(f"line 2, column group: {name!r} is reserved")

@@ -233,7 +233,7 @@ def test_notes_order_and_touching_the_sheet_rerun_nothing(copy):
 
 
 def test_another_group_reruns_statistics_only(copy):
-    write_sheet(copy, [row(slide, split, group="all") for slide, split in SPLITS.items()])
+    write_sheet(copy, [row(slide, split, group="gC") for slide, split in SPLITS.items()])
     assert planned(copy) == COHORT_STEPS
 
 
@@ -298,6 +298,17 @@ def test_a_bad_slide_fails_alone_and_the_report_names_it_first(copy):
     again = planned(copy)
     assert "check e0" in again
     assert "check e3" not in again
+
+
+def test_a_slide_that_went_bad_loses_its_old_scores(copy):
+    path = copy / "slides" / "e1.tif"
+    path.write_bytes(path.read_bytes()[:3000])
+    assert snakemake(copy, "--cores", "2", check=False).returncode == 1
+    table = (copy / "results/cohort/slides.tsv").read_text()
+    assert "\te1\t" not in table
+    assert "\te2\t" in table
+    assert not list(copy.glob("results/models/*/overlays/e1.jpg"))
+    assert len(list(copy.glob("results/models/*/masks/e1_glomerulus.tif"))) == len(MODELS)
 
 
 def test_snakemakes_own_report_builds(finished, tmp_path):

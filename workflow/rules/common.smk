@@ -2,7 +2,6 @@ import re
 import shlex
 import shutil
 import sys
-from types import SimpleNamespace
 
 from holohisto import config as configuration
 from holohisto import sheet
@@ -78,10 +77,3 @@ def flag(name, column):
 def scaled(amount):
     """Megabytes or minutes, more with every retry."""
     return lambda wildcards, attempt: amount * attempt
-
-
-def run_on_what_there_is(name):
-    """Run the command of a cohort rule outside of the graph, after some of its inputs failed."""
-    step = workflow.get_rule(name)
-    values = {key: get(None) if callable(get) else get for key, get in step.params.items()}
-    shell(step.shellcmd, params=SimpleNamespace(**values), log=step.log, output=step.output)
