@@ -31,6 +31,8 @@ VERBS = {
 
 def main(argv: list[str] | None = None) -> int:
     """Run one verb; returns the exit code (0 done, 2 a mistake in the input)."""
+    # Threads that spin while they wait make two jobs on the same cores crawl.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     argv = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(prog="holohisto", description=__doc__)
     parser.add_argument("--version", action="version", version=f"holohisto {__version__}")

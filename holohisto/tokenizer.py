@@ -57,7 +57,7 @@ def train(
     torch.manual_seed(seed)
     model = VQGAN(architecture(options)).to(device).to(memory_format=torch.channels_last)  # pyright: ignore
     codebook = MovingCodebook(model.quantize)
-    optimiser = torch.optim.Adam(model.parameters(), options.learning_rate, betas=(0.5, 0.9))
+    optimiser = torch.optim.Adam(model.parameters(), options.learning_rate, betas=(0.9, 0.99))
     critic = Critic(options, device)
     start, quantise_from = time.monotonic(), round(AUTOENCODE_SHARE * options.steps)
     every = max(1, options.steps // ROWS)

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     options: InferOptions = arguments.options
     record = SlideRecord.read(arguments.check)
-    found = foreground.load(arguments.foreground)
+    found = foreground.load(arguments.foreground, record)
     model, card, digest = store.load(arguments.segmenter)
     _require_mpp(record, card, arguments.segmenter)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

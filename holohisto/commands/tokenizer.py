@@ -85,7 +85,7 @@ class Tissue:
             if row.split != "train":
                 continue
             record = SlideRecord.read(Path(arguments.check.format(slide=row.slide)))
-            found = foreground.load(Path(arguments.foreground.format(slide=row.slide)))
+            found = foreground.load(Path(arguments.foreground.format(slide=row.slide)), record)
             cells = np.argwhere(found.mask)
             self.slides.append((record.open(row.image), record, cells, found.cell))
         if not self.slides:

@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     record = SlideRecord.read(arguments.check)
-    found = foreground.load(arguments.foreground)
+    found = foreground.load(arguments.foreground, record)
     model = vqgan.load(arguments.tokenizer)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = model.to(device).to(memory_format=torch.channels_last)  # pyright: ignore

@@ -130,7 +130,7 @@ def _open(
 
 def _open_one(arguments: argparse.Namespace, row: sheet.Row, digest: str | None) -> TrainingSlide:
     record = SlideRecord.read(Path(arguments.check.format(slide=row.slide)))
-    found = foreground.load(Path(arguments.foreground.format(slide=row.slide)))
+    found = foreground.load(Path(arguments.foreground.format(slide=row.slide)), record)
     if row.annotation is None:
         raise HolohistoError(arguments.sheet, f"slide {row.slide} has no annotation to train with")
     annotation = Annotation(row.annotation, arguments.classes, record.size, record.factor)
