@@ -8,7 +8,7 @@ import torch
 
 
 def pytest_configure():
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)  # two processes test at once
 
 
 def pytest_collection_modifyitems(items):

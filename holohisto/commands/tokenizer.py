@@ -21,7 +21,7 @@ from holohisto.sampler import generator
 from holohisto.slide import Slide
 
 logger = logging.getLogger(__name__)
-PICTURE_TILES = 4
+PICTURE_TILES, PICTURE_SIDE = 4, 384
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     options: TokenizerOptions = arguments.options
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    tissue = Tissue(arguments, options.tile)
+    tissue = Tissue(arguments)
     if options.checkpoint is not None:
         model = vqgan.load(options.checkpoint)
         rows: list[tokenizer.TrainingRow] = []
@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> None:
         with phase("training"):
             model, rows = _train(tissue, options, arguments.seed, device)
         summary = {"origin": "trained on the cohort", "steps": options.steps, **asdict(rows[-1])}
-    tiles = [tissue.tile(-1 - n) for n in range(PICTURE_TILES)]
+    tiles = [tissue.example(n, PICTURE_SIDE) for n in range(PICTURE_TILES)]
     summary["frozen_native_agreement"] = tokenizer.agreement(model, tiles)
     _write_table(rows, arguments.table)
     _write_picture(model, tiles, arguments.picture)
@@ -60,7 +60,7 @@ def _train(
     tissue: "Tissue", options: TokenizerOptions, seed: int, device: torch.device
 ) -> tuple[vqgan.VQGAN, list[tokenizer.TrainingRow]]:
     rows = []
-    steps = tokenizer.train(lambda n: tissue.tile(n, seed), options, seed, device)
+    steps = tokenizer.train(lambda n: tissue.tile(n, options.tile, seed), options, seed, device)
     total = -(-options.steps // max(1, options.steps // tokenizer.ROWS))
     model = None
     for model, row in track(steps, total, "tokenizer", unit="row"):  # noqa: B007
@@ -76,9 +76,8 @@ def _train(
 class Tissue:
     """Tiles of the training slides' foreground, tile n a function of (seed, n)."""
 
-    def __init__(self, arguments: argparse.Namespace, side: int) -> None:
+    def __init__(self, arguments: argparse.Namespace) -> None:
         """Open every training slide."""
-        self.side = side
         rows = [r for r in sheet.read(arguments.sheet).values() if not r.exclude]
         self.slides: list[tuple[Slide, SlideRecord, np.ndarray, int]] = []
         for row in rows:
@@ -96,22 +95,26 @@ class Tissue:
         areas = [len(cells) * cell**2 for _, _, cells, cell in self.slides]
         self.ends = np.cumsum(areas)
 
-    def tile(self, n: int, seed: int = 0) -> np.ndarray:
-        """Return tile n, (side, side, 3) uint8, turned and flipped at random."""
-        random = generator(seed, 0 if n >= 0 else 1, abs(n))
+    def tile(self, n: int, side: int, seed: int) -> np.ndarray:
+        """Return training tile n, (side, side, 3) uint8, turned and flipped at random."""
+        random = generator(seed, 0, n)
+        turned = np.rot90(self._read(side, random), int(random.integers(4)))
+        return np.ascontiguousarray(turned[:, :: 1 if random.random() < 0.5 else -1])
+
+    def example(self, n: int, side: int) -> np.ndarray:
+        """Return tile n of those shown in the report, (side, side, 3) uint8."""
+        return self._read(side, generator(0, 1, n))
+
+    def _read(self, side: int, random: np.random.Generator) -> np.ndarray:
+        """Read a square that a random point of the tissue lies in."""
         place = int(np.searchsorted(self.ends, random.integers(self.ends[-1]), side="right"))
         slide, record, cells, cell = self.slides[place]
         row, column = cells[random.integers(len(cells))] * cell
         y, x = (
-            int(corner + random.integers(cell) - random.integers(self.side))
-            for corner in (row, column)
+            int(corner + random.integers(cell) - random.integers(side)) for corner in (row, column)
         )
         d = record.factor
-        rgb = slide.read((x * d, y * d), (self.side, self.side), d)
-        if n < 0:
-            return rgb
-        turned = np.rot90(rgb, int(random.integers(4)))
-        return np.ascontiguousarray(turned[:, :: 1 if random.random() < 0.5 else -1])
+        return slide.read((x * d, y * d), (side, side), d)
 
 
 def _write_table(rows: list[tokenizer.TrainingRow], path: Path) -> None:
