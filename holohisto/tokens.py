@@ -1,5 +1,6 @@
 """Token maps: every token of a slide, a function of slide and tokenizer alone."""
 
+import contextlib
 import json
 import logging
 from collections.abc import Callable
@@ -81,12 +82,20 @@ def encode(
     pictures = prefetch(read, tiles, workers=1)
     for tile, rgb in track(zip(tiles, pictures, strict=True), len(tiles), "tokens"):
         pixels = torch.from_numpy(rgb).to(device).permute(2, 0, 1)[None]
-        found = model.tokens(pixels.contiguous(memory_format=torch.channels_last))[0]
+        with _exact():
+            found = model.tokens(pixels.contiguous(memory_format=torch.channels_last))[0]
         found = found.to("cpu", torch.int32).numpy().astype(np.uint16)
         view = _part(tokens, tile, options, f)
         inner = found[halo : halo + view.shape[0], halo : halo + view.shape[1]]
         np.copyto(view, inner, where=_part(needed, tile, options, f))
     return tokens
+
+
+def _exact() -> contextlib.AbstractContextManager[None]:
+    """Full fp32 and one algorithm on GPUs: TF32 convolutions would change tokens."""
+    return torch.backends.cudnn.flags(
+        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+    )
 
 
 def _cores(size: tuple[int, int], options: TokensOptions, f: int) -> list[Tile]:
@@ -135,7 +144,8 @@ def background_token(model: VQGAN, colour: tuple[int, int, int], halo: int) -> i
     side = 2 * halo + model.architecture.downscale
     device = next(model.parameters()).device
     plane = torch.tensor(colour, dtype=torch.uint8, device=device)
-    found = model.tokens(plane[None, :, None, None].expand(1, 3, side, side))[0]
+    with _exact():
+        found = model.tokens(plane[None, :, None, None].expand(1, 3, side, side))[0]
     return int(found[found.shape[0] // 2, found.shape[1] // 2])
 
 
