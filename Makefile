@@ -27,7 +27,7 @@ demo: install
 	@echo "report: $(CURDIR)/results/report.html"
 
 test: lint
-	pytest -n 2 --dist loadfile
+	pytest -n 2 --dist loadfile --durations 10
 
 lint: install
 	ruff check

@@ -100,4 +100,4 @@ def test_a_group_cannot_be_called_all(tmp_path, capsys):
     (tmp_path / "slides.tsv").write_text("\n".join(lines) + "\n")
     words = report_fixture.arguments(tmp_path)["cohort"]
     assert cli.main(words) == 2
-    assert "group name is reserved (found all)" in capsys.readouterr().err
+    assert "line 2, column group: 'all' is reserved" in capsys.readouterr().err

@@ -62,12 +62,6 @@ def _read_scores(
     splits = arguments.splits.split(",")
     rows = sheet.read(arguments.sheet, classes or None).values()
     scored = [r for r in rows if r.split in splits and not r.exclude and r.annotation is not None]
-    for row in scored:
-        if (row.group or "").lower() in (statistics.ALL.lower(), statistics.POOLED):
-            raise HolohistoError(
-                f"{arguments.sheet}: slide {row.slide}", "group name is reserved",
-                found=row.group, advice="name the group otherwise",
-            )  # fmt: skip
     for model in models:
         for row in scored:
             path = Path(_fill(arguments.metrics, model, row.slide))
