@@ -154,7 +154,6 @@ class TrainOptions(Section):
     brightness: Annotated[float, Field(ge=0, lt=1)] = Field(
         default=0.2, description="Largest relative change of brightness of the pixels seen."
     )
-    workers: Annotated[int, Field(ge=0)] = Field(default=2, description="Threads that read tiles.")
 
 
 class InferOptions(Section):

@@ -55,9 +55,10 @@ class Trainer:
 
     def __init__(
         self, model: Segmenter, train: list[TrainingSlide], val: list[TrainingSlide],
-        options: TrainOptions, seed: int, fabric: Fabric,
+        options: TrainOptions, seed: int, fabric: Fabric, workers: int = 2,
     ) -> None:  # fmt: skip
-        """Prepare optimiser, schedule, average and sampler."""
+        """Prepare optimiser, schedule, average and sampler; `workers` threads read tiles."""
+        self.workers = workers
         self.options, self.seed, self.fabric = options, seed, fabric
         self.train_slides, self.val_slides = train, val
         fields = [slide.field for slide in train]
@@ -109,7 +110,7 @@ class Trainer:
         what = f"epoch {self.epoch + 1}/{self.options.epochs}"
         losses, reading, computing = [], 0.0, 0.0
         mark = time.monotonic()
-        batches = prefetch(self._batch, range(steps), self.options.workers)
+        batches = prefetch(self._batch, range(steps), self.workers)
         for tiles in track(batches, steps, what, unit="step"):
             start = time.monotonic()
             reading += start - mark

@@ -15,9 +15,7 @@ from holohisto.tokens import TokenMap
 from holohisto.training_slide import TrainingSlide, annotated_cells, stack
 
 SIZE = (333, 251)
-OPTIONS = TrainOptions(
-    tile=(96, 64), epochs=4, batch=2, learning_rate=3e-3, workers=1, coverage=0.6, ema=0.9
-)
+OPTIONS = TrainOptions(tile=(96, 64), epochs=4, batch=2, learning_rate=3e-3, coverage=0.6, ema=0.9)
 
 
 class Pixels:
@@ -77,7 +75,7 @@ def trainer(options=OPTIONS, seed=0, decoder="rgb", **kwargs):
     model = store.build(HolohistoModel(size="T", decoder=decoder), codebook, 16, 1)
     fabric = Fabric(accelerator="cpu", devices=1)
     slides = kwargs.get("slides", [slide(1), slide(2)])
-    return train.Trainer(model, slides, [slide(3)], options, seed, fabric)
+    return train.Trainer(model, slides, [slide(3)], options, seed, fabric, kwargs.get("workers", 1))
 
 
 def numbers(rows):
@@ -130,8 +128,8 @@ def test_threads_do_not_change_the_training(tmp_path):
     for workers in (0, 3):
         folder = tmp_path / str(workers)
         folder.mkdir()
-        options = OPTIONS.model_copy(update={"epochs": 2, "workers": workers})
-        results.append(numbers(run(trainer(options), folder)))
+        options = OPTIONS.model_copy(update={"epochs": 2})
+        results.append(numbers(run(trainer(options, workers=workers), folder)))
     assert results[0] == results[1]
 
 

@@ -41,6 +41,11 @@ def run(arguments: argparse.Namespace) -> None:
     options: TokenizerOptions = arguments.options
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     tissue = Tissue(arguments)
+    if not tissue.slides and options.checkpoint is None:
+        raise HolohistoError(
+            arguments.sheet, "no slide has the split train",
+            advice="give at least one, or set tokenizer.checkpoint",
+        )  # fmt: skip
     if options.checkpoint is not None:
         model = vqgan.load(options.checkpoint)
         rows: list[tokenizer.TrainingRow] = []
@@ -49,8 +54,10 @@ def run(arguments: argparse.Namespace) -> None:
         with phase("training"):
             model, rows = _train(tissue, options, arguments.seed, device)
         summary = {"origin": "trained on the cohort", "steps": options.steps, **asdict(rows[-1])}
-    tiles = [tissue.example(n, PICTURE_SIDE) for n in range(PICTURE_TILES)]
-    summary["frozen_native_agreement"] = tokenizer.agreement(model, tiles)
+    shown = range(PICTURE_TILES if tissue.slides else 0)
+    tiles = [tissue.example(n, PICTURE_SIDE) for n in shown]
+    if tiles:
+        summary["frozen_native_agreement"] = tokenizer.agreement(model, tiles)
     _write_table(rows, arguments.table)
     _write_picture(model, tiles, arguments.picture)
     vqgan.save(model, arguments.tokenizer, summary)
@@ -87,11 +94,6 @@ class Tissue:
             found = foreground.load(Path(arguments.foreground.format(slide=row.slide)), record)
             cells = np.argwhere(found.mask)
             self.slides.append((record.open(row.image), record, cells, found.cell))
-        if not self.slides:
-            raise HolohistoError(
-                arguments.sheet, "no slide has the split train",
-                advice="give at least one, or set tokenizer.checkpoint",
-            )  # fmt: skip
         areas = [len(cells) * cell**2 for _, _, cells, cell in self.slides]
         self.ends = np.cumsum(areas)
 
@@ -127,7 +129,11 @@ def _write_table(rows: list[tokenizer.TrainingRow], path: Path) -> None:
 
 
 def _write_picture(model: vqgan.VQGAN, tiles: list[np.ndarray], path: Path) -> None:
-    """Originals above, their reconstruction below."""
+    """Originals above, their reconstruction below; white when there is no training slide."""
+    if not tiles:
+        with atomic.replacing(path) as temporary:
+            Image.new("RGB", (64, 64), "white").save(temporary)
+        return
     device = next(model.parameters()).device
     with torch.no_grad():
         again = [

@@ -42,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--classes", type=TypeAdapter(dict[str, ClassOptions]).validate_json, required=True
     )
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=2, help="threads that read tiles")
     parser.add_argument("--segmenter", type=Path, required=True, help="the segmenter to write")
     parser.add_argument("--table", type=Path, required=True, help="training table to write")
 
@@ -88,8 +89,9 @@ def _train(
     if not gpu:
         model = model.to(memory_format=torch.channels_last)  # pyright: ignore
     trainer = train.Trainer(
-        model, slides["train"], slides["val"], arguments.options, arguments.seed, fabric
-    )
+        model, slides["train"], slides["val"], arguments.options, arguments.seed, fabric,
+        arguments.workers,
+    )  # fmt: skip
     rows: list[train.EpochRow] = []
     for rows in trainer.run(arguments.segmenter.with_suffix(".checkpoint"), _identity(arguments)):
         _write_table(rows, arguments.table)

@@ -42,6 +42,7 @@ rule train:
             --options {params.options:q} \
             --classes {params.classes:q} \
             --seed {params.seed} \
+            --workers {threads} \
             --segmenter {output.segmenter:q} \
             --table {output.table:q}
         """
