@@ -45,8 +45,8 @@ def main(argv: list[str] | None = None) -> int:
         if verb == chosen:
             command = import_module(f"holohisto.commands.{verb}")
             command.add_arguments(verb_parser)
-    arguments = parser.parse_args(argv)
     try:
+        arguments = parser.parse_args(argv)
         _start_log(arguments.log)
     except HolohistoError as error:
         print(f"error: {error}", file=sys.stderr)

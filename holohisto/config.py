@@ -2,11 +2,20 @@
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from holohisto.errors import HolohistoError, SeveralErrors
 
@@ -34,6 +43,10 @@ class ClassOptions(Section):
         " else the class's place in the list, from 1.",
     )
     colour: Colour = Field(default="#00c853", description="Colour in overlays and QuPath.")
+
+
+Classes = dict[str, ClassOptions]
+"""Classes by name; the place in the order is the bit of the labels."""
 
 
 class CheckOptions(Section):
@@ -329,6 +342,23 @@ def _line(where: object, item: Any) -> str:
     if item["type"] == "union_tag_not_found":
         return f"{where}: {key}.kind: missing; it says what the model is, see config/README.md"
     return f"{where}: {key}: {item['msg']} (found {item['input']!r})"
+
+
+def from_json(kind: Any) -> Callable[[str], Any]:
+    """Return what reads options of this kind from a verb's JSON argument.
+
+    Raises:
+        HolohistoError: (from what is returned) one line per mistake.
+    """
+
+    def options(text: str) -> Any:
+        try:
+            return TypeAdapter(kind).validate_json(text)
+        except ValidationError as error:
+            lines = [_line("options", item) for item in error.errors()]
+            raise SeveralErrors(lines) from error
+
+    return options
 
 
 def as_json(config: Config) -> dict[str, str]:

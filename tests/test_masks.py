@@ -221,6 +221,8 @@ def _assert_opens(path, expected: np.ndarray, mpp: float) -> None:
         assert np.array_equal(mask.read_region((0, 0), 0, size, as_array=True).squeeze(), expected)
     cucim = pytest.importorskip("cucim")
     mask = cucim.CuImage(str(path))
+    assert mask.size()[:2] == [*expected.shape]
+    assert mask.spacing()[:2] == pytest.approx([mpp, mpp], rel=1e-5)
     region = np.asarray(mask.read_region((0, 0), size, 0))
     assert np.array_equal(region[..., 0], expected)
 

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import openslide
 import pytest
 import yaml
 
@@ -28,7 +29,7 @@ CONFIG = {
         "channels": 8, "multipliers": [1, 1, 1, 1, 1], "residual_blocks": 1, "codebook": 16,
         "dimension": 8, "tile": 64, "batch": 2, "steps": 5, "calibration_tiles": 4,
     },
-    "train": {"tile": [256, 192], "epochs": 2, "batch": 2, "workers": 1},
+    "train": {"tile": [256, 192], "epochs": 2, "batch": 2},
     "infer": {"splits": ["test", "predict"], "tile": [256, 192]},
     "metrics": {"tile": [256, 192]},
     "cohort": {"bootstrap": 50},
@@ -272,6 +273,30 @@ def test_a_given_segmenter_is_not_trained(copy):
     jobs = planned(copy)
     assert "infer holohisto e1" in jobs
     assert not [job for job in jobs if job.startswith(("train", "tokens", "tokenizer"))]
+
+
+def test_a_slide_is_segmented_without_any_to_train_on(finished, tmp_path):
+    folder = make_folder(tmp_path / "new")
+    write_slide(folder, "p1", 9)
+    given = finished / "results"
+    weights = str(given / "models" / "holohisto" / "segmenter.safetensors")
+    write_config(
+        folder,
+        tokenizer={"checkpoint": str(given / "tokenizer" / "tokenizer.safetensors")},
+        models={"holohisto": {"kind": "holohisto", "size": "T", "weights": weights}, "threshold": {
+            "kind": "threshold",
+            "weights": str(given / "models" / "threshold" / "segmenter.safetensors"),
+        }},
+    )  # fmt: skip
+    write_sheet(folder, [row("p1", "predict")])
+    snakemake(folder, "--cores", "2")
+    assert (folder / "results" / "report.html").is_file()
+    with openslide.OpenSlide(
+        folder / "results" / "models" / "threshold" / "masks" / "p1_glomerulus.tif"
+    ) as mask:
+        found = np.asarray(mask.read_region((0, 0), 0, SIZE).convert("L")) > 127
+    discs = paint(9)[1]
+    assert 2 * (found & discs).sum() / (found.sum() + discs.sum()) > 0.8
 
 
 def test_a_bad_slide_fails_alone_and_the_report_names_it_first(copy):

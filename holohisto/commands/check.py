@@ -5,17 +5,14 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import TypeAdapter
-
 from holohisto import atomic, config, progress, sheet
 from holohisto.annotation import Annotation
 from holohisto.check import SlideRecord, inspect
-from holohisto.config import CheckOptions, ClassOptions, Config
+from holohisto.config import CheckOptions, Classes, ClassOptions, Config, from_json
 from holohisto.errors import HolohistoError
 
 logger = logging.getLogger(__name__)
 
-CLASSES = TypeAdapter(dict[str, ClassOptions])
 HEADINGS = ("slide", "split", "group", "reader", "size", "mpp", "factor", "tokens", "status")
 
 
@@ -26,14 +23,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--slide-mpp", type=float, metavar="M", help="its mpp, over the file's")
     parser.add_argument(
         "--options",
-        type=CheckOptions.model_validate_json,
+        type=from_json(CheckOptions),
         default=CheckOptions(),
         metavar="JSON",
         help="the config's section `check`",
     )
     parser.add_argument(
         "--classes",
-        type=CLASSES.validate_json,
+        type=from_json(Classes),
         default={},
         metavar="JSON",
         help="the config's section `classes`",

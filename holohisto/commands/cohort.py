@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from holohisto import atomic, sheet, statistics
-from holohisto.config import CohortOptions
+from holohisto.config import Classes, CohortOptions, from_json
 from holohisto.errors import HolohistoError
 
 logger = logging.getLogger(__name__)
@@ -23,8 +23,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--models", required=True, help="names, separated by commas")
     parser.add_argument("--reference", help="model the others are tested against; else the first")
     parser.add_argument("--splits", default="test", help="splits scored, separated by commas")
-    parser.add_argument("--options", default="{}", help="section `cohort`, JSON")
-    parser.add_argument("--classes", default="{}", help="section `classes`, JSON")
+    parser.add_argument(
+        "--options",
+        type=from_json(CohortOptions),
+        default=CohortOptions(),
+        help="section `cohort`, JSON",
+    )
+    parser.add_argument(
+        "--classes", type=from_json(Classes), default={}, help="section `classes`, JSON"
+    )
     parser.add_argument(
         "--output", type=Path, required=True,
         help="folder for slides.tsv, groups.tsv, comparisons.tsv and objects.tsv",
@@ -32,8 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    options = CohortOptions.model_validate_json(arguments.options)
-    classes = tuple(json.loads(arguments.classes))
+    options: CohortOptions = arguments.options
+    classes = tuple(arguments.classes)
     models = [name for name in arguments.models.split(",") if name]
     reference = arguments.reference or models[0]
     if reference not in models:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from holohisto import foreground
 from holohisto.check import SlideRecord
-from holohisto.config import ForegroundOptions
+from holohisto.config import ForegroundOptions, from_json
 
 logger = logging.getLogger(__name__)
 
@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threshold", type=float, help="saturation of tissue, 0 to 1")
     parser.add_argument(
         "--options",
-        type=ForegroundOptions.model_validate_json,
+        type=from_json(ForegroundOptions),
         default=ForegroundOptions(),
         metavar="JSON",
         help="the config's section `foreground`",

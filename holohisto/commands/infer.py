@@ -8,7 +8,7 @@ import torch
 
 from holohisto import foreground, infer, pyramid, tokens
 from holohisto.check import SlideRecord
-from holohisto.config import InferOptions
+from holohisto.config import InferOptions, from_json
 from holohisto.errors import HolohistoError
 from holohisto.grid import Tile
 from holohisto.progress import phase
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--foreground", type=Path, required=True)
     parser.add_argument("--tokens", type=Path, help="needed by segmenters that read tokens")
     parser.add_argument("--segmenter", type=Path, required=True)
-    parser.add_argument("--options", type=InferOptions.model_validate_json, default=InferOptions())
+    parser.add_argument("--options", type=from_json(InferOptions), default=InferOptions())
     parser.add_argument("--labels", type=Path, required=True, help="labels to write")
     parser.add_argument("--probability", type=Path, required=True, help="probabilities to write")
 

@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import json
 import logging
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from holohisto import progress
 from holohisto.annotation import Annotation
 from holohisto.atomic import replacing
 from holohisto.check import SlideRecord
-from holohisto.config import ClassOptions, MaskOptions
+from holohisto.config import Classes, MaskOptions, from_json
 from holohisto.masks import cleaning, delivery, geojson, outlines
 from holohisto.masks.cleaning import Bands, Objects
 from holohisto.masks.frame import (
@@ -36,8 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--check", type=Path, required=True, help="record of check")
     parser.add_argument("--probability", type=Path, required=True, help="map of infer")
     parser.add_argument("--annotation", type=Path, help="drawn into the overlay")
-    parser.add_argument("--options", default="{}", help="section `mask`, JSON")
-    parser.add_argument("--classes", required=True, help="section `classes`, JSON")
+    parser.add_argument(
+        "--options", type=from_json(MaskOptions), default=MaskOptions(), help="section `mask`, JSON"
+    )
+    parser.add_argument(
+        "--classes", type=from_json(Classes), required=True, help="section `classes`, JSON"
+    )
     parser.add_argument(
         "--masks", required=True, help="pattern of the masks, with {class} and maybe {slide}"
     )
@@ -46,11 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    options = MaskOptions.model_validate_json(arguments.options)
-    classes = {
-        name: ClassOptions.model_validate(item)
-        for name, item in json.loads(arguments.classes).items()
-    }
+    options: MaskOptions = arguments.options
+    classes = arguments.classes
     record = SlideRecord.read(arguments.check)
     with (
         Raster(arguments.labels) as labels,
@@ -86,7 +86,7 @@ def _write_outlines(
     bands: Bands,
     found: dict[int, Objects],
     frame: Frame,
-    classes: dict[str, ClassOptions],
+    classes: Classes,
     options: MaskOptions,
     overlay: Overlay,
 ) -> None:

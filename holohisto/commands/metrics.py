@@ -12,7 +12,7 @@ import numpy as np
 from holohisto import atomic, foreground, metrics, progress
 from holohisto.annotation import Annotation
 from holohisto.check import SlideRecord
-from holohisto.config import ClassOptions, MaskOptions, MetricsOptions
+from holohisto.config import Classes, MaskOptions, MetricsOptions, from_json
 from holohisto.errors import HolohistoError
 from holohisto.masks.frame import (
     Frame,
@@ -35,19 +35,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--annotated", help="classes annotated on this slide, separated by commas; else all"
     )
-    parser.add_argument("--options", default="{}", help="section `metrics`, JSON")
     parser.add_argument(
-        "--mask-options", required=True, help="section `mask`, JSON: delivered masks are scored"
+        "--options",
+        type=from_json(MetricsOptions),
+        default=MetricsOptions(),
+        help="section `metrics`, JSON",
     )
-    parser.add_argument("--classes", required=True, help="section `classes`, JSON")
+    parser.add_argument(
+        "--mask-options",
+        type=from_json(MaskOptions),
+        required=True,
+        help="section `mask`, JSON: delivered masks are scored",
+    )
+    parser.add_argument(
+        "--classes", type=from_json(Classes), required=True, help="section `classes`, JSON"
+    )
     parser.add_argument("--output", required=True, help="the scores, JSON")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    classes = {
-        name: ClassOptions.model_validate(item)
-        for name, item in json.loads(arguments.classes).items()
-    }
+    classes = arguments.classes
     record = SlideRecord.read(arguments.check)
     annotation = Annotation(arguments.annotation, classes, record.size, record.factor)
     with (
@@ -62,8 +69,8 @@ def run(arguments: argparse.Namespace) -> None:
             _foreground_rows(arguments.foreground, frame),
             frame,
             dict(enumerate(_annotated(arguments.annotated, classes))),
-            MetricsOptions.model_validate_json(arguments.options),
-            MaskOptions.model_validate_json(arguments.mask_options),
+            arguments.options,
+            arguments.mask_options,
             probability_of(probability, frame),
         )
     result = {
@@ -77,7 +84,7 @@ def run(arguments: argparse.Namespace) -> None:
     _tell(result["classes"])
 
 
-def _annotated(text: str | None, classes: dict[str, ClassOptions]) -> list[bool]:
+def _annotated(text: str | None, classes: Classes) -> list[bool]:
     if text is None:
         return [True] * len(classes)
     names = [name.strip() for name in text.split(",") if name.strip()]

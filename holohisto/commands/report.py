@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 from holohisto import atomic, report, sheet
-from holohisto.config import ReportOptions
+from holohisto.config import ReportOptions, from_json
 from holohisto.errors import HolohistoError
 
 logger = logging.getLogger(__name__)
@@ -18,7 +18,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--logs", type=Path, required=True, help="folder of the logs")
     parser.add_argument("--models", default="{}", help="section `models`, JSON")
     parser.add_argument("--classes", default="{}", help="section `classes`, JSON")
-    parser.add_argument("--options", default="{}", help="section `report`, JSON")
+    parser.add_argument(
+        "--options",
+        type=from_json(ReportOptions),
+        default=ReportOptions(),
+        help="section `report`, JSON",
+    )
     parser.add_argument("--reference", help="model shown in pictures and compared; else the first")
     parser.add_argument(
         "--splits", default="val,test,predict", help="splits segmented, separated by commas"
@@ -30,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    options = ReportOptions.model_validate_json(arguments.options)
+    options: ReportOptions = arguments.options
     models, classes = json.loads(arguments.models), json.loads(arguments.classes)
     reference = arguments.reference or next(iter(models), "")
     if models and reference not in models:

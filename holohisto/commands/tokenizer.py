@@ -14,7 +14,7 @@ from PIL import Image
 
 from holohisto import atomic, foreground, sheet, tokenizer, vqgan
 from holohisto.check import SlideRecord
-from holohisto.config import TokenizerOptions
+from holohisto.config import TokenizerOptions, from_json
 from holohisto.errors import HolohistoError
 from holohisto.progress import phase, track
 from holohisto.sampler import generator
@@ -28,9 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sheet", type=Path, required=True)
     parser.add_argument("--check", required=True, help="pattern with {slide}")
     parser.add_argument("--foreground", required=True, help="pattern with {slide}")
-    parser.add_argument(
-        "--options", type=TokenizerOptions.model_validate_json, default=TokenizerOptions()
-    )
+    parser.add_argument("--options", type=from_json(TokenizerOptions), default=TokenizerOptions())
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tokenizer", type=Path, required=True, help="the tokenizer to write")
     parser.add_argument("--table", type=Path, required=True, help="training table to write")

@@ -9,7 +9,7 @@ import torch
 
 from holohisto import foreground, tokens, vqgan
 from holohisto.check import SlideRecord
-from holohisto.config import TokensOptions
+from holohisto.config import TokensOptions, from_json
 from holohisto.grid import Tile
 from holohisto.progress import phase
 
@@ -21,9 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--check", type=Path, required=True)
     parser.add_argument("--foreground", type=Path, required=True)
     parser.add_argument("--tokenizer", type=Path, required=True)
-    parser.add_argument(
-        "--options", type=TokensOptions.model_validate_json, default=TokensOptions()
-    )
+    parser.add_argument("--options", type=from_json(TokensOptions), default=TokensOptions())
     parser.add_argument("--tokens", type=Path, required=True, help="the token map to write")
 
 

@@ -12,12 +12,11 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from pydantic import TypeAdapter
 
 from holohisto import atomic, foreground, sheet, tokens, train, vqgan
 from holohisto.annotation import Annotation
 from holohisto.check import SlideRecord
-from holohisto.config import ClassOptions, HolohistoModel, ModelOptions, TrainOptions
+from holohisto.config import Classes, HolohistoModel, ModelOptions, TrainOptions, from_json
 from holohisto.errors import HolohistoError
 from holohisto.progress import phase, track
 from holohisto.sampler import Field
@@ -34,13 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--foreground", required=True, help="pattern with {slide}")
     parser.add_argument("--tokens", default="", help="pattern with {slide}")
     parser.add_argument("--tokenizer", type=Path)
-    parser.add_argument(
-        "--model-options", type=TypeAdapter(ModelOptions).validate_json, required=True
-    )
-    parser.add_argument("--options", type=TrainOptions.model_validate_json, default=TrainOptions())
-    parser.add_argument(
-        "--classes", type=TypeAdapter(dict[str, ClassOptions]).validate_json, required=True
-    )
+    parser.add_argument("--model-options", type=from_json(ModelOptions), required=True)
+    parser.add_argument("--options", type=from_json(TrainOptions), default=TrainOptions())
+    parser.add_argument("--classes", type=from_json(Classes), required=True)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2, help="threads that read tiles")
     parser.add_argument("--segmenter", type=Path, required=True, help="the segmenter to write")
