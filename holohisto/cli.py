@@ -45,15 +45,12 @@ def main(argv: list[str] | None = None) -> int:
         if verb == chosen:
             command = import_module(f"holohisto.commands.{verb}")
             command.add_arguments(verb_parser)
+    _start_log(None)
+    start = time.monotonic()
     try:
         arguments = parser.parse_args(argv)
         _start_log(arguments.log)
-    except HolohistoError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    assert command is not None  # argparse has refused every other verb
-    start = time.monotonic()
-    try:
+        assert command is not None  # argparse has refused every other verb
         command.run(arguments)
     except HolohistoError as error:
         for line in str(error).splitlines():

@@ -1,6 +1,5 @@
 """The command line: quick to start, one clear line and exit code 2 for each mistake."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
