@@ -19,9 +19,10 @@ from taming.modules.discriminator.model import NLayerDiscriminator, weights_init
 from torch import Tensor
 from torch.nn import functional
 
+from holohisto.calibration import calibrate
 from holohisto.config import TokenizerOptions
 from holohisto.prefetch import prefetch
-from holohisto.vqgan import VQGAN, Architecture, Codebook, calibrate
+from holohisto.vqgan import VQGAN, Architecture, Codebook
 
 AUTOENCODE_SHARE = 0.15  # of the steps: no quantiser yet, so that the first codes mean something
 EMA_DECAY = 0.97

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Literal
 from unittest.mock import patch
 
-import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError, safe_open
@@ -20,6 +19,7 @@ from torch.nn import functional
 
 from holohisto import atomic
 from holohisto.errors import HolohistoError
+from holohisto.frozen_norm import FreezableNorm
 
 FORMAT = "holohisto-tokenizer-1"
 QUANTISE_ROWS = 4096
@@ -41,67 +41,6 @@ class Architecture(BaseModel):
     def downscale(self) -> int:
         """Side of the block of pixels that becomes one token (f)."""
         return 2 ** (len(self.multipliers) - 1)
-
-
-class FreezableNorm(nn.GroupNorm):
-    """GroupNorm whose statistics can be frozen, so that it becomes an affine map per channel.
-
-    States: `native` (statistics of the input, as published) and frozen (`mean`, `variance`,
-    each (groups,), fixed). Only when frozen is the encoder strictly local, and tokens are
-    independent of the tiling.
-    """
-
-    mean: Tensor
-    variance: Tensor
-
-    def __init__(self, channels: int) -> None:
-        """Up to 32 groups of at least 4 channels, eps 1e-6; 32 from 128 channels, as published."""
-        super().__init__(min(32, channels // 4), channels, eps=1e-6)
-        self.register_buffer("mean", torch.zeros(self.num_groups))
-        self.register_buffer("variance", torch.ones(self.num_groups))
-        self.frozen = False
-        self.tally: Tally | None = None
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalise (B, C, H, W)."""
-        if self.tally is not None:
-            self.tally.add(x, self.num_groups)
-        if not self.frozen:
-            return super().forward(x)
-        each = self.num_channels // self.num_groups
-        scale = self.weight * torch.rsqrt(self.variance + self.eps).repeat_interleave(each)
-        shift = self.bias - self.mean.repeat_interleave(each) * scale
-        return torch.addcmul(shift[:, None, None], x, scale[:, None, None])
-
-
-class Tally:
-    """Running mean and variance per group in float64, merged by Chan's formula.
-
-    Chan, Golub, LeVeque 1979: the variance of a union holds the spread between the parts' means.
-    """
-
-    def __init__(self) -> None:
-        """Nothing seen yet."""
-        self.count = 0.0
-        self.mean: Tensor | float = 0.0
-        self.squares: Tensor | float = 0.0
-
-    def add(self, x: Tensor, groups: int) -> None:
-        """Merge the statistics of (B, C, H, W)."""
-        values = x.detach().reshape(x.shape[0], groups, -1).double()
-        count = values.shape[0] * values.shape[2]
-        mean = values.mean(dim=(0, 2))
-        squares = (values - mean[:, None]).square().sum(dim=(0, 2))
-        delta = mean - self.mean
-        total = self.count + count
-        self.squares = self.squares + squares + delta.square() * (self.count * count / total)
-        self.mean = self.mean + delta * (count / total)
-        self.count = total
-
-    @property
-    def variance(self) -> Tensor:
-        """Population variance per group, (groups,) float64."""
-        return torch.as_tensor(self.squares / self.count)
 
 
 class Codebook(nn.Module):
@@ -210,54 +149,6 @@ def _our_norm() -> Iterator[None]:
         contextlib.redirect_stdout(io.StringIO()),
     ):
         yield
-
-
-@torch.no_grad()
-def calibrate(model: VQGAN, tiles: list[np.ndarray], tolerance: float, most: int = 40) -> int:
-    """Freeze the encoder's statistics at those of training tiles; returns the sweeps it took.
-
-    A layer's input depends on the layers before it, so sweeps repeat with the frozen values of
-    the last one until no mean (in standard deviations) or variance (relative) changes by more
-    than `tolerance`. Layer by layer the values settle: a fixed point after at most as many
-    sweeps as layers.
-
-    Args:
-        model: Left in frozen state.
-        tiles: Training foreground, each (height, width, 3) uint8.
-        tolerance: Largest change at which the sweeps stop.
-        most: Sweeps after which it is an error not to have settled.
-    """
-    device = next(model.parameters()).device
-    model.freeze(False)
-    for sweep in range(1, most + 1):
-        for norm in model.norms:
-            norm.tally = Tally()
-        for tile in tiles:
-            rgb = torch.from_numpy(tile).permute(2, 0, 1)[None].to(device)
-            model.latents(model.pixels(rgb))
-        change = max(_adopt(norm) for norm in model.norms)
-        model.freeze()
-        if sweep > 1 and change <= tolerance:
-            return sweep
-    raise HolohistoError(
-        "tokenizer", "the frozen statistics did not settle", found=f"change {change:.2g}",
-        allowed=f"at most {tolerance:g}", advice="set tokenizer.calibration_tiles higher",
-    )  # fmt: skip
-
-
-def _adopt(norm: FreezableNorm) -> float:
-    """Take over the tally of a sweep; returns the largest relative change."""
-    tally = norm.tally
-    assert tally is not None
-    norm.tally = None
-    mean, variance = torch.as_tensor(tally.mean).float(), tally.variance.float()
-    spread = (norm.variance + norm.eps).sqrt()
-    change = torch.maximum(
-        (mean - norm.mean).abs() / spread, (variance - norm.variance).abs() / spread.square()
-    ).max()
-    norm.mean.copy_(mean)
-    norm.variance.copy_(variance)
-    return float(change)
 
 
 def digest(model: VQGAN) -> str:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from holohisto import infer, tokens, vqgan
+from holohisto import calibration, infer, tokens, vqgan
 from holohisto.config import HolohistoModel, TokensOptions
 from holohisto.segmenter import store
 
@@ -38,7 +38,7 @@ def test_tokens_on_both_devices(picture):
     )
     model.eval().requires_grad_(False)
     model.quantize.embedding.weight.normal_()
-    vqgan.calibrate(model, [picture[:160, :192]], 1e-3)
+    calibration.calibrate(model, [picture[:160, :192]], 1e-3)
     needed = np.ones((28, 39), bool)
     found = {
         device: tokens.encode(

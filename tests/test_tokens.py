@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from holohisto import tokens, vqgan
+from holohisto import calibration, tokens, vqgan
 from holohisto.config import TokensOptions
 from holohisto.errors import HolohistoError
 from holohisto.grid import Tile
@@ -19,7 +19,7 @@ def model():
         )
     )
     made.eval().requires_grad_(False)
-    vqgan.calibrate(made, [picture()[y : y + 160, :192] for y in (0, 200, 400)], 1e-3)
+    calibration.calibrate(made, [picture()[y : y + 160, :192] for y in (0, 200, 400)], 1e-3)
     pixels = torch.from_numpy(picture()[:256, :256]).permute(2, 0, 1)[None]
     made.quantize.embedding.weight.copy_(made.latents(made.pixels(pixels)).reshape(-1, 4)[::4])
     return made

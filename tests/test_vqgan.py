@@ -3,8 +3,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from holohisto import vqgan
+from holohisto import calibration, vqgan
 from holohisto.errors import HolohistoError
+from holohisto.frozen_norm import FreezableNorm, Tally
 
 ARCHITECTURE = vqgan.Architecture(
     channels=8, multipliers=(1, 2, 2, 4, 4), residual_blocks=1, codebook=64, dimension=8
@@ -16,7 +17,7 @@ def model():
     torch.manual_seed(0)
     made = vqgan.VQGAN(ARCHITECTURE).eval().requires_grad_(False)
     made.quantize.embedding.weight.normal_()
-    vqgan.calibrate(made, tiles(4), 1e-3)
+    calibration.calibrate(made, tiles(4), 1e-3)
     made.quantize.embedding.weight.copy_(
         made.latents(made.pixels(picture(256, 256, 9))).reshape(-1, 8)[::4]
     )
@@ -63,7 +64,7 @@ def test_nearest_does_not_depend_on_chunks(monkeypatch):
 def test_tally_of_parts_is_the_variance_of_the_whole():
     x = torch.randn(3, 8, 20, 10) * torch.arange(1, 4)[:, None, None, None] + 7
     x[0] += 30  # parts with different means: the between-part term matters
-    tally = vqgan.Tally()
+    tally = Tally()
     for part in (x[:1], x[1:]):
         tally.add(part, 2)
     values = x.double().reshape(3, 2, -1).permute(1, 0, 2).reshape(2, -1)
@@ -72,30 +73,30 @@ def test_tally_of_parts_is_the_variance_of_the_whole():
 
 
 def test_frozen_norm_at_its_own_statistics_is_group_norm():
-    norm = vqgan.FreezableNorm(16)
+    norm = FreezableNorm(16)
     norm.weight.data.uniform_(0.5, 2)
     norm.bias.data.normal_()
     x = torch.randn(2, 16, 9, 7)
     native = norm(x[:1])
-    norm.tally = vqgan.Tally()
+    norm.tally = Tally()
     norm(x[:1])
-    vqgan._adopt(norm)
+    calibration._adopt(norm)
     norm.frozen = True
     torch.testing.assert_close(norm(x[:1]), native, rtol=1e-4, atol=1e-5)
     assert not torch.allclose(norm(x[1:]), torch.nn.functional.group_norm(x[1:], 4), atol=1e-2)
 
 
 def test_published_widths_have_32_groups():
-    assert vqgan.FreezableNorm(128).num_groups == vqgan.FreezableNorm(512).num_groups == 32
+    assert FreezableNorm(128).num_groups == FreezableNorm(512).num_groups == 32
 
 
 def test_calibration_settles_at_a_fixed_point(model):
     before = [norm.mean.clone() for norm in model.norms]
     for norm in model.norms:
-        norm.tally = vqgan.Tally()
+        norm.tally = Tally()
     for tile in tiles(4):
         model.latents(model.pixels(torch.from_numpy(tile).permute(2, 0, 1)[None]))
-    assert max(vqgan._adopt(norm) for norm in model.norms) < 2e-3
+    assert max(calibration._adopt(norm) for norm in model.norms) < 2e-3
     assert any(value.abs().max() > 0.01 for value in before)
 
 
