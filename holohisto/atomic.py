@@ -2,11 +2,14 @@
 
 import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from holohisto.errors import HolohistoError
+
+FULL_BYTES = 2**20
 
 
 @contextlib.contextmanager
@@ -41,6 +44,10 @@ def replacing(path: Path) -> Iterator[Path]:
     except OSError as error:
         if error.filename in (None, name, str(path)):
             raise HolohistoError(path, f"cannot be written: {error.strerror or error}") from error
+        raise
+    except Exception as error:
+        if shutil.disk_usage(path.parent).free < FULL_BYTES:  # libraries tell it in their own ways
+            raise HolohistoError(path, "cannot be written: the disk is full") from error
         raise
     finally:
         temporary.unlink(missing_ok=True)

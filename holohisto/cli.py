@@ -3,6 +3,7 @@
 import argparse
 import logging
 import os
+import signal
 import sys
 import time
 from importlib import import_module
@@ -46,6 +47,7 @@ def main(argv: list[str] | None = None) -> int:
             command = import_module(f"holohisto.commands.{verb}")
             command.add_arguments(verb_parser)
     _start_log(None)
+    signal.signal(signal.SIGTERM, _end)  # temporary files are removed on the way out
     start = time.monotonic()
     try:
         arguments = parser.parse_args(argv)
@@ -59,11 +61,18 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # `holohisto check ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except Exception:
+    except Exception as error:
+        if type(error).__name__ in ("OutOfMemoryError", "MemoryError"):
+            logger.error("out of memory: lower the step's tile or train.batch (%s)", error)
+            return 2
         logger.exception("this is a bug of holohisto; please report it with these lines")
         return 1
     logger.info("%s: done in %.1f s", chosen, time.monotonic() - start)
     return 0
+
+
+def _end(number: int, frame: object) -> None:
+    sys.exit(128 + number)
 
 
 def _start_log(path: Path | None) -> None:

@@ -1,5 +1,7 @@
 """Group normalisation whose statistics can be frozen, and how they are gathered."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -16,8 +18,9 @@ class FreezableNorm(nn.GroupNorm):
     variance: Tensor
 
     def __init__(self, channels: int) -> None:
-        """Up to 32 groups of at least 4 channels, eps 1e-6; 32 from 128 channels, as published."""
-        super().__init__(min(32, channels // 4), channels, eps=1e-6)
+        """32 groups from 128 channels, as published, fewer below (4 channels a group); eps 1e-6."""
+        groups = math.gcd(channels, 32) if channels >= 128 else channels // 4
+        super().__init__(groups, channels, eps=1e-6)
         self.register_buffer("mean", torch.zeros(self.num_groups))
         self.register_buffer("variance", torch.ones(self.num_groups))
         self.frozen = False

@@ -4,6 +4,7 @@ import logging
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -118,12 +119,13 @@ def label_bands(
 class Quarter:
     """Collects rows and averages blocks of 4 x 4 into a small picture, spooled to disk."""
 
-    def __init__(self, size: tuple[int, int]) -> None:
-        """`size` is the working width and height."""
+    def __init__(self, size: tuple[int, int], folder: Path) -> None:
+        """`size` is the working width and height; the spool lies, nameless, in `folder`."""
+        folder.mkdir(parents=True, exist_ok=True)
         d = PROBABILITY_DIVISOR
         self.size = (-(-size[0] // d), -(-size[1] // d))
         self._open = np.zeros((0, size[0]), np.float32)
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115  # closed by bands()
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # closed by bands()
 
     def add(self, rows: np.ndarray) -> None:
         """Take the next rows, (rows, width) float32 in 0..1."""

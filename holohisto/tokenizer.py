@@ -21,6 +21,7 @@ from torch.nn import functional
 
 from holohisto.calibration import calibrate
 from holohisto.config import TokenizerOptions
+from holohisto.errors import HolohistoError
 from holohisto.prefetch import prefetch
 from holohisto.vqgan import VQGAN, Architecture, Codebook
 
@@ -79,6 +80,11 @@ def train(
         loss = reconstruction + COMMITMENT * commitment
         if critic.joins(step):
             loss = loss + critic.generator_loss(model, reconstruction, output)
+        if not torch.isfinite(loss):
+            raise HolohistoError(
+                "tokenizer", f"the loss is not finite at step {step}",
+                advice="lower tokenizer.learning_rate",
+            )  # fmt: skip
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -125,7 +131,8 @@ class MovingCodebook:
         total = torch.zeros_like(self.weight).index_add_(0, chosen, flat)
         self.count.mul_(EMA_DECAY).add_(uses, alpha=1 - EMA_DECAY)
         self.sum.mul_(EMA_DECAY).add_(total, alpha=1 - EMA_DECAY)
-        self.weight.copy_(self.sum / self.count.clamp_min(1e-4)[:, None])
+        alive = self.count[:, None] > 1e-4
+        self.weight.copy_(torch.where(alive, self.sum / self.count[:, None], self.weight))
         dead = (self.count < DEAD_BELOW).nonzero().flatten()
         if restart and len(dead):
             fresh = flat[torch.randint(len(flat), (len(dead),), device=flat.device)]

@@ -19,7 +19,7 @@ from holohisto.errors import HolohistoError
 from holohisto.grid import Tile
 from holohisto.prefetch import prefetch
 from holohisto.progress import track
-from holohisto.vqgan import VQGAN
+from holohisto.vqgan import VQGAN, Architecture
 
 FORMAT = "holohisto-tokens-1"
 MARGIN = 2  # cells around the foreground whose tokens are computed too
@@ -204,6 +204,24 @@ def require_tokenizer(token_map: TokenMap, digest: str, path: Path) -> None:
         raise HolohistoError(
             path, "token map is of another tokenizer", found=token_map.tokenizer[:12],
             allowed=digest[:12], advice="compute the token map again",
+        )  # fmt: skip
+
+
+def require_slide(token_map: TokenMap, fingerprint: str, slide: str, path: Path) -> None:
+    """Refuse tokens of another slide, or of earlier content of this one."""
+    if token_map.fingerprint != fingerprint:
+        raise HolohistoError(
+            path, f"token map is not of the present content of slide {slide}",
+            found=f"slide {token_map.slide}", advice="compute the token map again",
+        )  # fmt: skip
+
+
+def require_halo(architecture: Architecture, options: TokensOptions) -> None:
+    """Refuse a halo under which tokens would depend on the tiling."""
+    if options.halo < architecture.reach:
+        raise HolohistoError(
+            "tokens.halo", "is smaller than what the tokenizer sees", found=options.halo,
+            allowed=f"at least {architecture.reach}",
         )  # fmt: skip
 
 

@@ -6,11 +6,11 @@ import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from unittest.mock import patch
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from taming.modules.diffusionmodules import model as taming
@@ -33,7 +33,7 @@ class Architecture(BaseModel):
     channels: int
     multipliers: tuple[int, ...]
     residual_blocks: int
-    codebook: int
+    codebook: Annotated[int, Field(ge=2, le=65_536)]
     dimension: int
     pixel_range: Literal["-1..1", "0..1"] = "-1..1"
 
@@ -41,6 +41,18 @@ class Architecture(BaseModel):
     def downscale(self) -> int:
         """Side of the block of pixels that becomes one token (f)."""
         return 2 ** (len(self.multipliers) - 1)
+
+    @property
+    def reach(self) -> int:
+        """Pixels beyond its own block that a token depends on, to the right and below.
+
+        To the left and above it is less: downsampling pads on one side only.
+        """
+        levels = len(self.multipliers) - 1
+        residual = 2 * self.residual_blocks * (2 ** (levels + 1) - 1)
+        middle_and_end = 5 * 2**levels
+        downsampling = 2**levels - 1
+        return 1 + residual + middle_and_end + downsampling
 
 
 class Codebook(nn.Module):

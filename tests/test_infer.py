@@ -98,11 +98,11 @@ def test_only_the_open_rows_are_kept():
     assert max(heights) <= 96
 
 
-def test_labels_hold_one_bit_a_class_and_the_small_picture_the_largest_mean():
+def test_labels_hold_one_bit_a_class_and_the_small_picture_the_largest_mean(tmp_path):
     probability = torch.zeros(3, 10, 14)
     probability[0, 2:6, 3:9] = 0.9
     probability[2, 4:8, 3:9] = 0.5
-    small = infer.Quarter((14, 10))
+    small = infer.Quarter((14, 10), tmp_path)
     bands = iter([probability[:, :3], probability[:, 3:9], probability[:, 9:]])
     labels = np.concatenate(list(infer.label_bands(bands, 0.5, small)))
     assert labels.shape == (10, 14)

@@ -16,6 +16,7 @@ from holohisto.sampler import holds_foreground
 from holohisto.segmenter import store
 
 logger = logging.getLogger(__name__)
+MPP_RATIO = 1.4  # both sides may be off by check.mpp_tolerance
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +51,7 @@ def run(arguments: argparse.Namespace) -> None:
         "factor": record.factor, "classes": list(card.classes), "model": card.name,
         "segmenter": digest, "threshold": options.threshold,
     }  # fmt: skip
-    small = infer.Quarter(record.working_size)
+    small = infer.Quarter(record.working_size, arguments.probability.parent)
     with record.open(arguments.image) as slide, phase("segmenting"):
 
         def read(tile: Tile) -> infer.Inputs:
@@ -76,7 +77,8 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _require_mpp(record: SlideRecord, card: store.Card, path: Path) -> None:
-    if abs(record.working_mpp / card.mpp - 1) > 0.5:
+    ratio = record.working_mpp / card.mpp
+    if max(ratio, 1 / ratio) > MPP_RATIO:
         raise HolohistoError(
             path, "segmenter was trained at another resolution",
             found=f"{card.mpp:g} um/px, slide {record.slide} at {record.working_mpp:g} um/px",
@@ -93,9 +95,5 @@ def _token_map(
         raise HolohistoError(arguments.segmenter, "reads tokens", advice="give --tokens")
     token_map = tokens.load(arguments.tokens)
     tokens.require_tokenizer(token_map, card.tokenizer, arguments.tokens)
-    if token_map.fingerprint != record.fingerprint:
-        raise HolohistoError(
-            arguments.tokens, f"token map is not of the present content of slide {record.slide}",
-            advice="compute it again",
-        )  # fmt: skip
+    tokens.require_slide(token_map, record.fingerprint, record.slide, arguments.tokens)
     return token_map

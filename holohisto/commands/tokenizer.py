@@ -113,6 +113,8 @@ class Tissue:
         y, x = (
             int(corner + random.integers(cell) - random.integers(side)) for corner in (row, column)
         )
+        width, height = record.working_size
+        x, y = min(max(x, 0), max(0, width - side)), min(max(y, 0), max(0, height - side))
         d = record.factor
         return slide.read((x * d, y * d), (side, side), d)
 

@@ -29,6 +29,7 @@ def run(arguments: argparse.Namespace) -> None:
     record = SlideRecord.read(arguments.check)
     found = foreground.load(arguments.foreground, record)
     model = vqgan.load(arguments.tokenizer)
+    tokens.require_halo(model.architecture, arguments.options)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = model.to(device).to(memory_format=torch.channels_last)  # pyright: ignore
     f, d = model.architecture.downscale, record.factor

@@ -104,6 +104,9 @@ class Histograms:
         for c in range(self.classes):
             above = [_dice_above(self.inside[c], self.outside[c]), 1.0]
             below = [_dice_above(self.inside[c].flip(1), self.outside[c].flip(1)), -1.0]
+            if not self.inside[c].any():
+                model.threshold[c] = 2.0  # nothing to learn from: found nowhere
+                continue
             dice, sign = max(above, below, key=lambda pair: float(pair[0].max()))  # type: ignore[union-attr]
             row, place = divmod(int(dice.argmax()), BINS)  # type: ignore[union-attr]
             if sign < 0:
