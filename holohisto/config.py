@@ -364,9 +364,15 @@ def from_json(kind: Any) -> Callable[[str], Any]:
 def as_json(config: Config) -> dict[str, str]:
     """Each section as the JSON text that its verb reads.
 
-    Defaults are in it too, so that a default changed by a new release reruns its step.
+    Defaults are in it too, so that a default changed by a new release reruns its step. `values` are
+    the classes without their colours, which most steps have no use for.
     """
-    return {name: json.dumps(value) for name, value in config.model_dump(mode="json").items()}
+    sections = config.model_dump(mode="json")
+    sections["infer"].pop("splits")  # which slides, not how
+    sections["values"] = {
+        name: {"values": one["values"]} for name, one in sections["classes"].items()
+    }
+    return {name: json.dumps(value) for name, value in sections.items()}
 
 
 def schema() -> str:

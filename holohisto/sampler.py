@@ -143,6 +143,14 @@ def holds_foreground(foreground: np.ndarray, cell: int, tile: Tile) -> bool:
     return bool(foreground[rows, columns].any())
 
 
+def fitted(tile: tuple[int, int], fields: list[Field]) -> tuple[int, int]:
+    """Cut a tile to the largest slide: what hangs over all of them is background only."""
+    width, height = (
+        min(side, max(field.size[axis] for field in fields)) for axis, side in enumerate(tile)
+    )
+    return width, height
+
+
 def epoch_length(fields: list[Field], tile: tuple[int, int], coverage: float, batch: int) -> int:
     """Return the samples of an epoch: expected coverage of the foreground, in whole batches."""
     area = sum(field.area for field in fields)

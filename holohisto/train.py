@@ -4,10 +4,12 @@ import copy
 import logging
 import math
 import os
+import struct
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,7 @@ from holohisto.sampler import (
     GridSampler,
     RandomSampler,
     epoch_length,
+    fitted,
     foreground_tiles,
     generator,
 )
@@ -62,13 +65,14 @@ class Trainer:
         self.options, self.seed, self.fabric = options, seed, fabric
         self.train_slides, self.val_slides = train, val
         fields = [slide.field for slide in train]
+        tile = fitted(options.tile, fields)
         snap = model.downscale if model.needs_tokens else 16
         if options.sampler == "random":
-            self.sampler = RandomSampler(fields, options.tile, snap, seed, options.annotated_share)
+            self.sampler = RandomSampler(fields, tile, snap, seed, options.annotated_share)
         else:
-            self.sampler = GridSampler(fields, options.tile, snap, seed)
+            self.sampler = GridSampler(fields, tile, snap, seed)
         self.snap = snap
-        self.samples = epoch_length(fields, options.tile, options.coverage, options.batch)
+        self.samples = epoch_length(fields, tile, options.coverage, options.batch)
         self.steps = options.epochs * self.samples // options.batch
         self.raw = model
         optimiser = torch.optim.AdamW(_groups(model, options), options.learning_rate)
@@ -145,19 +149,25 @@ class Trainer:
         known = torch.from_numpy(batch.known).to(self.fabric.device)
         logits = self.model(*_inputs(batch, self.fabric.device), size=target.shape[2:])
         loss = dice_bce(logits, target, known)
-        if not torch.isfinite(loss):
-            raise HolohistoError(
-                "train", f"the loss is not finite at step {self.step}",
-                found="tiles " + ", ".join(batch.names),
-                advice="look at these tiles, or lower train.learning_rate",
-            )  # fmt: skip
+        self._require_finite(loss, "loss", batch)
         self.optimiser.zero_grad()
         self.fabric.backward(loss)
-        self.fabric.clip_gradients(self.model, self.optimiser, max_norm=self.options.clip)
+        norm = self.fabric.clip_gradients(
+            self.model, self.optimiser, max_norm=self.options.clip, error_if_nonfinite=False
+        )
+        self._require_finite(norm, "gradient", batch)
         self.optimiser.step()
         self._update_average()
         self.step += 1
         return float(loss.detach())
+
+    def _require_finite(self, value: Tensor | None, what: str, batch: Batch) -> None:
+        if value is not None and not torch.isfinite(value):
+            raise HolohistoError(
+                "train", f"the {what} is not finite at step {self.step}",
+                found="tiles " + ", ".join(batch.names),
+                advice="look at these tiles, or lower train.learning_rate",
+            )  # fmt: skip
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -193,9 +203,13 @@ class Trainer:
     def _resume(self, path: Path, identity: str) -> None:
         if not path.is_file():
             return
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        if state["identity"] != identity:
-            logger.info("%s is of another training; starting anew", path)
+        try:
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+            known = state["identity"] == identity
+        except (RuntimeError, KeyError, TypeError, EOFError, struct.error, UnpicklingError):
+            state, known = {}, False
+        if not known:
+            logger.warning("%s is of another training; starting anew", path)
             return
         self.epoch, self.step = state["epoch"], state["step"]
         self.raw.load_state_dict(state["model"])
@@ -227,14 +241,17 @@ def fit_threshold(
 def slide_dice(
     model: nn.Module, slide: TrainingSlide, tile: tuple[int, int], snap: int, fabric: Fabric
 ) -> np.ndarray:
-    """Return the Dice of a slide per class, (C,), NaN where unknown; tiles without overlap."""
+    """Return the Dice of a slide per class, (C,), NaN where unknown; each pixel counts once."""
     segmenter: Any = model
     counts = np.zeros((3, len(slide.known)), np.int64)
-    tiles = foreground_tiles(slide.field, tile, snap)
+    width, height = (min(t, s) for t, s in zip(tile, slide.field.size, strict=True))
+    tiles = foreground_tiles(slide.field, (width, height), snap)
     read = prefetch(
         lambda t: stack([(slide, t)], segmenter.needs_tokens, segmenter.needs_pixels), tiles, 1
     )
-    for batch in read:
+    for place, batch in zip(tiles, read, strict=True):
+        batch.known[:, :, : -place.y % place.height] = False  # the tile above has these rows
+        batch.known[:, :, :, : -place.x % place.width] = False
         target = torch.from_numpy(batch.target)
         with fabric.autocast():
             logits = model(*_inputs(batch, fabric.device), size=target.shape[2:])

@@ -146,6 +146,17 @@ def test_threshold_finds_the_feature_that_separates():
     assert "below" in model.describe(0)
 
 
+def test_threshold_of_a_class_never_seen_finds_nothing():
+    rgb = torch.randint(0, 256, (1, 3, 32, 48), dtype=torch.uint8)
+    target = torch.zeros(1, 2, 32, 48, dtype=torch.bool)
+    target[:, 0, 5:20] = True
+    histograms = Histograms(2)
+    histograms.add(rgb, target, torch.ones_like(target))
+    found = histograms.best()(None, rgb, (32, 48)) >= 0
+    assert found[:, 0].any()
+    assert not found[:, 1].any()
+
+
 def test_colour_features_of_known_pixels():
     rgb = torch.tensor([[255, 0], [0, 255], [0, 0]], dtype=torch.uint8).reshape(1, 3, 1, 2)
     found = colour_features(rgb)

@@ -139,3 +139,16 @@ def test_a_token_map_cut_short_is_refused(tmp_path):
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(HolohistoError, match="cannot be read"):
         tokens.load(path)
+
+
+def test_a_halo_below_the_encoders_reach_is_refused(model):
+    tokens.require_halo(model.architecture, TokensOptions())
+    with pytest.raises(HolohistoError, match=r"tokens.halo.*found 128.*at least 158"):
+        tokens.require_halo(model.architecture, TokensOptions(halo=128))
+
+
+def test_tokens_of_another_slide_are_refused(tmp_path):
+    token_map = tokens.TokenMap(np.zeros((1, 2, 2), np.uint16), "b", "p", "d", 16, 5)
+    tokens.require_slide(token_map, "p", "b", tmp_path)
+    with pytest.raises(HolohistoError, match="present content of slide a"):
+        tokens.require_slide(token_map, "other", "a", tmp_path)

@@ -1,3 +1,4 @@
+import argparse
 import dataclasses
 
 import numpy as np
@@ -6,7 +7,8 @@ import torch
 from lightning_fabric import Fabric
 
 from holohisto import train
-from holohisto.config import HolohistoModel, TrainOptions
+from holohisto.commands import train as train_verb
+from holohisto.config import ClassOptions, HolohistoModel, TrainOptions
 from holohisto.errors import HolohistoError
 from holohisto.grid import Tile
 from holohisto.sampler import Field
@@ -177,6 +179,78 @@ def test_annotated_cells_are_those_with_a_pixel():
         for column in range(21):
             cell = pixels.bits[row * 16 : row * 16 + 16, column * 16 : column * 16 + 16]
             assert found[row, column] == cell.any()
+
+
+def test_validation_counts_every_pixel_of_the_slide_once(monkeypatch):
+    """The last row and column of tiles are pulled back over the ones before."""
+    counted = np.zeros(SIZE[::-1], int)
+    tiles = train.foreground_tiles(slide(3).field, (320, 240), 16)
+    a_slide = slide(3)
+    masks = []
+
+    class Model(torch.nn.Module):
+        needs_tokens, needs_pixels = False, True
+
+        def forward(self, tokens, rgb, size):
+            return torch.ones(1, 1, *size)  # everything is found
+
+    whole = train.stack
+
+    def spy(*arguments):
+        batch = whole(*arguments)
+        masks.append(batch)
+        return batch
+
+    monkeypatch.setattr(train, "stack", spy)
+    dice = train.slide_dice(Model(), a_slide, (320, 240), 16, Fabric(accelerator="cpu"))
+    for tile, batch in zip(tiles, masks, strict=True):
+        known = batch.known[0, 0][: SIZE[1] - tile.y, : SIZE[0] - tile.x]
+        counted[tile.y : tile.y + known.shape[0], tile.x : tile.x + known.shape[1]] += known
+    assert len(tiles) > 1
+    assert (counted == 1).all()
+    positive = a_slide.slide.bits.mean()
+    assert dice[0] == pytest.approx(2 * positive / (1 + positive))
+
+
+@pytest.mark.parametrize("change", ["known", "annotation", "foreground", "tokens", "classes"])
+def test_a_changed_training_has_another_identity(change, tmp_path):
+    def opened(**facts):
+        path = tmp_path / "annotation.png"
+        path.write_bytes(facts.get("annotation", b"a"))
+        a_slide = slide(1, known=facts.get("known", (True,)))
+        a_slide.annotation.path = path
+        a_slide.slide.fingerprint = "f"
+        if facts.get("foreground"):
+            a_slide.field.foreground[0, 0] = False
+        if facts.get("tokens"):
+            a_slide.token_map.tokens[0, 0, 0] += 1
+        return {"train": [a_slide], "val": []}
+
+    def identity(slides, values=None):
+        arguments = argparse.Namespace(
+            classes={"a": ClassOptions(values=values)},
+            model_options=HolohistoModel(),
+            options=OPTIONS,
+            seed=0,
+        )
+        return train_verb._identity(arguments, slides)
+
+    changed = {
+        "known": lambda: identity(opened(known=(False,))),
+        "annotation": lambda: identity(opened(annotation=b"b")),
+        "foreground": lambda: identity(opened(foreground=True)),
+        "tokens": lambda: identity(opened(tokens=True)),
+        "classes": lambda: identity(opened(), values=(3,)),
+    }
+    before = identity(opened())
+    assert identity(opened()) == before
+    assert changed[change]() != before
+
+
+@pytest.mark.parametrize("content", [b"", b"junk" * 100])
+def test_a_damaged_checkpoint_is_not_taken_up(content, tmp_path):
+    (tmp_path / "checkpoint").write_bytes(content)
+    assert len(next(iter(trainer().run(tmp_path / "checkpoint", "identity")))) == 1
 
 
 def test_learning_rate_rises_then_falls():

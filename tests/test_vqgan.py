@@ -117,6 +117,32 @@ def test_token_depends_on_its_neighbourhood_alone(model):
     assert not same[:, :, 25:].all()
 
 
+@pytest.mark.parametrize(
+    ("levels", "blocks", "reach"), [(5, 2, 220), (5, 3, 282), (4, 2, 108), (5, 1, 158)]
+)
+def test_reach_is_as_far_as_a_gradient_gets(levels, blocks, reach):
+    architecture = vqgan.Architecture(
+        channels=8, multipliers=(1,) * levels, residual_blocks=blocks, codebook=4, dimension=4
+    )
+    assert architecture.reach == reach
+    f = architecture.downscale
+    network = vqgan.VQGAN(architecture).eval()
+    network.freeze()
+    side = (2 * reach // f + 6) * f
+    pixels = torch.zeros(1, 3, side, side, requires_grad=True)
+    place = side // f // 2
+    network.latents(pixels)[0, place, place].sum().backward()
+    touched = pixels.grad[0].abs().sum(dim=(0, 1)).nonzero().flatten()
+    assert int(touched.max()) == (place + 1) * f - 1 + reach
+    assert place * f - int(touched.min()) <= reach
+
+
+@pytest.mark.parametrize("channels", [8, 72, 144, 176, 320])
+def test_any_legal_width_can_be_normalised(channels):
+    norm = FreezableNorm(channels)
+    assert norm(torch.randn(1, channels, 3, 3)).shape == (1, channels, 3, 3)
+
+
 def test_save_and_load_keep_tokens_and_digest(model, tmp_path):
     vqgan.save(model, tmp_path / "t.safetensors", {"origin": "test"})
     again = vqgan.load(tmp_path / "t.safetensors")

@@ -8,7 +8,7 @@ import torch
 
 from holohisto import foreground, infer, pyramid, tokens
 from holohisto.check import SlideRecord
-from holohisto.config import InferOptions, from_json
+from holohisto.config import Classes, InferOptions, from_json
 from holohisto.errors import HolohistoError
 from holohisto.grid import Tile
 from holohisto.progress import phase
@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tokens", type=Path, help="needed by segmenters that read tokens")
     parser.add_argument("--segmenter", type=Path, required=True)
     parser.add_argument("--options", type=from_json(InferOptions), default=InferOptions())
+    parser.add_argument("--classes", type=from_json(Classes), help="the config's classes")
     parser.add_argument("--labels", type=Path, required=True, help="labels to write")
     parser.add_argument("--probability", type=Path, required=True, help="probabilities to write")
 
@@ -36,6 +37,7 @@ def run(arguments: argparse.Namespace) -> None:
     found = foreground.load(arguments.foreground, record)
     model, card, digest = store.load(arguments.segmenter)
     _require_mpp(record, card, arguments.segmenter)
+    _require_classes(arguments.classes, card, arguments.segmenter)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = model.to(device).to(memory_format=torch.channels_last)  # pyright: ignore
     token_map = _token_map(arguments, card, record)
@@ -83,6 +85,15 @@ def _require_mpp(record: SlideRecord, card: store.Card, path: Path) -> None:
             path, "segmenter was trained at another resolution",
             found=f"{card.mpp:g} um/px, slide {record.slide} at {record.working_mpp:g} um/px",
             advice="set check.mpp to the segmenter's",
+        )  # fmt: skip
+
+
+def _require_classes(classes: Classes | None, card: store.Card, path: Path) -> None:
+    if classes is not None and tuple(classes) != card.classes:
+        raise HolohistoError(
+            path, "segmenter finds other classes than the config names",
+            found=", ".join(card.classes), allowed=", ".join(classes),
+            advice="name the segmenter's in `classes`, or train one",
         )  # fmt: skip
 
 

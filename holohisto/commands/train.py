@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
-from holohisto import atomic, foreground, sheet, tokens, train, vqgan
+from holohisto import __version__, atomic, foreground, sheet, tokens, train, vqgan
 from holohisto.annotation import Annotation
 from holohisto.check import SlideRecord
 from holohisto.config import Classes, HolohistoModel, ModelOptions, TrainOptions, from_json
@@ -45,6 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     options: ModelOptions = arguments.model_options
     by_tokens = isinstance(options, HolohistoModel)
+    if by_tokens and not (arguments.tokenizer and arguments.tokens):
+        raise HolohistoError(
+            arguments.model, "reads tokens", advice="give --tokenizer and --tokens"
+        )
     tokenizer = vqgan.load(arguments.tokenizer) if by_tokens else None
     with phase("opening slides"):
         slides = {split: _open(arguments, split, tokenizer) for split in ("train", "val")}
@@ -87,12 +91,14 @@ def _train(
         model, slides["train"], slides["val"], arguments.options, arguments.seed, fabric,
         arguments.workers,
     )  # fmt: skip
+    identity = _identity(arguments, slides)
     rows: list[train.EpochRow] = []
-    for rows in trainer.run(arguments.segmenter.with_suffix(".checkpoint"), _identity(arguments)):
+    for rows in trainer.run(arguments.segmenter.with_suffix(".checkpoint"), identity):
         _write_table(rows, arguments.table)
     best = trainer.best or trainer.average.state_dict()
     summary = {
-        "epochs": trainer.epoch, "steps": trainer.step, "validation_dice": trainer.best_dice,
+        "epochs": trainer.epoch, "steps": trainer.step,
+        "validation_dice": trainer.best_dice if slides["val"] else None,
         "tiles": trainer.step * arguments.options.batch,
         "seconds": sum(row.read_seconds + row.step_seconds for row in rows),
         "parameters": sum(p.numel() for p in model.parameters()),
@@ -136,6 +142,7 @@ def _open_one(arguments: argparse.Namespace, row: sheet.Row, digest: str | None)
         path = Path(arguments.tokens.format(slide=row.slide))
         token_map = tokens.load(path)
         tokens.require_tokenizer(token_map, digest, path)
+        tokens.require_slide(token_map, record.fingerprint, row.slide, path)
     size, cell = record.working_size, found.cell
     wanted = row.split == "train" and arguments.options.annotated_share > 0
     annotated = (
@@ -156,15 +163,20 @@ def _mpp(arguments: argparse.Namespace, slide: str) -> float:
     return SlideRecord.read(Path(arguments.check.format(slide=slide))).working_mpp
 
 
-def _identity(arguments: argparse.Namespace) -> str:
+def _identity(arguments: argparse.Namespace, slides: dict[str, list[TrainingSlide]]) -> str:
     """Digest of all that decides the training, so that only the same one is taken up."""
-    rows = sheet.read(arguments.sheet).values()
-    parts = [
-        arguments.model_options.model_dump_json(), arguments.options.model_dump_json(),
-        str(arguments.seed), str(vqgan.digest(vqgan.load(arguments.tokenizer))),
-        json.dumps([[r.slide, r.split] for r in rows if r.split in ("train", "val")]),
-    ]  # fmt: skip
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    classes = {name: one.values for name, one in arguments.classes.items()}
+    options = arguments.model_options.model_dump_json() + arguments.options.model_dump_json()
+    sha = hashlib.sha256(json.dumps([options, classes, arguments.seed, __version__]).encode())
+    for split, opened in slides.items():
+        for one in opened:
+            facts = [split, one.name, one.slide.fingerprint, one.factor, one.known.tolist()]
+            sha.update(json.dumps(facts).encode())
+            sha.update(one.annotation.path.read_bytes())
+            sha.update(one.field.foreground.tobytes())
+            if one.token_map is not None:
+                sha.update(one.token_map.tokenizer.encode() + one.token_map.tokens.tobytes())
+    return sha.hexdigest()
 
 
 def _write_table(rows: list[train.EpochRow], path: Path) -> None:

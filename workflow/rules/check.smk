@@ -15,7 +15,7 @@ rule check:
         annotation=flag("--annotation", "annotation"),
         mpp=flag("--slide-mpp", "mpp"),
         options=options("check"),
-        classes=options("classes"),
+        classes=options("values"),
     shell:
         """
         holohisto --log {log:q} check {input.image:q} \

@@ -20,6 +20,7 @@ rule infer:
         runtime=scaled(120),
     params:
         options=options("infer"),
+        classes=options("values"),
     shell:
         """
         holohisto --log {log:q} infer {input.image:q} \
@@ -28,6 +29,7 @@ rule infer:
             --tokens results/tokens/{wildcards.slide}.safetensors \
             --segmenter {input.segmenter:q} \
             --options {params.options:q} \
+            --classes {params.classes:q} \
             --labels {output.labels:q} \
             --probability {output.probability:q}
         """

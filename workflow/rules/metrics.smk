@@ -18,7 +18,7 @@ rule metrics:
         annotated=flag("--annotated", "annotated"),
         options=options("metrics"),
         mask_options=options("mask"),
-        classes=options("classes"),
+        classes=options("values"),
     shell:
         """
         holohisto --log {log:q} metrics {input.labels:q} \

@@ -27,7 +27,7 @@ rule train:
         rows=fields(learned, "slide", "split", "annotated"),
         model=lambda wildcards: cfg.models[wildcards.model].model_dump_json(),
         options=options("train"),
-        classes=options("classes"),
+        classes=options("values"),
         seed=cfg.seed,
     shell:
         """
