@@ -22,8 +22,9 @@ from holohisto.masks.frame import (
     label_bands,
     probability_of,
 )
-from holohisto.masks.overlay import Overlay
+from holohisto.masks.overlay import Overlay, fitted
 from holohisto.pyramid import Raster
+from holohisto.slide import Slide
 
 logger = logging.getLogger(__name__)
 EVERYTHING = MaskOptions(min_object_um2=0, max_hole_um2=0)
@@ -69,7 +70,7 @@ def run(arguments: argparse.Namespace) -> None:
             with progress.phase(f"mask of {name}, {len(found[bit].table)} objects"):
                 delivery.write(path, bands, found[bit], frame, f"holohisto mask of {name}")
         with record.open(arguments.image) as slide:
-            overlay = Overlay(*slide.overview(options.overlay_side))
+            overlay = _start_overlay(slide, frame, options.overlay_side)
         path = outputs.enter_context(replacing(frame.fill(arguments.geojson)))
         with progress.phase("outlines"):
             _write_outlines(path, bands, found, frame, classes, options, overlay)
@@ -78,7 +79,15 @@ def run(arguments: argparse.Namespace) -> None:
                 annotation = Annotation(arguments.annotation, classes, record.size, record.factor)
                 _add_annotation(annotation, frame, len(classes), overlay)
         path = outputs.enter_context(replacing(frame.fill(arguments.overlay)))
-        overlay.draw().save(path, quality=88)
+        overlay.draw().save(path, quality=88, subsampling=0)  # else thin lines lose colour
+
+
+def _start_overlay(slide: Slide, frame: Frame, side: int) -> Overlay:
+    """An overlay over the slide, its longer side `side` pixels, or fewer on a small slide."""
+    side = min(side, max(frame.working_size))
+    # The overview keeps to whole factors; one of twice the side is never smaller than `side`.
+    picture = fitted(*slide.overview(2 * side), frame.size, side)
+    return Overlay(picture, frame.size)
 
 
 def _write_outlines(

@@ -1,5 +1,7 @@
 """The overlay: outlines of masks and of the annotation over the slide's overview."""
 
+import math
+
 import numpy as np
 import shapely
 from PIL import Image, ImageDraw, ImageFont
@@ -9,17 +11,40 @@ DASH = 5.0
 """Length of a dash of the annotation, picture pixels."""
 
 
+GAP = 1.5
+"""Between two names in the legend, in sizes of its letters."""
+
+
+def fitted(picture: np.ndarray, factor: float, size: tuple[int, int], side: int) -> np.ndarray:
+    """Reduce a picture of the whole slide so that its longer side is `side`.
+
+    Args:
+        picture: (height, width, 3) uint8, at least as large.
+        factor: level-0 pixels to a pixel of `picture`; its last column and row may stick out.
+        size: width and height of the slide, level-0 pixels.
+        side: longer side of the result, pixels.
+
+    Returns:
+        (height, width, 3) uint8.
+    """
+    width, height = (max(1, round(length * side / max(size))) for length in size)
+    covered = (0, 0, size[0] / factor, size[1] / factor)
+    image = Image.fromarray(picture)
+    return np.asarray(image.resize((width, height), Image.Resampling.LANCZOS, covered))
+
+
 class Overlay:
     """Collects outlines at picture resolution and draws them."""
 
-    def __init__(self, picture: np.ndarray, scale: float) -> None:
-        """Start from the overview.
+    def __init__(self, picture: np.ndarray, size: tuple[int, int]) -> None:
+        """Start from a picture of the whole slide.
 
         Args:
             picture: (height, width, 3) uint8.
-            scale: level-0 pixels to a picture pixel.
+            size: width and height of the slide, level-0 pixels.
         """
-        self.picture, self.scale = picture, scale
+        self.picture = picture
+        self.scale = np.array(size) / picture.shape[1::-1]
         self.zoom = 2 if max(picture.shape) <= 3000 else 1  # drawn larger for smooth lines
         self._lines: list[tuple[str | None, list[np.ndarray]]] = []
         self._legend: list[tuple[str | None, str]] = []
@@ -28,29 +53,36 @@ class Overlay:
         """Add outlines in level-0 pixels: a plain line, or, without colour, a dashed one."""
         coarse = shapely.transform(polygons, lambda points: points / self.scale)
         coarse = shapely.simplify(coarse, 0.25, preserve_topology=True)
-        rings = [shapely.get_rings(polygon) for polygon in coarse]
-        lines = [shapely.get_coordinates(ring) for several in rings for ring in several]
-        self._lines.append((colour, lines))
+        rings = shapely.get_rings(shapely.get_parts(coarse))  # it knows no MultiPolygon
+        self._lines.append((colour, [shapely.get_coordinates(ring) for ring in rings]))
 
     def name(self, text: str, colour: str | None) -> None:
-        """Add a line to the legend."""
+        """Add a name to the legend."""
         self._legend.append((colour, text))
 
     def draw(self) -> Image.Image:
-        """Draw masks first, the annotation over them, and the legend."""
-        base = Image.fromarray(self.picture).convert("RGB")
+        """Draw masks first, the annotation over them, and the legend below the picture."""
+        height, width = self.picture.shape[:2]
+        places, (legend_width, legend_height) = self._arrange_legend(width)
+        base = Image.new("RGB", (max(width, legend_width), height + legend_height), "white")
         layer = Image.new("RGBA", (base.width * self.zoom, base.height * self.zoom))
         draw = ImageDraw.Draw(layer)
         for colour, lines in sorted(self._lines, key=lambda item: item[0] is None):
             for line in lines:
-                if colour is None:
-                    self._dashed(draw, line)
-                else:
-                    self._line(draw, line, colour, 2.0)
-        self._write_legend(draw, layer.height)
+                self._outline(draw, line, colour)
+        draw.rectangle((0, height * self.zoom, *layer.size), fill=(0, 0, 0, 0))
+        for (x, y), (colour, text) in zip(places, self._legend, strict=True):
+            self._write_name(draw, (x, height + y), colour, text)
+        base.paste(Image.fromarray(self.picture))
         layer = layer.resize(base.size, Image.Resampling.BOX)
         base.paste(layer, mask=layer)
         return base
+
+    def _outline(self, draw: ImageDraw.ImageDraw, points: np.ndarray, colour: str | None) -> None:
+        if colour is None:
+            self._dashed(draw, points)
+        else:
+            self._line(draw, points, colour, 2.0)
 
     def _line(self, draw: ImageDraw.ImageDraw, points: np.ndarray, fill: str, width: float) -> None:
         draw.line(
@@ -66,18 +98,33 @@ class Overlay:
             dash = substring(line, start, start + DASH)
             self._line(draw, shapely.get_coordinates(dash), "#ffffff", 1.0)
 
-    def _write_legend(self, draw: ImageDraw.ImageDraw, height: int) -> None:
-        size = 13 * self.zoom
+    @property
+    def _letters(self) -> int:
+        """Size of the legend's letters, picture pixels."""
+        return max(13, max(self.picture.shape) // 75)
+
+    def _arrange_legend(self, width: int) -> tuple[list[tuple[int, int]], tuple[int, int]]:
+        """Places of the names side by side, in as many rows as `width` asks for, and their size."""
+        size = self._letters
         font = ImageFont.load_default(size)
-        width = max((draw.textlength(text, font) for _, text in self._legend), default=0)
-        top = height - int(1.5 * size) * len(self._legend) - size // 2
-        draw.rectangle((0, top, width + 4 * size, height), fill=(255, 255, 255, 230))
-        for row, (colour, text) in enumerate(self._legend):
-            y = top + int(1.5 * size) * row + size // 4
-            middle = (y + 0.6 * size) / self.zoom
-            line = np.array([[0.5 * size, 0], [2.5 * size, 0]]) / self.zoom + [0, middle]
-            if colour is None:
-                self._dashed(draw, line)
-            else:
-                self._line(draw, line, colour, 2.0)
-            draw.text((3 * size, y), text, fill="#000000", font=font)
+        places: list[tuple[int, int]] = []
+        x = right = row = 0
+        for _, text in self._legend:
+            needs = math.ceil(font.getlength(text) + (3 + GAP) * size)
+            if x and x + needs > width:
+                x, row = 0, row + 1
+            places.append((x, round((1.5 * row + 0.25) * size)))
+            x += needs
+            right = max(right, x)
+        return places, (right, round((1.5 * row + 1.75) * size) if places else 0)
+
+    def _write_name(
+        self, draw: ImageDraw.ImageDraw, place: tuple[int, int], colour: str | None, text: str
+    ) -> None:
+        size, (x, y) = self._letters, place
+        middle = y + 0.65 * size
+        line = np.array([[x + 0.5 * size, middle], [x + 2.5 * size, middle]])
+        self._outline(draw, line, colour)
+        corner = ((x + 3 * size) * self.zoom, y * self.zoom)
+        font = ImageFont.load_default(size * self.zoom)
+        draw.text(corner, text, fill="#000000", font=font)
