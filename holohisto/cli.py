@@ -3,6 +3,7 @@
 import argparse
 import logging
 import os
+import resource
 import signal
 import sys
 import time
@@ -67,8 +68,19 @@ def main(argv: list[str] | None = None) -> int:
             return 2
         logger.exception("this is a bug of holohisto; please report it with these lines")
         return 1
-    logger.info("%s: done in %.1f s", chosen, time.monotonic() - start)
+    seconds = time.monotonic() - start
+    logger.info("%s: done in %.1f s, %d MB", chosen, seconds, _peak_megabytes())
     return 0
+
+
+def _peak_megabytes() -> int:
+    """Largest memory this process has had at once."""
+    try:  # ru_maxrss counts what the process was before exec: under Snakemake, Snakemake itself
+        status = Path("/proc/self/status").read_text()
+        kilobytes = int(status.partition("VmHWM:")[2].split()[0])
+    except (OSError, ValueError, IndexError):
+        kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(kilobytes / 1024)
 
 
 def _end(number: int, frame: object) -> None:

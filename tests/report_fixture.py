@@ -198,7 +198,10 @@ def _benchmark(folder: Path, name: str, seconds: float, megabytes: float) -> Non
 
 def _log(folder: Path, name: str, error: str | None = None) -> None:
     lines = ["14:02:09 INFO started"]
-    lines += ["14:02:10 ERROR an earlier line", f"14:02:11 ERROR {error}"] if error else []
+    if error:
+        lines += ["14:02:10 ERROR an earlier line", f"14:02:11 ERROR {error}"]
+    else:
+        lines.append(f"14:02:11 INFO {name.split('/')[0]}: done in 0.4 s, 113 MB")
     _write(folder / f"logs/{name}.log", "\n".join(lines) + "\n")
 
 

@@ -299,7 +299,10 @@ def test_reasons_in_logs(tmp_path):
         " its last line: 10:00:00 INFO tiles: 3/9"
     )
     log.write_text("10:00:00 INFO mask: done in 2.0 s\n")
-    assert failures.reason_in(log) == "it was done, but its result is no longer there; run again"
+    gone = "it was done, but its result is no longer there; run again"
+    assert failures.reason_in(log) == gone
+    log.write_text("10:00:00 INFO mask: done in 2.0 s, 113 MB\n")
+    assert failures.reason_in(log) == gone
     log.write_text("")
     assert "killed" in failures.reason_in(log)
 
@@ -370,6 +373,53 @@ def test_benchmarks_with_gaps_and_repeats(tmp_path):
     (line,) = ledger.slide_lines(run_of(tmp_path))
     assert (line.seconds, line.megabytes) == (10.5, 1500)
     assert line.stages() == {"tokens": 3.0, "infer": 7.5}
+
+
+def test_short_jobs_take_their_peak_from_the_log(tmp_path):
+    header = "s\th:m:s\tmax_rss\n"
+    jobs = {  # benchmark, log, and what they come to
+        "check": ("0.43\t0:00:00\t6.98", "done in 0.1 s, 113 MB", (0.43, 113)),
+        "foreground": (None, "done in 0.6 s, 250 MB", (0.6, 250)),
+        "tokens": ("240.0\t0:04:00\t900.5", "done in 238.1 s, 850 MB", (240.0, 900.5)),
+        "infer/m": ("0.50\t0:00:00\t6.98", "done in 0.2 s", (0.5, None)),
+        "mask/m": ("NA\tNA\tNA", "done in 3.0 s, 90 MB\n10:00:01 WARNING late", (3.0, 90)),
+    }
+    for job, (benchmark, log, _) in jobs.items():
+        if benchmark:
+            path = tmp_path / "results/benchmarks" / job / "b.tsv"
+            path.parent.mkdir(parents=True)
+            path.write_text(f"{header}{benchmark}\n")
+        path = tmp_path / "logs" / job / "b.log"
+        path.parent.mkdir(parents=True)
+        path.write_text(f"10:00:00 INFO started\n10:00:01 INFO {job.split('/')[0]}: {log}\n")
+    (line,) = ledger.slide_lines(run_of(tmp_path))
+    assert len(line.cells) == len(jobs)
+    for job, (_, _, (seconds, megabytes)) in jobs.items():
+        cost = line.cells[job.replace("/", " ")]
+        assert cost.seconds == seconds
+        assert math.isnan(cost.megabytes) if megabytes is None else cost.megabytes == megabytes
+    assert page.memory(line.cells["infer m"].megabytes) == "–"
+
+
+def test_a_job_that_failed_or_left_nothing_costs_nothing(tmp_path):
+    path = tmp_path / "logs/check/b.log"
+    path.parent.mkdir(parents=True)
+    path.write_text("10:00:00 ERROR no\n")
+    assert ledger.slide_lines(run_of(tmp_path)) == []
+
+
+def test_a_verb_logs_time_and_peak_that_the_report_understands(folder, tmp_path):
+    words = ["--log", str(tmp_path / "cohort/cohort.log")]
+    assert cli.main(words + report_fixture.arguments(folder)["cohort"]) == 0
+    (line,) = ledger.cohort_lines(run_of(tmp_path, logs=tmp_path))
+    assert line.name == "cohort"
+    assert 0 <= line.seconds < 60
+    assert 50 < line.megabytes < 20_000  # Python with numpy, in MB
+
+
+def test_the_colour_threshold_is_called_a_weak_floor(html):
+    assert "The colour threshold is a weak floor and no rival" in Page(html).text
+    assert "most of the tissue as one object" in Page(html).text
 
 
 def test_words_of_numbers():

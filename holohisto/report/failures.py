@@ -4,12 +4,11 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from holohisto.report.gather import Run, all_there
+from holohisto.report.gather import FINISHED, Run, all_there
 from holohisto.sheet import Row
 
 DONE, FAILED, EXCLUDED = "done", "failed", "excluded"
 ERROR = re.compile(r"^\d\d:\d\d:\d\d ERROR (.*)$")
-SUCCESS = re.compile(r"^\d\d:\d\d:\d\d INFO \w+: done in ")
 BUG = "this is a bug"
 
 
@@ -162,7 +161,7 @@ def reason_in(log: Path) -> str | None:
         return f"a bug of holohisto: {text[-1].strip()}"
     if errors:
         return errors[-1]
-    if text and SUCCESS.match(text[-1]):
+    if text and FINISHED.match(text[-1]):
         return "it was done, but its result is no longer there; run again"
     last = f"; its last line: {text[-1].strip()}" if text else ""
     return f"ended without an error line, perhaps killed for memory or time{last}"

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,10 @@ TEXT = (
     "scope", "reference", "method", "result", "note",
 )  # fmt: skip
 """Columns of the cohort's tables that are not numbers."""
+FINISHED = re.compile(
+    r"^\d\d:\d\d:\d\d INFO \w+: done in (?P<seconds>\d+\.\d+) s(, (?P<megabytes>\d+) MB)?$"
+)
+"""Last line in the log of a job that succeeded."""
 
 
 @dataclass(frozen=True)

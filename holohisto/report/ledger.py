@@ -1,13 +1,20 @@
-"""Time and memory of every stage, from the benchmark files of the workflow."""
+"""Time and memory of every stage, from the workflow's benchmark files and the logs.
+
+Snakemake samples memory now and then, and so misses most of a job of about a second; each job
+logs its own peak at its end.
+"""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from holohisto.report.gather import Run, column, table
+from holohisto.report.gather import FINISHED, Run, column, table
 
 SLIDE_STAGES = ("check", "foreground", "tokens", "infer", "mask", "metrics")
 BY_MODEL = ("infer", "mask", "metrics")
+SHORT = 1.0
+"""Seconds below which sampled memory means nothing."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +55,7 @@ class Line:
 
 
 def slide_lines(run: Run) -> list[Line]:
-    """One line a slide that has any benchmark, in the sheet's order."""
-    folder = run.results / "benchmarks"
+    """One line a slide of which any cost is known, in the sheet's order."""
     lines = []
     for row in run.kept:
         cells = {}
@@ -57,7 +63,7 @@ def slide_lines(run: Run) -> list[Line]:
             models = run.models if stage in BY_MODEL else (None,)
             for model in models:
                 parts = [stage] if model is None else [stage, model]
-                cost = _cost(folder.joinpath(*parts) / f"{row.slide}.tsv")
+                cost = _cost(run, "/".join([*parts, row.slide]))
                 if cost is not None:
                     cells[" ".join(parts)] = cost
         if cells:
@@ -67,21 +73,50 @@ def slide_lines(run: Run) -> list[Line]:
 
 def cohort_lines(run: Run) -> list[Line]:
     """Tokenizer, each training, cohort tables."""
-    folder = run.results / "benchmarks"
-    steps = {"tokenizer": folder / "tokenizer/tokenizer.tsv"}
-    steps |= {f"train {model}": folder / f"train/{model}.tsv" for model in run.models}
-    steps["cohort"] = folder / "cohort/cohort.tsv"
-    costs = {name: _cost(path) for name, path in steps.items()}
+    steps = {"tokenizer": "tokenizer/tokenizer"}
+    steps |= {f"train {model}": f"train/{model}" for model in run.models}
+    steps["cohort"] = "cohort/cohort"
+    costs = {name: _cost(run, job) for name, job in steps.items()}
     return [Line(name, {name: cost}) for name, cost in costs.items() if cost is not None]
 
 
-def _cost(path: Path) -> Cost | None:
-    """Mean time and largest memory over the repeats of a benchmark file."""
+def _cost(run: Run, job: str) -> Cost | None:
+    """The larger of what the benchmark file and the log of a job tell; None when neither does."""
+    costs = [
+        cost
+        for cost in (
+            _sampled(run.results / "benchmarks" / f"{job}.tsv"),
+            _logged(run.logs / f"{job}.log"),
+        )
+        if cost is not None
+    ]
+    if not costs:
+        return None
+    return Cost(_largest(c.seconds for c in costs), _largest(c.megabytes for c in costs))
+
+
+def _sampled(path: Path) -> Cost | None:
+    """Mean time over the repeats of a benchmark file, and, unless short, largest memory."""
     frame = table(path)
     if frame.empty:
         return None
-    seconds, megabytes = column(frame, "s"), column(frame, "max_rss")
-    return Cost(
-        sum(seconds) / len(seconds) if seconds else float("nan"),
-        max(megabytes, default=float("nan")),
-    )
+    seconds = column(frame, "s")
+    mean = sum(seconds) / len(seconds) if seconds else math.nan
+    return Cost(mean, math.nan if mean < SHORT else _largest(column(frame, "max_rss")))
+
+
+def _logged(path: Path) -> Cost | None:
+    """Time and peak memory in the last line of a log; None unless the job succeeded."""
+    try:
+        lines = path.read_text(errors="replace").split("\n")
+    except OSError:
+        return None
+    found = next((match for line in reversed(lines) if (match := FINISHED.match(line))), None)
+    if found is None:
+        return None
+    return Cost(float(found["seconds"]), float(found["megabytes"] or math.nan))
+
+
+def _largest(values: Iterable[float]) -> float:
+    """NaN when there is none."""
+    return max((value for value in values if not math.isnan(value)), default=math.nan)
