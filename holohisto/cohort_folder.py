@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from holohisto import sheet
 from holohisto.errors import HolohistoError
 
 logger = logging.getLogger(__name__)
@@ -43,6 +44,7 @@ def find(folder: Path) -> list[Found]:
     Raises:
         HolohistoError: the folder cannot be read, or holds no slide.
     """
+    require(folder)
     files = _files(folder)
     annotations: dict[tuple[Path, str], Path] = {}
     images: list[Path] = []
@@ -69,6 +71,12 @@ def find(folder: Path) -> list[Found]:
         Found(slide, image, annotation, splits.get(slide, "predict"))
         for slide, (image, annotation) in zip(ids, pairs, strict=True)
     ]
+
+
+def require(folder: Path) -> None:
+    """Raise if there is no such folder."""
+    if not folder.is_dir():
+        raise HolohistoError(folder, "is no folder", advice="give the folder that holds the slides")
 
 
 def table(slides: list[Found]) -> str:
@@ -103,8 +111,6 @@ def assign_splits(slides: list[str]) -> dict[str, str]:
 
 def _files(folder: Path) -> list[Path]:
     """All files with a slide's suffix, hidden ones and a VMS slide's JPEGs left out."""
-    if not folder.is_dir():
-        raise HolohistoError(folder, "is no folder", advice="give the folder that holds the slides")
 
     def refuse(error: OSError) -> None:
         raise HolohistoError(error.filename, f"cannot be read: {error.strerror}") from error
@@ -128,9 +134,9 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _plain(path: Path) -> Path:
-    if re.search(r"[\t\r\n]", str(path)):
+    if unfit := sheet.UNFIT.search(str(path)):
         raise HolohistoError(
-            repr(str(path)), "has a tab or line break in its name", advice="rename the file"
+            repr(str(path)), f"has {unfit[0]!r} in its name", advice="rename the file or folder"
         )
     return path
 

@@ -44,6 +44,14 @@ class ClassOptions(Section):
     )
     colour: Colour = Field(default="#00c853", description="Colour in overlays and QuPath.")
 
+    @field_validator("values")
+    @classmethod
+    def _grey_values(cls, values: tuple[int | str, ...] | None) -> tuple[int | str, ...] | None:
+        for value in values or ():
+            if isinstance(value, int) and not 0 <= value <= 65535:
+                raise ValueError(f"grey value {value} is none of 0 to 65535")
+        return values
+
 
 Classes = dict[str, ClassOptions]
 """Classes by name; the place in the order is the bit of the labels."""
@@ -172,7 +180,7 @@ class TrainOptions(Section):
 class InferOptions(Section):
     """Whole-slide inference."""
 
-    splits: tuple[Split, ...] = Field(
+    splits: Annotated[tuple[Split, ...], Field(min_length=1)] = Field(
         default=("val", "test", "predict"), description="Which slides are segmented."
     )
     tile: tuple[Annotated[int, Field(ge=64)], Annotated[int, Field(ge=64)]] = Field(
@@ -293,6 +301,8 @@ class Config(Section):
         for name in value:
             if not NAME.match(name):
                 raise ValueError(f"name {name!r} must match {NAME.pattern}")
+        if twins := [name for name in value if [n.lower() for n in value].count(name.lower()) > 1]:
+            raise ValueError(f"names that differ only in case: {', '.join(twins)}")
         return value
 
     @model_validator(mode="after")
@@ -341,7 +351,13 @@ def _line(where: object, item: Any) -> str:
         return f"{where}: {key}: unknown key; see config/README.md for the keys there are"
     if item["type"] == "union_tag_not_found":
         return f"{where}: {key}.kind: missing; it says what the model is, see config/README.md"
-    return f"{where}: {key}: {item['msg']} (found {item['input']!r})"
+    problem = item["msg"].removeprefix("Value error, ")
+    mappings = ("model_type", "dict_type", "model_attributes_type")
+    if item["input"] is None and item["type"] in mappings:
+        return f"{where}: {key}: empty; remove it or give it keys"
+    if not item["loc"]:  # what was found is the whole configuration
+        return f"{where}: {problem}"
+    return f"{where}: {key}: {problem} (found {item['input']!r})"
 
 
 def from_json(kind: Any) -> Callable[[str], Any]:

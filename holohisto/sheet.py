@@ -1,7 +1,11 @@
 """The sample sheet: one row a slide, every mistake reported at once."""
 
+import csv
+import io
+import os
 import re
 from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +20,7 @@ OPTIONAL = (
     "annotation", "group", "subject", "mpp", "threshold", "annotated", "exclude", "note",
 )  # fmt: skip
 RESERVED_GROUPS = ("all", "pooled")  # rows of the cohort tables
+UNFIT = re.compile(r"[{}\x00-\x1f\x7f]")  # in paths; Snakemake takes { } for wildcards
 TRUE, FALSE = ("1", "true", "yes", "x"), ("", "0", "false", "no")
 
 
@@ -39,13 +44,15 @@ class Row:
     """Classes annotated on this slide; the others are unknown. None: all."""
     exclude: bool = False
     note: str = ""
+    line: int = 0
+    """Of the sheet's file, from 1; 0 for a row from elsewhere."""
 
 
 def read(path: Path, classes: tuple[str, ...] | None = None) -> dict[str, Row]:
     """Read a tab-separated sheet into rows by slide id, in the sheet's order.
 
-    Excluded rows are kept, with `exclude` set. Group names that differ only in case are one
-    group, spelled as where it first stands.
+    Excluded rows are kept, with `exclude` set. Groups, and subjects, whose names differ only in
+    case are one, spelled as where it first stands. Lines of blank cells are skipped.
 
     Args:
         path: The sheet.
@@ -55,15 +62,18 @@ def read(path: Path, classes: tuple[str, ...] | None = None) -> dict[str, Row]:
         HolohistoError: every mistake, one line each, with line number and column.
     """
     table = _table(path)
-    mistakes = _column_mistakes(path, list(table.columns))
-    if mistakes:
+    header, *body = [line for line, cells in table.items() if any(cells)] or [1]
+    mistakes = _column_mistakes(path, header, table[header])
+    if not set(REQUIRED) <= set(table[header]):
         raise SeveralErrors(mistakes)
+    if not body:
+        raise SeveralErrors([*mistakes, f"{path}: has no rows; add one row per slide"])
     rows: dict[str, Row] = {}
-    groups: dict[str, str] = {}
+    spellings: dict[tuple[str, str], str] = {}
     lines: dict[str, int] = {}
-    for line, cells in zip(range(2, len(table) + 2), table.to_dict("records"), strict=True):
-        reader = _Cells(path, line, {str(k): str(v).strip() for k, v in cells.items()}, mistakes)
-        row = reader.row(groups, classes)
+    for line in body:
+        cells = _under(table[header], table[line])
+        row = _Cells(path, line, cells, mistakes).row(spellings, classes)
         if row is None:
             continue
         first = lines.setdefault(row.slide.lower(), line)  # on some file systems a.tif is A.tif
@@ -74,59 +84,113 @@ def read(path: Path, classes: tuple[str, ...] | None = None) -> dict[str, Row]:
             )
             continue
         rows[row.slide] = row
-    mistakes += _leaks(path, rows, lines)
-    if not table.empty and not mistakes and all(row.exclude for row in rows.values()):
+    mistakes += _leaks(path, rows.values())
+    if not mistakes and all(row.exclude for row in rows.values()):
         mistakes.append(f"{path}: column exclude: every slide is excluded; leave one at least")
     if mistakes:
         raise SeveralErrors(mistakes)
     return rows
 
 
-def _table(path: Path) -> pd.DataFrame:
+def missing_files(path: Path, rows: Iterable[Row]) -> list[str]:
+    """Tell the files that rows name and that are not there, one line each.
+
+    Costs one `stat` a file; excluded rows are passed over.
+    """
+    files = [
+        (f"{path}: line {row.line}, column {column}", file)
+        for row in rows
+        for column, file in (("image", row.image), ("annotation", row.annotation))
+        if file is not None and not row.exclude
+    ]
+    return [f"{where}: no such file: {file}" for where, file in files if not os.path.exists(file)]
+
+
+def _table(path: Path) -> dict[int, list[str]]:
+    """Stripped cells of all lines by line number, all of one length."""
     try:
-        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, comment=None)
+        text = path.read_text(encoding="utf-8-sig")
+        if not text.strip():
+            raise pd.errors.EmptyDataError("it is empty")
+        width = max(line.count("\t") for line in text.split("\n")) + 1
+        # Quotes are for _plain: an open one would swallow lines, and line numbers with them.
+        table = pd.read_csv(
+            io.StringIO(text), sep="\t", header=None, names=range(width), index_col=False,
+            dtype=str, na_filter=False, skip_blank_lines=False, quoting=csv.QUOTE_NONE,
+        )  # fmt: skip
     except OSError as error:
         raise HolohistoError(
             path, f"sample sheet cannot be read: {error.strerror}",
             advice="make one with `holohisto init folder DIR` or set `slides:` in the config",
         ) from error  # fmt: skip
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise HolohistoError(
+            path, "is not a tab-separated table in UTF-8", found=error.reason,
+            advice="save it as UTF-8 text, separated by tabs",
+        ) from error  # fmt: skip
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise HolohistoError(path, f"is not a tab-separated table: {error}") from error
-    if table.empty:
-        raise HolohistoError(path, "has no rows", advice="add one row per slide")
-    if not isinstance(table.index, pd.RangeIndex):
-        raise HolohistoError(path, "rows have more cells than the header has columns")
-    return table
-
-
-def _column_mistakes(path: Path, columns: list[str]) -> list[str]:
-    known = REQUIRED + OPTIONAL
-    mistakes = [
-        f"{path}: line 1, column {column}: unknown column; allowed {', '.join(known)}"
-        for column in columns
-        if column not in known
+    table.index += 1
+    lines = {line: cells for line, *cells in table.itertuples(name=None)}
+    open_quotes = [
+        f"{path}: line {line}, cell {place}: a quote is opened, but not closed on this line"
+        for line, cells in lines.items()
+        for place, cell in enumerate(cells, 1)
+        if cell.startswith('"') and cell.count('"') % 2
     ]
-    mistakes += [
-        f"{path}: line 1, column {column}: missing; the sheet must be tab-separated and have it"
-        for column in REQUIRED
-        if column not in columns
-    ]
-    return mistakes
+    if open_quotes:
+        raise SeveralErrors(open_quotes)
+    return {line: [_plain(cell) for cell in cells] for line, cells in lines.items()}
 
 
-def _leaks(path: Path, rows: dict[str, Row], lines: dict[str, int]) -> list[str]:
-    """Tell subjects in two splits; `lines` are by lower-case id."""
-    splits: dict[str, dict[str, int]] = defaultdict(dict)
-    for row in rows.values():
-        if row.subject and not row.exclude and row.split != "predict":
-            splits[row.subject].setdefault(row.split, lines[row.slide.lower()])
-    return [
-        f"{path}: column subject: subject {subject!r} is in several splits ("
-        + ", ".join(f"{split} on line {line}" for split, line in places.items())
-        + "); keep all slides of a subject in one split"
-        for subject, places in splits.items()
-        if len(places) > 1
+def _plain(cell: str) -> str:
+    """The cell without the blanks and quotes around it; in quotes, "" means "."""
+    quoted = re.fullmatch(r'"((?:[^"]|"")*)"', cell.strip())
+    return quoted[1].replace('""', '"').strip() if quoted else cell.strip()
+
+
+def _under(header: list[str], cells: list[str]) -> dict[str, str]:
+    """Cells by column, the first of two of one name; '' has what is under no name."""
+    found = {"": ""}
+    for column, cell in zip(header, cells, strict=True):
+        if column:
+            found.setdefault(column, cell)
+        else:
+            found[""] = found[""] or cell
+    return found
+
+
+def _column_mistakes(path: Path, line: int, header: list[str]) -> list[str]:
+    where, known = f"{path}: line {line}, column", REQUIRED + OPTIONAL
+    names = [name for name in dict.fromkeys(header) if name]
+    unknown = [name for name in names if name not in known]
+    mistakes = [f"{where} {n}: unknown column; allowed {', '.join(known)}" for n in unknown]
+    mistakes += [f"{where} {n}: is there more than once" for n in names if header.count(n) > 1]
+    return mistakes + [
+        f"{where} {name}: missing; the sheet must be tab-separated and have it"
+        for name in REQUIRED
+        if name not in names
     ]
+
+
+def _leaks(path: Path, rows: Iterable[Row]) -> Iterator[str]:
+    """Tell subjects, and images, of which a model would be tested on what it was trained on."""
+    subjects: dict[str, dict[str, int]] = defaultdict(dict)
+    images: dict[str, dict[str, int]] = defaultdict(dict)
+    for row in rows:
+        if row.exclude or row.split == "predict":
+            continue
+        images[os.path.abspath(row.image)].setdefault(row.split, row.line)
+        if row.subject:
+            subjects[row.subject].setdefault(row.split, row.line)
+    for column, splits in (("image", images), ("subject", subjects)):
+        for name, places in splits.items():
+            if len(places) > 1:
+                where = ", ".join(f"{split} on line {line}" for split, line in places.items())
+                yield (
+                    f"{path}: column {column}: {column} {name!r} is in several splits ({where});"
+                    f" keep all slides of one {column} in one split"
+                )
 
 
 @dataclass
@@ -138,21 +202,31 @@ class _Cells:
     cells: dict[str, str]
     mistakes: list[str]
 
-    def row(self, groups: dict[str, str], classes: tuple[str, ...] | None) -> Row | None:
+    def row(
+        self, spellings: dict[tuple[str, str], str], classes: tuple[str, ...] | None
+    ) -> Row | None:
         before = len(self.mistakes)
+        if extra := self.cells.pop(""):
+            self.mistakes.append(
+                f"{self.path}: line {self.line}: has more cells than the header has columns:"
+                f" {extra!r} is under no column"
+            )
         group = self.cells.get("group", "")
         row = Row(
             slide=self._slide(),
-            image=Path(self._required("image")),
+            image=Path(self._path("image", self._required("image"))),
             split=self._split(),
-            annotation=Path(cell) if (cell := self.cells.get("annotation", "")) else None,
-            group=groups.setdefault(group.lower(), group) if group else None,
-            subject=self.cells.get("subject") or None,
+            annotation=Path(self._path("annotation", cell))
+            if (cell := self.cells.get("annotation", ""))
+            else None,
+            group=self._name("group", spellings),
+            subject=self._name("subject", spellings),
             mpp=self._number("mpp", 0.01, 100.0),
             threshold=self._number("threshold", 0.0, 1.0),
             annotated=self._annotated(classes),
             exclude=self._flag("exclude"),
             note=self.cells.get("note", ""),
+            line=self.line,
         )
         if group.lower() in RESERVED_GROUPS:
             self._mistake("group", f"{group!r} is reserved for the tables", "any other name")
@@ -164,6 +238,18 @@ class _Cells:
         self.mistakes.append(
             f"{self.path}: line {self.line}, column {column}: {problem}; allowed {allowed}"
         )
+
+    def _path(self, column: str, cell: str) -> str:
+        if unfit := UNFIT.search(cell):
+            self._mistake(
+                column, f"{cell!r} has {unfit[0]!r} in it", "no {, } or control character"
+            )
+        return cell
+
+    def _name(self, column: str, spellings: dict[tuple[str, str], str]) -> str | None:
+        """The cell, spelled as where the name first stands."""
+        name = self.cells.get(column, "")
+        return spellings.setdefault((column, name.lower()), name) or None
 
     def _required(self, column: str) -> str:
         cell = self.cells[column]

@@ -119,10 +119,19 @@ def test_relative_folders_give_relative_paths(
     assert sheet.read(Path("config/slides.tsv"))["a"].image == Path("slides/a.svs")
 
 
-def test_tabs_in_names_are_refused(tmp_path: Path) -> None:
-    make(tmp_path, "a\tb.svs")
-    with pytest.raises(HolohistoError, match="tab or line break"):
+@pytest.mark.parametrize("name", ["a\tb.svs", "a{b}.svs"])
+def test_names_that_no_sheet_can_hold_are_refused(tmp_path: Path, name: str) -> None:
+    make(tmp_path, name)
+    with pytest.raises(HolohistoError, match="in its name; rename the file"):
         cohort_folder.find(tmp_path)
+
+
+def test_a_missing_folder_is_told_before_an_existing_sheet(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "s.tsv").write_text("mine")
+    assert init(tmp_path / "nodir", tmp_path / "s.tsv") == 2
+    assert "nodir: is no folder" in capsys.readouterr().err
 
 
 def test_a_demo_cohort_is_found_by_its_folder(tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def test_a_subject_in_two_splits_is_a_leak_unless_excluded_or_only_predicted(tmp
     path = write(tmp_path, *lines, header=header)
     assert mistakes(path) == [
         "column subject: subject 'p1' is in several splits (train on line 2, test on line 3);"
-        " keep all slides of a subject in one split"
+        " keep all slides of one subject in one split"
     ]
     sheet.read(write(tmp_path, lines[0], lines[1] + "yes", header=header))
     sheet.read(write(tmp_path, lines[0], lines[1].replace("test", "predict"), header=header))
@@ -124,8 +124,8 @@ def test_cells_are_text_and_not_guessed(tmp_path):
         (None, "sample sheet cannot be read: No such file"),
         ("", "is not a tab-separated table"),
         (HEADER3, "has no rows"),
-        (HEADER3 + "a\ta.tif\ttest\tmore\n", "rows have more cells than the header"),
-        (HEADER3 + "a\ta.tif\ttest\n\tb.tif\ttest\tmore\n", "is not a tab-separated table"),
+        ("\n\t\n", "is not a tab-separated table: it is empty"),
+        (HEADER3 + "\t\t\n", "has no rows"),
         (b"\xff\xfe\x00", "is not a tab-separated table"),
     ],
 )
@@ -153,3 +153,82 @@ def test_windows_line_ends_and_a_byte_order_mark(tmp_path):
 def test_groups_named_as_rows_of_the_tables_are_refused(tmp_path, name):
     path = write(tmp_path, f"a\ta\ttest\t{name}", header="slide\timage\tsplit\tgroup\n")
     assert mistakes(path)[0].startswith(f"line 2, column group: {name!r} is reserved")
+
+
+def test_line_numbers_are_those_of_the_file(tmp_path):
+    """Blank lines count, also before the header; lines of tabs only, as Excel leaves, are none."""
+    lines = ["", "a\ta.tif\ttest", "", " ", "\t\t", "b\tb.tif\ttset", "\t\t", "\t\t\t\t\t"]
+    path = write(tmp_path, *lines, header="\n" + HEADER3)
+    assert mistakes(path) == [
+        "line 8, column split: found 'tset'; allowed train, val, test, predict"
+    ]
+    path.write_text(path.read_text().replace("tset", "test"))
+    assert {slide: row.line for slide, row in sheet.read(path).items()} == {"a": 4, "b": 8}
+
+
+def test_header_cells_are_stripped_and_a_last_tab_is_none(tmp_path):
+    path = write(tmp_path, "a\ta.tif\ttest\t", header=" slide \timage\tsplit\t\n")
+    assert list(sheet.read(path)) == ["a"]
+
+
+def test_mistakes_in_columns_do_not_hide_those_in_rows(tmp_path):
+    lines = ["a\ta.tif\ttset\tx\ttest", "b\tb.tif\ttest\tx\ttest\tmore"]
+    path = write(tmp_path, *lines, header="slide\timage\tsplit\tMask\tsplit\n")
+    found = mistakes(path)
+    assert found[0].startswith("line 1, column Mask: unknown column")
+    assert found[1:] == [
+        "line 1, column split: is there more than once",
+        "line 2, column split: found 'tset'; allowed train, val, test, predict",
+        "line 3: has more cells than the header has columns: 'more' is under no column",
+    ]
+
+
+def test_quotes_of_spreadsheets_are_taken_off_and_open_ones_told(tmp_path):
+    header = '"slide"\t"image"\t"split"\t"note"\n'
+    path = write(tmp_path, '"a"\t"a ""b"", c.tif"\t"test"\t""', header=header)
+    assert str(sheet.read(path)["a"].image) == 'a "b", c.tif'
+    path = write(tmp_path, "a\ta.tif\ttest\t", 'b\tb.tif\ttest\t"of', 'two lines"', header=header)
+    assert mistakes(path) == ["line 3, cell 4: a quote is opened, but not closed on this line"]
+
+
+def test_an_image_in_two_splits_is_a_leak(tmp_path):
+    header = "slide\timage\tsplit\tannotation\n"
+    lines = ["a\td/a.tif\ttrain\tm.tif", "b\td/../d/a.tif\ttest\tm.tif"]
+    (found,) = mistakes(write(tmp_path, *lines, header=header))
+    assert "d/a.tif' is in several splits (train on line 2, test on line 3)" in found
+    sheet.read(write(tmp_path, lines[0], lines[1].replace("test", "train"), header=header))
+    sheet.read(write(tmp_path, lines[0], lines[1].replace("test", "predict"), header=header))
+
+
+def test_subjects_that_differ_in_case_are_one(tmp_path):
+    header = "slide\timage\tsplit\tannotation\tsubject\n"
+    lines = ["a\ta.tif\ttrain\tm.tif\tM1", "b\tb.tif\ttest\tm.tif\tm1"]
+    (found,) = mistakes(write(tmp_path, *lines, header=header))
+    assert "'M1' is in several splits (train on line 2, test on line 3)" in found
+    path = write(tmp_path, lines[0], lines[1].replace("test", "train"), header=header)
+    assert [row.subject for row in sheet.read(path).values()] == ["M1", "M1"]
+
+
+@pytest.mark.parametrize("name", ["a{1}.tif", "a}.tif", "a\x07.tif", "a\x00.tif"])
+def test_paths_that_snakemake_would_read_differently_are_refused(tmp_path, name):
+    path = write(tmp_path, f"a\t{name}\ttest\t{name}", header="slide\timage\tsplit\tannotation\n")
+    found = mistakes(path)
+    assert [line.split(":")[0] for line in found] == [
+        "line 2, column image", "line 2, column annotation",
+    ]  # fmt: skip
+    assert found[0].endswith("allowed no {, } or control character")
+
+
+def test_missing_files_are_told_all_at_once(tmp_path):
+    there = tmp_path / "a.tif"
+    there.touch()
+    header = "slide\timage\tsplit\tannotation\texclude\n"
+    lines = [
+        f"a\t{there}\ttest\tno/m.png", f"b\tb.tif\ttest\t{there}/m.png", "c\tc.tif\ttest\t\tyes",
+    ]  # fmt: skip
+    path = write(tmp_path, *lines, header=header)
+    assert sheet.missing_files(path, sheet.read(path).values()) == [
+        f"{path}: line 2, column annotation: no such file: no/m.png",
+        f"{path}: line 3, column image: no such file: b.tif",
+        f"{path}: line 3, column annotation: no such file: {there}/m.png",
+    ]

@@ -91,12 +91,11 @@ def make_folder(folder: Path) -> Path:
 
 
 def snakemake(folder: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
-    """Run the repository's Snakefile in `folder`, as a user would."""
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    """Run the repository's Snakefile in `folder`, as a user would without activating anything."""
     done = subprocess.run(
         [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "workflow" / "Snakefile",
          "--directory", folder, *arguments],
-        cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         check=False,
     )  # fmt: skip
     assert not check or done.returncode == 0, done.stdout[-6000:]
@@ -359,6 +358,17 @@ def test_a_dry_run_on_slurm_plans_gpu_jobs(copy):
     ("sections", "line"),
     [
         ({"infer": {"ovrlap": 1}}, "config: infer.ovrlap: unknown key"),
+        ({"infer": None}, "config: infer: empty; remove it or give it keys\n"),
+        ({"reference": "x"}, "config: reference 'x' is not one of ['holohisto']\n"),
+        (
+            {"infer": {"splits": []}, "classes": {"a": {"values": [65536]}}},
+            "config: classes.a.values: grey value 65536 is none of 0 to 65535 (found [65536])\n"
+            "config: infer.splits: Tuple should have at least 1 item",
+        ),
+        (
+            {"classes": {"Tuft": {}, "tuft": {}}},
+            "config: classes: names that differ only in case: Tuft, tuft",
+        ),
         ({"slides": "no.tsv"}, "no.tsv: sample sheet cannot be read: No such file or directory"),
     ],
 )
@@ -369,6 +379,50 @@ def test_mistakes_end_in_one_line_and_exit_code_2(tmp_path, sections, line):
     assert done.returncode == 2
     assert line in done.stdout
     assert "Traceback" not in done.stdout
+
+
+def test_missing_files_are_told_all_at_once_before_anything_runs(tmp_path):
+    folder = make_folder(tmp_path / "run")
+    write_slide(folder, "t1", 1)
+    given = {"kind": "threshold", "weights": "no.safetensors"}
+    write_config(folder, models={"threshold": given}, tokenizer={"checkpoint": "none.safetensors"})
+    write_sheet(folder, [row("t1", "train"), row("e1", "test"), row("p1", "predict")])
+    done = snakemake(folder, "--cores", "1", check=False)
+    assert done.returncode == 2
+    assert [line for line in done.stdout.splitlines() if "no such file" in line] == [
+        "config/slides.tsv: line 3, column image: no such file: slides/e1.tif",
+        "config/slides.tsv: line 3, column annotation: no such file: slides/e1.png",
+        "config/slides.tsv: line 4, column image: no such file: slides/p1.tif",
+        "config: models.threshold.weights: no such file: no.safetensors",
+        "config: tokenizer.checkpoint: no such file: none.safetensors",
+    ]
+    assert "MissingInput" not in done.stdout
+    assert not (folder / "results").exists()
+
+
+def test_a_cohort_without_slides_to_train_on_is_refused(tmp_path):
+    folder = make_folder(tmp_path / "run")
+    write_slide(folder, "p1", 9)
+    write_sheet(folder, [row("p1", "predict")])
+    done = snakemake(folder, "-n", check=False)
+    assert done.returncode == 2
+    assert (
+        "config/slides.tsv: no slide has the split train, but the tokenizer, model holohisto,"
+        " model threshold would be trained; "
+    ) in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_jobs_find_the_package_without_an_activated_environment(tmp_path, monkeypatch):
+    folder = make_folder(tmp_path / "run")
+    for seed, slide in enumerate(("t1", "p1")):
+        write_slide(folder, slide, seed)
+    write_sheet(folder, [row("t1", "train"), row("p1", "predict")])
+    beside = str(Path(sys.executable).parent)
+    others = [place for place in os.environ["PATH"].split(os.pathsep) if place != beside]
+    monkeypatch.setenv("PATH", os.pathsep.join(others))
+    snakemake(folder, "--cores", "1", "results/check/p1.json")
+    assert (folder / "results/check/p1.json").is_file()
 
 
 def test_a_dry_run_of_sixty_slides_is_quick(tmp_path):

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import shlex
 from pathlib import Path
 
 from holohisto.errors import HolohistoError
@@ -36,4 +37,5 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.output, arguments.seed, arguments.scale, arguments.slides,
         arguments.workers or default_workers(),
     )  # fmt: skip
-    logger.info("wrote %s; run with --config slides=%s", path, path)
+    command = "snakemake --configfile config/demo.yaml --config %s --cores 2"
+    logger.info(f"wrote %s; run `{command}`", path, shlex.quote(f"slides={path}"))

@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     output: Path = arguments.output
+    cohort_folder.require(arguments.folder)
     if output.exists() and not arguments.force:
         raise HolohistoError(
             output, "is already there", advice="give another --output, or --force to replace it"

@@ -1,16 +1,56 @@
+import os
 import re
 import shlex
 import shutil
 import sys
+from pathlib import Path
 
 from holohisto import config as configuration
 from holohisto import sheet
-from holohisto.errors import HolohistoError
+from holohisto.errors import HolohistoError, SeveralErrors
+
+# The jobs' `holohisto` is the one beside this Python, whether its environment is activated or not.
+os.environ.update(
+    PATH=os.pathsep.join([str(Path(sys.executable).parent), os.getenv("PATH", os.defpath)])
+)
+
+
+def missing_files():
+    """Files that sheet and configuration name and that are not there, one line each."""
+    given = {f"models.{name}.weights": model.weights for name, model in cfg.models.items()}
+    given["tokenizer.checkpoint"] = cfg.tokenizer.checkpoint
+    return sheet.missing_files(cfg.slides, rows.values()) + [
+        f"config: {key}: no such file: {file}"
+        for key, file in given.items()
+        if file and not file.exists()
+    ]
+
+
+def nothing_to_train_on():
+    """What would be trained in a cohort without slides to train on."""
+    if any(row.split == "train" for row in rows.values()):
+        return []
+    names = [f"model {name}" for name, model in cfg.models.items() if not model.weights]
+    reads_tokens = any(model.kind == "holohisto" for model in cfg.models.values())
+    if reads_tokens and not cfg.tokenizer.checkpoint:
+        names.insert(0, "the tokenizer")
+    return names
+
 
 try:
     cfg = configuration.parse(config)
     rows = sheet.read(cfg.slides, tuple(cfg.classes))
     rows = {slide: row for slide, row in rows.items() if not row.exclude}
+    if untrained := nothing_to_train_on():
+        raise HolohistoError(
+            cfg.slides,
+            f"no slide has the split train, but {', '.join(untrained)} would be trained",
+            advice="mark slides as train, or give trained ones with `tokenizer.checkpoint:` and"
+            " the models' `weights:`",
+        )
+    # Once in a run, not in each of its jobs; and not by --lint, which asks for no files.
+    if workflow.is_main_process and workflow.check_envvars and (missing := missing_files()):
+        raise SeveralErrors(missing)
 except HolohistoError as error:
     sys.stderr.write(f"{error}\n")
     sys.exit(2)
