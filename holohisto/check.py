@@ -12,12 +12,18 @@ from holohisto.slide import Slide
 from holohisto.slide.probe import picture_size, probe
 
 SAMPLED_TILES = 64
+"""Tiles of each level that are decoded."""
+SAMPLED_ENDS = 2**16
+"""Most tiles of each level whose first and last bytes are read; larger levels, of more than 4
+gigapixels in tiles of 256, are sampled evenly."""
 FLAT_SIDE = 8192
 """Longest side up to which a slide without a pyramid is no trouble."""
 MPP_GAP = 0.02
 ESTIMATE_F = 16
 READ_PIXELS_PER_SECOND = 60e6
-DEVICE_PIXELS_PER_SECOND = 10e6
+GPU_PIXELS_PER_SECOND, CPU_PIXELS_PER_SECOND = 10e6, 0.1e6
+OVERLAY_SIDE = 1200
+"""Default of `outputs.overlay_side`."""
 
 
 class SlideRecord(BaseModel):
@@ -107,7 +113,7 @@ def inspect(
         HolohistoError: the image is unreadable, its mpp unknown or unsuited, or the annotation
             has another size.
     """
-    probe(image, samples=SAMPLED_TILES)
+    probe(image, samples=SAMPLED_TILES, ends=SAMPLED_ENDS)
     with Slide(image, mpp=mpp) as slide:
         if slide.mpp is None:
             raise HolohistoError(
@@ -165,22 +171,25 @@ def working_factor(where: object, mpp: float, options: CheckOptions) -> int:
 def estimate(size: tuple[int, int], working_size: tuple[int, int]) -> dict[str, Any]:
     """Return rough costs of one slide, for one model and one class.
 
-    Assumed: f = 16; two bytes a token; 0.01 byte a pixel for LZW labels and masks and 0.5 byte a
-    pixel for the quarter-size probabilities; two readings (tokens, infer) of all level-0 pixels at
-    60 million a second and 10 million working pixels a second on one GPU, all of it tissue.
-    A CPU is 50 to 200 times slower on the second part.
+    Assumed: f = 16; two bytes a token; 0.015 byte a pixel for LZW labels and masks, 0.5 byte a
+    pixel for the quarter-size probabilities, 0.03 byte a working pixel for GeoJSON and 0.25 byte a
+    pixel for the JPEG overlay; two readings (tokens, infer) of all level-0 pixels at 60 million a
+    second and 10 million working pixels a second on one GPU, 0.1 million on a CPU, all of it
+    tissue. The weights of the model, once for the cohort, are not among the bytes.
     """
     pixels, working = size[0] * size[1], working_size[0] * working_size[1]
     width, height = (-(-side // ESTIMATE_F) for side in working_size)
     tokens = width * height
+    overlay = pixels * min(1, OVERLAY_SIDE / max(size)) ** 2
+    reading = 2 * pixels / READ_PIXELS_PER_SECOND
+    rasters = 0.015 * (pixels + working) + 0.5 * working / 16
     return {
         "token_map": [width, height],
         "tokens": tokens,
         "token_bytes": 2 * tokens,
-        "disk_bytes": round(2 * tokens + 0.01 * (pixels + working) + 0.5 * working / 16),
-        "seconds": round(
-            2 * pixels / READ_PIXELS_PER_SECOND + working / DEVICE_PIXELS_PER_SECOND, 1
-        ),
+        "disk_bytes": round(2 * tokens + rasters + 0.03 * working + 0.25 * overlay),
+        "seconds": round(reading + working / GPU_PIXELS_PER_SECOND, 2),
+        "cpu_seconds": round(reading + working / CPU_PIXELS_PER_SECOND, 1),
     }
 
 

@@ -13,7 +13,12 @@ from holohisto.errors import HolohistoError
 
 logger = logging.getLogger(__name__)
 
-HEADINGS = ("slide", "split", "group", "reader", "size", "mpp", "factor", "tokens", "status")
+HEADINGS = (
+    "slide", "split", "group", "reader", "compression", "levels", "size", "mpp", "factor",
+    "background", "annotation", "tokens", "disk", "gpu", "cpu", "status",
+)  # fmt: skip
+DEFAULT_CONFIG = Path("config/config.yaml")
+LOWEST_MPP, HIGHEST_MPP = 0.01, 100.0  # as in the sheet
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--sheet", type=Path, metavar="FILE", help="check all slides of a sheet instead"
     )
     parser.add_argument(
-        "--config", type=Path, default=Path("config/config.yaml"), help="for --sheet"
+        "--config", type=Path, metavar="FILE", help=f"for --sheet; {DEFAULT_CONFIG} if it is there"
     )
 
 
@@ -52,6 +57,7 @@ def run(arguments: argparse.Namespace) -> None:
         return
     if arguments.image is None or arguments.slide is None or arguments.output is None:
         raise HolohistoError("check", "needs IMAGE, --slide and --output, or --sheet")
+    _check_words(arguments.slide, arguments.slide_mpp)
     row = sheet.Row(
         slide=arguments.slide,
         image=arguments.image,
@@ -63,6 +69,20 @@ def run(arguments: argparse.Namespace) -> None:
     for warning in record.warnings:
         logger.warning("slide %s: %s", record.slide, warning)
     atomic.write_text(arguments.output, record.text())
+
+
+def _check_words(slide: str, mpp: float | None) -> None:
+    """Hold the words of the command line to the sheet's rules."""
+    if not sheet.SLIDE_ID.fullmatch(slide) or slide.lower() == "cohort":
+        raise HolohistoError(
+            "--slide", f"id {slide!r} cannot be a file name, or is reserved",
+            allowed=sheet.SLIDE_ID.pattern,
+        )  # fmt: skip
+    if mpp is not None and not LOWEST_MPP <= mpp <= HIGHEST_MPP:  # false for nan as well
+        raise HolohistoError(
+            "--slide-mpp", "is no resolution of a slide", found=mpp,
+            allowed=f"a number from {LOWEST_MPP} to {HIGHEST_MPP}",
+        )  # fmt: skip
 
 
 def _inspect(
@@ -93,7 +113,7 @@ class _Finding:
         start = [row.slide, row.split, row.group or "-"]
         if record is None:
             status = self.problem or "excluded" + (f": {row.note}" if row.note else "")
-            return [*start, "-", "-", "-", "-", "-", status]
+            return [*start, *["-"] * (len(HEADINGS) - len(start) - 1), status]
         notes = list(record.warnings)
         same = [slide for slide in twins[record.fingerprint] if slide != row.slide]
         if same:
@@ -101,17 +121,52 @@ class _Finding:
         return [
             *start,
             record.reader,
+            record.compression,
+            str(len(record.levels)),
             "{}x{}".format(*record.size),
             f"{record.mpp:.4g} ({record.mpp_source})",
             str(record.factor),
+            _colour(record.background),
+            record.annotation["fits"] if record.annotation else "-",
             f"{record.estimates['tokens']:,}",
+            _bytes(record.estimates["disk_bytes"]),
+            _time(record.estimates["seconds"]),
+            _time(record.estimates["cpu_seconds"]),
             "; ".join(["ok", *notes]),
         ]
 
 
-def _check_sheet(path: Path, config_path: Path) -> None:
+def _colour(rgb: tuple[int, int, int]) -> str:
+    """Return white or black if the colour is exactly that, else #rrggbb."""
+    names = {(255, 255, 255): "white", (0, 0, 0): "black"}
+    return names.get(rgb, "#{:02x}{:02x}{:02x}".format(*rgb))
+
+
+def _bytes(number: float) -> str:
+    """Bytes in the unit that keeps the number readable, never 0."""
+    if number >= 1e9:
+        return f"{number / 1e9:.1f} GB"
+    return f"{number / 1e6:.1f} MB" if number >= 1e5 else f"{max(number / 1e3, 0.1):.1f} kB"
+
+
+def _time(seconds: float) -> str:
+    """A time in the unit that keeps the number readable, never 0."""
+    if seconds < 90:
+        return f"{max(seconds, 0.1):.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _settings(path: Path | None) -> Config:
+    """The config that was named, else the one at its usual place, else the defaults."""
+    if path is None and not DEFAULT_CONFIG.exists():
+        logger.info("no --config and no %s: checking with the defaults", DEFAULT_CONFIG)
+        return Config()
+    return config.read(path or DEFAULT_CONFIG)
+
+
+def _check_sheet(path: Path, config_path: Path | None) -> None:
     """Print one line per slide; raise at the end if any cannot be processed."""
-    settings = config.read(config_path) if config_path.exists() else Config()
+    settings = _settings(config_path)
     rows = sheet.read(path, tuple(settings.classes))
     findings = [
         _finding(row, settings)
@@ -155,6 +210,7 @@ def _print_totals(records: list[SlideRecord]) -> None:
 
     print(
         f"{len(records)} slides to process: {total('tokens'):,.0f} tokens at f = 16,"
-        f" about {total('disk_bytes') / 1e9:.2f} GB of results per model,"
-        f" about {total('seconds') / 60:.0f} min on one GPU"
+        f" about {_bytes(total('disk_bytes'))} of results per model (and its weights),"
+        f" about {_time(total('seconds'))} on one GPU or {_time(total('cpu_seconds'))} on a CPU"
+        " per model, training not counted"
     )

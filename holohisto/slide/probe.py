@@ -6,7 +6,6 @@ at the tags first and the reader is chosen from them, never by trial.
 
 import importlib.util
 import logging
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ import tifffile
 
 from holohisto.errors import HolohistoError
 from holohisto.slide.tiff import Page, level_pages
+from holohisto.slide.whole import COPY_AGAIN, check_whole
 
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 FLAT_MAGIC = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg"}
@@ -48,12 +48,13 @@ class Probe:
     """header (vendor or OME) or tags (TIFF resolution, PNG or JPEG density)."""
 
 
-def probe(path: Path, samples: int = 3) -> Probe:
+def probe(path: Path, samples: int = 3, ends: int = 64) -> Probe:
     """Look at the file and choose its reader.
 
     Args:
         path: The image file.
-        samples: How many tiles of a TIFF are decoded to see whether it is damaged.
+        samples: How many tiles of every level of a TIFF are decoded to see damage.
+        ends: How many tiles of every level are looked at for their first and last bytes.
 
     Raises:
         HolohistoError: missing, empty, damaged, cut off, or no 8-bit RGB or grey picture.
@@ -65,8 +66,10 @@ def probe(path: Path, samples: int = 3) -> Probe:
         raise HolohistoError(
             path, f"image cannot be read: {error.strerror}", advice="check the path in the sheet"
         ) from error
+    except ValueError as error:  # a null byte
+        raise HolohistoError(repr(str(path)), f"is no path of an image: {error}") from error
     if magic in TIFF_MAGIC:
-        return _probe_tiff(path, samples)
+        return _probe_tiff(path, samples, ends)
     if _vendor(path):
         return probe_openslide(path)
     for start, kind in FLAT_MAGIC.items():
@@ -97,6 +100,7 @@ def picture_size(path: Path) -> tuple[int, int]:
         with path.open("rb") as file:
             magic = file.read(4)
         if magic in TIFF_MAGIC:
+            check_whole(path)
             with tifffile.TiffFile(path) as tiff:
                 page = tiff.pages.first
                 return page.imagewidth, page.imagelength
@@ -105,6 +109,8 @@ def picture_size(path: Path) -> tuple[int, int]:
     except OSError as error:
         reason = error.strerror or _line(error)
         raise HolohistoError(path, f"annotation cannot be read: {reason}") from error
+    except HolohistoError:
+        raise
     except Exception as error:  # tifffile and Pillow raise many kinds on damaged files
         raise HolohistoError(path, f"annotation is damaged: {_line(error)}") from error
 
@@ -153,18 +159,20 @@ def probe_vips(path: Path, kind: str, mpp: float | None = None) -> Probe:
     return Probe("libvips", kind, [(image.width, image.height)], mpp, "tags" if mpp else None)
 
 
-def _probe_tiff(path: Path, samples: int) -> Probe:
+def _probe_tiff(path: Path, samples: int, ends: int) -> Probe:
     """Probe a TIFF by its tags."""
+    if (vendor := _vendor(path)) not in (None, "generic-tiff", "aperio"):
+        return probe_openslide(path)
+    check_whole(path)
     try:
         with tifffile.TiffFile(path) as tiff, path.open("rb") as file:
-            if (vendor := _vendor(path)) not in (None, "generic-tiff", "aperio"):
-                return probe_openslide(path)
             series: Any = tiff.series[0]
             pages = level_pages(tiff)
             kind = _TiffKind(tiff, [page.keyframe for page in pages])
             mpp, source = _tiff_mpp(tiff, kind.first)
             _suited(path, series, kind)
-            Page(path, file.fileno(), pages[0]).check(samples)
+            for page in pages:
+                Page(path, file.fileno(), page).check(samples, ends)
             reader = kind.reader(vendor)
             name = kind.first.compression.name.lower()
             sizes = [(p.keyframe.imagewidth, p.keyframe.imagelength) for p in pages]
@@ -172,7 +180,7 @@ def _probe_tiff(path: Path, samples: int) -> Probe:
         raise
     except Exception as error:  # tifffile raises many kinds on damaged files
         raise HolohistoError(
-            path, f"is a damaged TIFF: {_line(error)}", advice="copy the file again from its source"
+            path, "is a damaged TIFF: its tags make no sense", found=_line(error), advice=COPY_AGAIN
         ) from error
     if reader == "openslide":
         found = probe_openslide(path)
@@ -285,14 +293,6 @@ def _ome_mpp(xml: str) -> float | None:
 def sensible(mpp: float | None) -> float | None:
     """Return `mpp` if it can be a microscope's, else None."""
     return mpp if mpp is not None and 0.01 <= mpp <= LARGEST_MPP else None
-
-
-def file_bytes(path: Path) -> list[Path]:
-    """The files that hold a slide: itself, and the folder of a MIRAX slide."""
-    side = path.with_suffix("")
-    if path.suffix.lower() == ".mrxs" and side.is_dir():
-        return [path, *sorted(Path(entry.path) for entry in os.scandir(side) if entry.is_file())]
-    return [path]
 
 
 def _line(error: Exception) -> str:

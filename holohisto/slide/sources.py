@@ -35,7 +35,8 @@ def open_source(path: Path, found: Probe) -> Source:
 class Cucim:
     """cuCIM on the CPU: tiled 8-bit RGB TIFF and SVS.
 
-    It makes noise of a damaged tile without a word, so `check` decodes a sample of tiles before.
+    It makes noise of a damaged tile without a word, so `check` looks at the ends of all tiles, and
+    decodes a sample, before.
     """
 
     def __init__(self, path: Path, found: Probe) -> None:

@@ -9,6 +9,15 @@ import numpy as np
 import tifffile
 
 from holohisto.errors import HolohistoError
+from holohisto.slide.whole import COPY_AGAIN, cut_short
+
+JPEG = 7
+JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
+JPEG_PADDING = 4
+"""Most bytes after the end mark of a JPEG; some writers round lengths up."""
+NEVER_ZERO_AT_END = (5, 8, 32946, 33003, 33005)
+"""LZW, deflate and JPEG 2000: their data never ends in many zeros; a gap in a copy does."""
+ZEROS = 16
 
 
 def whole_downsample(size: tuple[int, int], level: tuple[int, int]) -> int | None:
@@ -73,6 +82,7 @@ class Page:
         self.offsets: tuple[int, ...] = page.dataoffsets
         self.counts: tuple[int, ...] = page.databytecounts
         self._handle = handle
+        self._compression = int(frame.compression)
         self._decode = frame.decode
         self._tables = {} if frame.jpegtables is None else {"jpegtables": frame.jpegtables}
         self._planes = frame.samplesperpixel if frame.planarconfig == 2 else 1
@@ -80,14 +90,18 @@ class Page:
         self._across = -(-self.size[0] // self.segment[0])
         self._down = -(-self.size[1] // self.segment[1])
 
-    def check(self, samples: int = 3) -> None:
-        """Look for a cut or damaged file: all segments lie in it, some of them are decoded.
+    def check(self, samples: int = 3, ends: int = 64) -> None:
+        """Look for a cut or damaged file: all segments lie in it, some are looked into.
+
+        Decoders make noise of a cut tile without a word, so the first and last bytes of tiles
+        are looked at as well: two short reads a tile, far cheaper than to decode it.
 
         Args:
             samples: How many segments to decode, evenly spread, the first and last among them.
+            ends: How many segments' first and last bytes to look at, evenly spread.
 
         Raises:
-            HolohistoError: bytes are missing, or a segment cannot be decoded.
+            HolohistoError: bytes are missing, or a segment is incomplete or cannot be decoded.
         """
         expected = self._across * self._down * self._planes
         if min(len(self.offsets), len(self.counts)) < expected:
@@ -95,15 +109,16 @@ class Page:
                 self.path, "the TIFF lists too few tiles",
                 found=min(len(self.offsets), len(self.counts)), allowed=expected,
             )  # fmt: skip
-        ends = np.asarray(self.offsets, np.int64) + np.asarray(self.counts, np.int64)
+        ends_at = np.asarray(self.offsets, np.int64) + np.asarray(self.counts, np.int64)
         length = os.fstat(self._handle).st_size
-        if int(ends.max()) > length:
-            raise HolohistoError(
-                self.path, "the file is cut off: tile data lies beyond its end",
-                found=f"{length} bytes", allowed=f"{int(ends.max())} bytes at least",
-                advice="copy the file again from its source",
-            )  # fmt: skip
-        for index in sorted(set(np.linspace(0, expected - 1, samples).astype(int).tolist())):
+        if int(ends_at.max()) > length:
+            raise cut_short(self.path, length, int(ends_at.max()))
+        for index in _spread(expected, ends):
+            if not self._complete(index):
+                raise self._damaged(
+                    index, "is incomplete: its first or last bytes are missing or zeros"
+                )
+        for index in _spread(expected, samples):
             self.segment_pixels(index)
 
     def read(self, x: int, y: int, width: int, height: int, fill: int = 0) -> np.ndarray:
@@ -145,10 +160,35 @@ class Page:
         try:
             pixels, _, shape = self._decode(data, index, **self._tables)
         except Exception as error:  # every codec has exceptions of its own
-            raise HolohistoError(
-                self.path, f"tile {index} of {self.size[0]}x{self.size[1]} cannot be decoded:"
-                f" {error}", advice="copy the file again from its source",
-            ) from error  # fmt: skip
+            raise self._damaged(index, f"cannot be decoded: {error}") from error
         if pixels is None:
             return None
         return pixels[0, : shape[1], : shape[2]]
+
+    def _complete(self, index: int) -> bool:
+        """Whether the first and last bytes of a segment are as its compression makes them."""
+        offset, count = self.offsets[index], self.counts[index]
+        if count == 0 or offset == 0:
+            return True
+        if self._compression == JPEG:
+            tail = min(count, len(JPEG_END) + JPEG_PADDING)
+            head = os.pread(self._handle, len(JPEG_START), offset)
+            end = os.pread(self._handle, tail, offset + count - tail)
+            return head == JPEG_START and JPEG_END in end
+        if self._compression in NEVER_ZERO_AT_END:
+            tail = min(count, ZEROS)
+            return any(os.pread(self._handle, tail, offset + count - tail))
+        return True
+
+    def _damaged(self, index: int, problem: str) -> HolohistoError:
+        width, height = self.size
+        return HolohistoError(
+            self.path, f"tile {index} of the level {width}x{height} {problem}", advice=COPY_AGAIN
+        )
+
+
+def _spread(total: int, samples: int) -> list[int]:
+    """Return at most `samples` indices below `total`, evenly spread, first and last among them."""
+    if samples >= total:
+        return list(range(total))
+    return sorted(set(np.linspace(0, total - 1, samples).astype(int).tolist()))

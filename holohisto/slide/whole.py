@@ -1,0 +1,114 @@
+"""The bytes of a slide: which files hold them, and whether a TIFF has all its tags point to."""
+
+import os
+import struct
+from pathlib import Path
+from typing import BinaryIO
+
+from holohisto.errors import HolohistoError
+
+COPY_AGAIN = "copy the file again from its source"
+MOST_PAGES = 10_000
+"""Pages looked at; a chain of more is taken for a loop."""
+TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4,
+              16: 8, 17: 8, 18: 8}  # fmt: skip
+SUB_PAGES = 330
+ESSENTIAL = (258, 270, 273, 279, 324, 325, 347, SUB_PAGES)
+"""Tags no reader can do without; private ones of vendors may point anywhere."""
+
+
+def file_bytes(path: Path) -> list[Path]:
+    """The files that hold a slide: itself, and the folder of a MIRAX slide."""
+    side = path.with_suffix("")
+    if path.suffix.lower() == ".mrxs" and side.is_dir():
+        return [path, *sorted(Path(entry.path) for entry in os.scandir(side) if entry.is_file())]
+    return [path]
+
+
+def cut_short(path: Path, length: int, needed: int) -> HolohistoError:
+    """The error of a file of `length` bytes whose tags point to byte `needed`."""
+    return HolohistoError(
+        path, "the file is cut short: data that its tags point to lies beyond its end",
+        found=f"{length} bytes", allowed=f"{needed} bytes at least", advice=COPY_AGAIN,
+    )  # fmt: skip
+
+
+def check_whole(path: Path) -> None:
+    """Follow the tags of all pages of a TIFF and look whether they lie in the file.
+
+    Two short reads a page; tile data is not looked at.
+
+    Raises:
+        HolohistoError: the file is shorter than its tags need, or lists no page.
+    """
+    with path.open("rb") as file:
+        length = file.seek(0, 2)
+        tags = _Tags(file, path, length)
+        waiting = [tags.first()]
+        if waiting == [0]:
+            raise HolohistoError(
+                path, "the TIFF lists no picture: it was never written to its end",
+                advice=COPY_AGAIN,
+            )  # fmt: skip
+        seen: set[int] = set()
+        while waiting and len(seen) < MOST_PAGES:
+            offset = waiting.pop()
+            if offset and offset not in seen:
+                seen.add(offset)
+                waiting += tags.page(offset)
+
+
+class _Tags:
+    """Reads the tags of a TIFF or BigTIFF by hand."""
+
+    def __init__(self, file: BinaryIO, path: Path, length: int) -> None:
+        self._file, self._path, self._length = file, path, length
+        head = self._bytes(0, 4)
+        self._order = "<" if head[:2] == b"II" else ">"
+        self._big = 43 in head[2:4]
+        self._size = 8 if self._big else 4  # of an offset
+
+    def first(self) -> int:
+        """Offset of the first page; 0 without."""
+        return self._numbers(8 if self._big else 4, 1, self._size)[0]
+
+    def page(self, offset: int) -> list[int]:
+        """Look at the page at `offset`; returns the offsets of its sub-pages and of the next."""
+        width = 8 if self._big else 2
+        count = self._numbers(offset, 1, width)[0]
+        entry = 20 if self._big else 12
+        data = self._bytes(offset + width, count * entry + self._size)
+        following = list(struct.unpack(self._order + self._code(self._size), data[-self._size :]))
+        for start in range(0, count * entry, entry):
+            following += self._entry(data[start : start + entry])
+        return following
+
+    def _entry(self, entry: bytes) -> list[int]:
+        """Look where the value of one tag lies; returns offsets of sub-pages."""
+        tag, kind = struct.unpack(self._order + "HH", entry[:4])
+        count = struct.unpack(self._order + self._code(self._size), entry[4 : -self._size])[0]
+        if tag not in ESSENTIAL or kind not in TYPE_BYTES:
+            return []
+        nbytes, value = count * TYPE_BYTES[kind], entry[-self._size :]
+        offset = struct.unpack(self._order + self._code(self._size), value)[0]
+        if nbytes > self._size and offset + nbytes > self._length:
+            raise cut_short(self._path, self._length, offset + nbytes)
+        if tag != SUB_PAGES:
+            return []
+        if nbytes > self._size:
+            return list(self._numbers(offset, count, TYPE_BYTES[kind]))
+        return [offset] if count else []
+
+    def _numbers(self, offset: int, count: int, size: int) -> tuple[int, ...]:
+        data = self._bytes(offset, count * size)
+        return struct.unpack(f"{self._order}{count}{self._code(size)}", data)
+
+    def _bytes(self, offset: int, count: int) -> bytes:
+        if offset + count > self._length:
+            raise cut_short(self._path, self._length, offset + count)
+        self._file.seek(offset)
+        return self._file.read(count)
+
+    @staticmethod
+    def _code(size: int) -> str:
+        return {2: "H", 4: "I", 8: "Q"}[size]
