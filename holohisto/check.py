@@ -13,8 +13,8 @@ from holohisto.slide.probe import picture_size, probe
 
 SAMPLED_TILES = 64
 """Tiles of each level that are decoded."""
-SAMPLED_ENDS = 2**16
-"""Most tiles of each level whose first and last bytes are read; larger levels, of more than 4
+SAMPLED_ENDS = 2**17
+"""Most tiles of each level whose first and last bytes are read; larger levels, of more than 8
 gigapixels in tiles of 256, are sampled evenly."""
 FLAT_SIDE = 8192
 """Longest side up to which a slide without a pyramid is no trouble."""

@@ -380,13 +380,13 @@ REFUSED = {
     "stack": (write_stack, "3 pages"),
     "fluorescence": (write_fluorescence, "3 pages"),
     "palette": (write_palette, "palette"),
-    "cut tiff": (write_cut_tiff, "cut short"),
+    "cut tiff": (write_cut_tiff, "cut off"),
     "cut png": (write_cut_png, "damaged"),
     "bad tile": (write_bad_tile, "incomplete: its first or last bytes"),
     "bad middle of a tile": (write_bad_middle, "cannot be decoded"),
     "tiff header alone": (
         lambda p: p.write_bytes(b"II*\0\x08\0\0\0"),
-        "cut short.*found 8 bytes; allowed 10",
+        "cut off.*found 8 bytes; allowed 10",
     ),
     "tiff without picture": (lambda p: p.write_bytes(b"II*\0\0\0\0\0"), "lists no picture"),
     "null byte": (None, "null byte"),
@@ -422,7 +422,7 @@ def test_every_truncation_of_a_tiff_is_told_in_plain_words(tmp_path, bigtiff):
         with pytest.raises(HolohistoError) as caught:
             Slide(path)
         text = str(caught.value)
-        assert f"cut short: data that its tags point to lies beyond its end (found {length}" in text
+        assert f"cut off: its tags point beyond its end (found {length}" in text
         assert "bytes at least); copy the file again from its source" in text
 
 

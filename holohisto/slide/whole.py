@@ -28,7 +28,7 @@ def file_bytes(path: Path) -> list[Path]:
 def cut_short(path: Path, length: int, needed: int) -> HolohistoError:
     """The error of a file of `length` bytes whose tags point to byte `needed`."""
     return HolohistoError(
-        path, "the file is cut short: data that its tags point to lies beyond its end",
+        path, "the file is damaged, it was cut off: its tags point beyond its end",
         found=f"{length} bytes", allowed=f"{needed} bytes at least", advice=COPY_AGAIN,
     )  # fmt: skip
 
