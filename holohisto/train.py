@@ -34,7 +34,9 @@ from holohisto.sampler import (
 from holohisto.segmenter.loss import dice_bce
 from holohisto.segmenter.store import Segmenter
 from holohisto.segmenter.threshold import Histograms, ThresholdSegmenter
+from holohisto.stain import change_stain
 from holohisto.training_slide import Batch, TrainingSlide, stack
+from holohisto.validation import inputs, slide_dice
 
 logger = logging.getLogger(__name__)
 
@@ -114,7 +116,7 @@ class Trainer:
         what = f"epoch {self.epoch + 1}/{self.options.epochs}"
         losses, reading, computing = [], 0.0, 0.0
         mark = time.monotonic()
-        batches = prefetch(self._batch, range(steps), self.workers)
+        batches = prefetch(self._batch, range(steps), self.workers, self.workers)
         for tiles in track(batches, steps, what, unit="step"):
             start = time.monotonic()
             reading += start - mark
@@ -147,7 +149,7 @@ class Trainer:
             group["lr"] = learning_rate(self.options, self.step, self.steps)
         target = torch.from_numpy(batch.target).to(self.fabric.device)
         known = torch.from_numpy(batch.known).to(self.fabric.device)
-        logits = self.model(*_inputs(batch, self.fabric.device), size=target.shape[2:])
+        logits = self.model(*inputs(batch, self.fabric.device), size=target.shape[2:])
         loss = dice_bce(logits, target, known)
         self._require_finite(loss, "loss", batch)
         self.optimiser.zero_grad()
@@ -237,35 +239,6 @@ def fit_threshold(
     return histograms.best()
 
 
-@torch.no_grad()
-def slide_dice(
-    model: nn.Module, slide: TrainingSlide, tile: tuple[int, int], snap: int, fabric: Fabric
-) -> np.ndarray:
-    """Return the Dice of a slide per class, (C,), NaN where unknown; each pixel counts once."""
-    segmenter: Any = model
-    counts = np.zeros((3, len(slide.known)), np.int64)
-    width, height = (min(t, s) for t, s in zip(tile, slide.field.size, strict=True))
-    tiles = foreground_tiles(slide.field, (width, height), snap)
-    read = prefetch(
-        lambda t: stack([(slide, t)], segmenter.needs_tokens, segmenter.needs_pixels), tiles, 1
-    )
-    for place, batch in zip(tiles, read, strict=True):
-        batch.known[:, :, : -place.y % place.height] = False  # the tile above has these rows
-        batch.known[:, :, :, : -place.x % place.width] = False
-        target = torch.from_numpy(batch.target)
-        with fabric.autocast():
-            logits = model(*_inputs(batch, fabric.device), size=target.shape[2:])
-        found = (logits > 0).cpu().numpy() & batch.known
-        truth = batch.target & batch.known
-        axes = (0, 2, 3)
-        counts += [
-            (found & truth).sum(axes), (found & ~truth).sum(axes), (~found & truth).sum(axes)
-        ]  # fmt: skip
-    tp, fp, fn = counts
-    dice = np.where(tp + fp + fn == 0, 1.0, 2 * tp / np.maximum(2 * tp + fp + fn, 1))
-    return np.where(slide.known, dice, np.nan)
-
-
 def learning_rate(options: TrainOptions, step: int, steps: int) -> float:
     """Rise linearly over the warm-up, then fall by a cosine to 1 % of the peak."""
     warmup = max(1, round(options.warmup * steps))
@@ -273,31 +246,6 @@ def learning_rate(options: TrainOptions, step: int, steps: int) -> float:
         return options.learning_rate * (step + 1) / warmup
     done = (step - warmup) / max(1, steps - warmup)
     return options.learning_rate * (0.505 + 0.495 * math.cos(math.pi * done))
-
-
-def change_stain(rgb: np.ndarray, strength: float, random: np.random.Generator) -> np.ndarray:
-    """Scale the optical density of each colour a little, and of all together.
-
-    Args:
-        rgb: (3, height, width) uint8.
-        strength: Largest relative change.
-        random: Where the change comes from.
-
-    Returns:
-        The same shape and dtype.
-    """
-    scale = 1 + strength * random.uniform(-1, 1) + 0.5 * strength * random.uniform(-1, 1, 3)
-    density = -np.log((np.arange(256) + 1) / 256)
-    tables = np.clip(256 * np.exp(-np.outer(scale, density)) - 1, 0, 255).round().astype(np.uint8)
-    return np.stack([table[channel] for table, channel in zip(tables, rgb, strict=True)])
-
-
-def _inputs(batch: Batch, device: torch.device) -> tuple[Tensor | None, Tensor | None]:
-    tokens, rgb = (
-        None if part is None else torch.from_numpy(part).to(device)
-        for part in (batch.tokens, batch.rgb)
-    )
-    return tokens, rgb
 
 
 def _groups(model: nn.Module, options: TrainOptions) -> list[dict[str, Any]]:

@@ -6,13 +6,14 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
-from holohisto import train
+from holohisto import train, validation
 from holohisto.commands import train as train_verb
 from holohisto.config import ClassOptions, HolohistoModel, TrainOptions
 from holohisto.errors import HolohistoError
 from holohisto.grid import Tile
 from holohisto.sampler import Field
 from holohisto.segmenter import store
+from holohisto.stain import change_stain
 from holohisto.tokens import TokenMap
 from holohisto.training_slide import TrainingSlide, annotated_cells, stack
 
@@ -145,14 +146,14 @@ def test_a_loss_that_is_not_finite_names_the_tiles(tmp_path):
 
 def test_threshold_is_fitted_on_the_slides():
     model = train.fit_threshold([slide(1), slide(2)], 1, (96, 64))
-    dice = train.slide_dice(model, slide(3), (96, 64), 16, Fabric(accelerator="cpu"))
+    dice = validation.slide_dice(model, slide(3), (96, 64), 16, Fabric(accelerator="cpu"))
     assert dice[0] > 0.95
 
 
 def test_unknown_classes_have_no_dice():
     model = train.fit_threshold([slide(1)], 1, (96, 64))
     fabric = Fabric(accelerator="cpu")
-    assert np.isnan(train.slide_dice(model, slide(3, known=(False,)), (96, 64), 16, fabric)[0])
+    assert np.isnan(validation.slide_dice(model, slide(3, known=(False,)), (96, 64), 16, fabric)[0])
 
 
 def test_batch_holds_the_slices_and_knows_the_slides_end():
@@ -184,7 +185,7 @@ def test_annotated_cells_are_those_with_a_pixel():
 def test_validation_counts_every_pixel_of_the_slide_once(monkeypatch):
     """The last row and column of tiles are pulled back over the ones before."""
     counted = np.zeros(SIZE[::-1], int)
-    tiles = train.foreground_tiles(slide(3).field, (320, 240), 16)
+    tiles = validation.foreground_tiles(slide(3).field, (320, 240), 16)
     a_slide = slide(3)
     masks = []
 
@@ -194,15 +195,15 @@ def test_validation_counts_every_pixel_of_the_slide_once(monkeypatch):
         def forward(self, tokens, rgb, size):
             return torch.ones(1, 1, *size)  # everything is found
 
-    whole = train.stack
+    whole = validation.stack
 
     def spy(*arguments):
         batch = whole(*arguments)
         masks.append(batch)
         return batch
 
-    monkeypatch.setattr(train, "stack", spy)
-    dice = train.slide_dice(Model(), a_slide, (320, 240), 16, Fabric(accelerator="cpu"))
+    monkeypatch.setattr(validation, "stack", spy)
+    dice = validation.slide_dice(Model(), a_slide, (320, 240), 16, Fabric(accelerator="cpu"))
     for tile, batch in zip(tiles, masks, strict=True):
         known = batch.known[0, 0][: SIZE[1] - tile.y, : SIZE[0] - tile.x]
         counted[tile.y : tile.y + known.shape[0], tile.x : tile.x + known.shape[1]] += known
@@ -265,11 +266,11 @@ def test_learning_rate_rises_then_falls():
 
 def test_stain_change_keeps_white_and_order():
     ramp = np.broadcast_to(np.arange(256, dtype=np.uint8), (3, 2, 256))
-    changed = train.change_stain(ramp, 0.3, np.random.default_rng(0))
+    changed = change_stain(ramp, 0.3, np.random.default_rng(0))
     assert (changed[:, :, 255] == 255).all()
     assert (np.diff(changed.astype(int), axis=2) >= 0).all()
     assert np.abs(changed.astype(int) - ramp).max() > 5
-    np.testing.assert_array_equal(train.change_stain(ramp, 0.0, np.random.default_rng(0)), ramp)
+    np.testing.assert_array_equal(change_stain(ramp, 0.0, np.random.default_rng(0)), ramp)
 
 
 def test_rows_have_the_columns_of_the_table():

@@ -1,8 +1,6 @@
 """Train the VQGAN on the cohort's tissue, or take a checkpoint."""
 
 import argparse
-import csv
-import io
 import logging
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from holohisto import atomic, foreground, sheet, tokenizer, vqgan
+from holohisto import atomic, foreground, sheet, table, tokenizer, vqgan
 from holohisto.check import SlideRecord
 from holohisto.config import TokenizerOptions, from_json
 from holohisto.errors import HolohistoError
@@ -56,7 +54,7 @@ def run(arguments: argparse.Namespace) -> None:
     tiles = [tissue.example(n, PICTURE_SIDE) for n in shown]
     if tiles:
         summary["frozen_native_agreement"] = tokenizer.agreement(model, tiles)
-    _write_table(rows, arguments.table)
+    table.write(rows, tokenizer.TrainingRow, arguments.table)
     _write_picture(model, tiles, arguments.picture)
     vqgan.save(model, arguments.tokenizer, summary)
 
@@ -117,15 +115,6 @@ class Tissue:
         x, y = min(max(x, 0), max(0, width - side)), min(max(y, 0), max(0, height - side))
         d = record.factor
         return slide.read((x * d, y * d), (side, side), d)
-
-
-def _write_table(rows: list[tokenizer.TrainingRow], path: Path) -> None:
-    text = io.StringIO()
-    names = tokenizer.TrainingRow.__dataclass_fields__
-    writer = csv.DictWriter(text, names, delimiter="\t", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(row) for row in rows)
-    atomic.write_text(path, text.getvalue())
 
 
 def _write_picture(model: vqgan.VQGAN, tiles: list[np.ndarray], path: Path) -> None:

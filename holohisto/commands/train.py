@@ -1,19 +1,16 @@
 """Train a segmenter."""
 
 import argparse
-import csv
 import hashlib
-import io
 import json
 import logging
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 
-from holohisto import __version__, atomic, foreground, sheet, tokens, train, vqgan
+from holohisto import __version__, foreground, sheet, table, tokens, train, vqgan
 from holohisto.annotation import Annotation
 from holohisto.check import SlideRecord
 from holohisto.config import Classes, HolohistoModel, ModelOptions, TrainOptions, from_json
@@ -94,7 +91,7 @@ def _train(
     identity = _identity(arguments, slides)
     rows: list[train.EpochRow] = []
     for rows in trainer.run(arguments.segmenter.with_suffix(".checkpoint"), identity):
-        _write_table(rows, arguments.table)
+        table.write(rows, train.EpochRow, arguments.table)
     best = trainer.best or trainer.average.state_dict()
     summary = {
         "epochs": trainer.epoch, "steps": trainer.step,
@@ -113,7 +110,7 @@ def _fit(
     model = train.fit_threshold(slides["train"], len(arguments.classes), tile)
     for place, name in enumerate(arguments.classes):
         logger.info("%s: %s", name, model.describe(place))
-    _write_table([], arguments.table)
+    table.write([], train.EpochRow, arguments.table)
     words = [model.describe(place) for place in range(len(arguments.classes))]
     return model.state_dict(), {"fitted": words, "parameters": 2 * len(words)}
 
@@ -172,17 +169,9 @@ def _identity(arguments: argparse.Namespace, slides: dict[str, list[TrainingSlid
         for one in opened:
             facts = [split, one.name, one.slide.fingerprint, one.factor, one.known.tolist()]
             sha.update(json.dumps(facts).encode())
-            sha.update(one.annotation.path.read_bytes())
+            with one.annotation.path.open("rb") as file:
+                sha.update(hashlib.file_digest(file, "sha256").digest())
             sha.update(one.field.foreground.tobytes())
             if one.token_map is not None:
                 sha.update(one.token_map.tokenizer.encode() + one.token_map.tokens.tobytes())
     return sha.hexdigest()
-
-
-def _write_table(rows: list[train.EpochRow], path: Path) -> None:
-    text = io.StringIO()
-    names = train.EpochRow.__dataclass_fields__
-    writer = csv.DictWriter(text, names, delimiter="\t", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(row) for row in rows)
-    atomic.write_text(path, text.getvalue())
