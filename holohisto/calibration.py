@@ -18,7 +18,7 @@ def calibrate(model: VQGAN, tiles: list[np.ndarray], tolerance: float, most: int
     sweeps as layers.
 
     Args:
-        model: Left in frozen state.
+        model: Left calibrated and frozen.
         tiles: Training foreground, each (height, width, 3) uint8.
         tolerance: Largest change at which the sweeps stop.
         most: Sweeps after which it is an error not to have settled.
@@ -34,6 +34,7 @@ def calibrate(model: VQGAN, tiles: list[np.ndarray], tolerance: float, most: int
         change = max(_adopt(norm) for norm in model.norms)
         model.freeze()
         if sweep > 1 and change <= tolerance:
+            model.calibrated = True
             return sweep
     raise HolohistoError(
         "tokenizer", "the frozen statistics did not settle", found=f"change {change:.2g}",

@@ -17,9 +17,10 @@ class FreezableNorm(nn.GroupNorm):
     mean: Tensor
     variance: Tensor
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, groups: int | None = None) -> None:
         """32 groups from 128 channels, as published, fewer below (4 channels a group); eps 1e-6."""
-        groups = math.gcd(channels, 32) if channels >= 128 else channels // 4
+        if groups is None:
+            groups = math.gcd(channels, 32) if channels >= 128 else channels // 4
         super().__init__(groups, channels, eps=1e-6)
         self.register_buffer("mean", torch.zeros(self.num_groups))
         self.register_buffer("variance", torch.ones(self.num_groups))
@@ -35,6 +36,7 @@ class FreezableNorm(nn.GroupNorm):
         each = self.num_channels // self.num_groups
         scale = self.weight * torch.rsqrt(self.variance + self.eps).repeat_interleave(each)
         shift = self.bias - self.mean.repeat_interleave(each) * scale
+        scale, shift = scale.to(x.dtype), shift.to(x.dtype)
         return torch.addcmul(shift[:, None, None], x, scale[:, None, None])
 
 

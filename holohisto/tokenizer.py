@@ -20,10 +20,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from holohisto.calibration import calibrate
+from holohisto.codebook import Codebook
 from holohisto.config import TokenizerOptions
 from holohisto.errors import HolohistoError
 from holohisto.prefetch import prefetch
-from holohisto.vqgan import VQGAN, Architecture, Codebook
+from holohisto.vqgan import VQGAN, Architecture
 
 AUTOENCODE_SHARE = 0.15  # of the steps: no quantiser yet, so that the first codes mean something
 EMA_DECAY = 0.97
@@ -71,7 +72,7 @@ def train(
         if step < quantise_from:
             tokens, codes, commitment = None, latents, latents.new_zeros(())
         else:
-            tokens = model.quantize.nearest(latents)
+            tokens = model.quantize.assign(latents)
             embedded = functional.embedding(tokens, model.quantize.embedding.weight.detach())
             commitment = functional.mse_loss(latents, embedded)
             codes = latents + (embedded - latents).detach()
@@ -236,7 +237,7 @@ def k_means(points: Tensor, clusters: int, sweeps: int = 10) -> Tensor:
     book = Codebook(*centres.shape).to(points.device)
     for _ in range(sweeps):
         book.embedding.weight.data.copy_(centres)
-        chosen = book.nearest(points)
+        chosen = book.assign(points)
         count = torch.bincount(chosen, minlength=clusters)
         total = torch.zeros_like(centres).index_add_(0, chosen, points)
         centres = total / count.clamp_min(1)[:, None]

@@ -88,7 +88,7 @@ def test_codes_move_to_their_latents_and_dead_codes_start_anew():
     moving.start(torch.tensor([[0.0, 0.0], [5.0, 5.0], [100.0, 100.0]]))
     latents = torch.tensor([[1.0, 1.0], [6.0, 4.0]]).repeat(50, 1)
     for _ in range(300):
-        moving.update(latents, book.nearest(latents), restart=False)
+        moving.update(latents, book.assign(latents), restart=False)
     torch.testing.assert_close(
         book.embedding.weight[0], torch.tensor([1.0, 1.0]), atol=0.05, rtol=0
     )
@@ -96,7 +96,7 @@ def test_codes_move_to_their_latents_and_dead_codes_start_anew():
         book.embedding.weight[1], torch.tensor([6.0, 4.0]), atol=0.05, rtol=0
     )
     assert moving.used == 2
-    moving.update(latents, book.nearest(latents), restart=True)
+    moving.update(latents, book.assign(latents), restart=True)
     assert moving.used == 3
     assert book.embedding.weight[2].max() < 10
 

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from holohisto import atomic, foreground, sheet, table, tokenizer, vqgan
+from holohisto import atomic, calibration, foreground, sheet, table, tokenizer, vqgan
 from holohisto.check import SlideRecord
+from holohisto.checkpoints import load
 from holohisto.config import TokenizerOptions, from_json
 from holohisto.errors import HolohistoError
 from holohisto.progress import phase, track
@@ -43,7 +44,7 @@ def run(arguments: argparse.Namespace) -> None:
             advice="give at least one, or set tokenizer.checkpoint",
         )  # fmt: skip
     if options.checkpoint is not None:
-        model = vqgan.load(options.checkpoint)
+        model = _take(tissue, options, arguments.seed, device)
         rows: list[tokenizer.TrainingRow] = []
         summary: dict[str, Any] = {"origin": f"checkpoint {options.checkpoint.name}"}
     else:
@@ -52,11 +53,30 @@ def run(arguments: argparse.Namespace) -> None:
         summary = {"origin": "trained on the cohort", "steps": options.steps, **asdict(rows[-1])}
     shown = range(PICTURE_TILES if tissue.slides else 0)
     tiles = [tissue.example(n, PICTURE_SIDE) for n in shown]
-    if tiles:
+    if tiles and model.calibrated:
         summary["frozen_native_agreement"] = tokenizer.agreement(model, tiles)
     table.write(rows, tokenizer.TrainingRow, arguments.table)
     _write_picture(model, tiles, arguments.picture)
     vqgan.save(model, arguments.tokenizer, summary)
+
+
+def _take(
+    tissue: "Tissue", options: TokenizerOptions, seed: int, device: torch.device
+) -> vqgan.VQGAN:
+    """Read the checkpoint; freeze its statistics at those of training tissue where that is of use.
+
+    With attention a token depends on the whole input all the same, and without training slides
+    there is no tissue to take statistics of: then it stays native.
+    """
+    assert options.checkpoint is not None
+    model = load.read(options.checkpoint, options.pixel_range).to(device)
+    if model.calibrated or not model.architecture.local or not tissue.slides:
+        return model
+    tiles = [tissue.tile(n, options.tile, seed) for n in range(options.calibration_tiles)]
+    with phase("calibration"):
+        sweeps = calibration.calibrate(model, tiles, options.calibration_tolerance)
+    logger.info("statistics frozen at those of %d tiles after %d sweeps", len(tiles), sweeps)
+    return model
 
 
 def _train(

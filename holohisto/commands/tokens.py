@@ -1,17 +1,25 @@
 """Compute the token map of a slide."""
 
 import argparse
+import hashlib
+import json
 import logging
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 
-from holohisto import foreground, tokens, vqgan
+from holohisto import __version__, atomic, foreground, tokens, vqgan
 from holohisto.check import SlideRecord
 from holohisto.config import TokensOptions, from_json
+from holohisto.errors import HolohistoError
 from holohisto.grid import Tile
+from holohisto.journal import Journal
 from holohisto.progress import phase
+from holohisto.tokens.quality import judge
+from holohisto.variants import variants_of
 
 logger = logging.getLogger(__name__)
 
@@ -22,34 +30,85 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--foreground", type=Path, required=True)
     parser.add_argument("--tokenizer", type=Path, required=True)
     parser.add_argument("--options", type=from_json(TokensOptions), default=TokensOptions())
+    parser.add_argument(
+        "--training", action="store_true", help="the variants too, not only the slide as it is"
+    )
     parser.add_argument("--tokens", type=Path, required=True, help="the token map to write")
+    parser.add_argument("--quality", type=Path, required=True, help="facts about it to write")
+    parser.add_argument("--picture", type=Path, required=True, help="reconstructions to write")
 
 
 def run(arguments: argparse.Namespace) -> None:
+    options: TokensOptions = arguments.options
+    if options.mode == "online":
+        raise HolohistoError(
+            "tokens.mode", "makes no token maps", found="online", allowed="frozen, window"
+        )
     record = SlideRecord.read(arguments.check)
     found = foreground.load(arguments.foreground, record)
     model = vqgan.load(arguments.tokenizer)
-    tokens.require_halo(model.architecture, arguments.options)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = model.to(device).to(memory_format=torch.channels_last)  # pyright: ignore
+    bf16 = options.precision == "bf16" or (options.precision == "auto" and device.type == "cuda")
+    encoder = tokens.encoder_for(model, options.mode, bf16)
     f, d = model.architecture.downscale, record.factor
-    size = record.working_size
-    needed = tokens.needed_tokens(found.mask, found.cell, size, f)
-    background = tokens.background_token(model, record.background, arguments.options.halo)
-    with record.open(arguments.image) as slide, phase("encoding"):
+    variants = variants_of(options, record.fingerprint)[: None if arguments.training else 1]
+    sizes = [variant.size(record.working_size) for variant in variants]
+    needed = [
+        tokens.needed_tokens(found.mask, found.cell * variant.scale, size, f)
+        for variant, size in zip(variants, sizes, strict=True)
+    ]
+    colour = np.array(record.background, np.uint8)[None, None]
+    backgrounds = [
+        tokens.background_token(encoder, variant.appearance.apply(colour)) for variant in variants
+    ]
+    identity = _identity(arguments, record, vqgan.digest(model), needed[0], bf16)
+    journal = Journal(arguments.tokens.with_suffix(".journal"), identity)
+    with journal, record.open(arguments.image) as slide:
 
         def read(tile: Tile) -> np.ndarray:
             return slide.read((tile.x * d, tile.y * d), (tile.width, tile.height), d)
 
-        found_tokens = tokens.encode(read, size, needed, model, background, arguments.options)
-    used, perplexity = tokens.usage(found_tokens[needed], model.architecture.codebook)
-    logger.info("%d tokens, %d codes used, perplexity %.0f", needed.sum(), used, perplexity)
+        with phase("encoding"):
+            encoded = [
+                tokens.encode(
+                    read, sizes[k], needed[k], encoder, backgrounds[k], options.core, variants[k],
+                    journal, k,
+                )
+                for k in range(len(variants))
+            ]  # fmt: skip
+        with phase("quality"):
+            quality, picture = judge(read, encoded[0].tokens, needed[0], encoder, bf16)
     token_map = tokens.TokenMap(
-        tokens=found_tokens[None],
+        tokens=[one.tokens for one in encoded],
         slide=record.slide,
         fingerprint=record.fingerprint,
         tokenizer=vqgan.digest(model),
         downscale=f,
-        background=background,
+        backgrounds=tuple(backgrounds),
+        options=options,
     )
-    tokens.save(token_map, arguments.tokens, arguments.options)
+    tokens.save(token_map, arguments.tokens)
+    with atomic.replacing(arguments.picture) as temporary:
+        Image.fromarray(picture).save(temporary, quality=85)
+    facts = {
+        "slide": record.slide, "mode": options.mode, "precision": "bf16" if bf16 else "fp32",
+        "variants": len(variants), "size_tokens": list(needed[0].shape[::-1]), **asdict(quality),
+        "seconds": round(sum(one.seconds for one in encoded), 3),
+        "reading_seconds": round(sum(one.reading_seconds for one in encoded), 3),
+        "bytes": sum(one.tokens.nbytes for one in encoded),
+    }  # fmt: skip
+    atomic.write_text(arguments.quality, json.dumps(facts, indent=2) + "\n")
+    journal.discard()
+    logger.info(
+        "%d tokens in %d variants, %d of %d codes used", quality.tokens, len(variants),
+        quality.codes_used, quality.codebook,
+    )  # fmt: skip
+
+
+def _identity(
+    arguments: argparse.Namespace, record: SlideRecord, digest: str, needed: np.ndarray, bf16: bool
+) -> str:
+    """Digest of all that decides the tokens, so that only the same computation is taken up."""
+    facts = [__version__, record.text(), digest, bf16, arguments.options.model_dump_json()]
+    return hashlib.sha256(json.dumps(facts).encode() + needed.tobytes()).hexdigest()

@@ -2,7 +2,7 @@ rule tokenizer:
     input:
         check=expand("results/check/{slide}.json", slide=slides("train")),
         foreground=expand("results/foreground/{slide}.tif", slide=slides("train")),
-        checkpoint=cfg.tokenizer.checkpoint or [],
+        checkpoint=checkpoint_files,
     output:
         tokenizer="results/tokenizer/tokenizer.safetensors",
         table=report(

@@ -5,7 +5,19 @@ rule tokens:
         foreground="results/foreground/{slide}.tif",
         tokenizer="results/tokenizer/tokenizer.safetensors",
     output:
-        "results/tokens/{slide}.safetensors",
+        tokens="results/tokens/{slide}.safetensors",
+        quality=report(
+            "results/tokens/{slide}.json",
+            caption="../report/tokens.rst",
+            category="Tokens",
+            labels={"slide": "{slide}", "shows": "numbers"},
+        ),
+        picture=report(
+            "results/tokens/{slide}.jpg",
+            caption="../report/rebuilt.rst",
+            category="Tokens",
+            labels={"slide": "{slide}", "shows": "picture"},
+        ),
     log:
         "logs/tokens/{slide}.log",
     benchmark:
@@ -17,6 +29,7 @@ rule tokens:
         runtime=scaled(120),
     params:
         options=options("tokens"),
+        training=lambda wildcards: ("--training" if rows[wildcards.slide].split == "train" else ""),
     shell:
         """
         holohisto --log {log:q} tokens {input.image:q} \
@@ -24,5 +37,8 @@ rule tokens:
             --foreground {input.foreground:q} \
             --tokenizer {input.tokenizer:q} \
             --options {params.options:q} \
-            --tokens {output:q}
+            {params.training} \
+            --tokens {output.tokens:q} \
+            --quality {output.quality:q} \
+            --picture {output.picture:q}
         """

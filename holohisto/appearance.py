@@ -1,0 +1,95 @@
+"""How a slide might have looked elsewhere: stained, lit or focused differently."""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy import ndimage
+from skimage.color import rgb_from_hed
+
+Matrix = tuple[tuple[float, float, float], ...]
+NO_STAIN: Matrix = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+_DENSITY = -np.log((np.arange(256, dtype=np.float32) + 1) / 256)
+
+
+@dataclass(frozen=True)
+class Strength:
+    """How far appearances may be from the slide's own; 0 switches a part off."""
+
+    stain: float
+    """Largest relative change of a dye's optical density."""
+    brightness: float
+    """Largest relative change of brightness."""
+    blur: float
+    """Largest standard deviation of the blur, working pixels."""
+
+
+@dataclass(frozen=True)
+class Appearance:
+    """A blur, then a linear map of optical densities, then a change of brightness.
+
+    The map scales the densities of haematoxylin, of the counterstain and of the rest (Ruifrok and
+    Johnston 2001) apart from each other and all together, as other dyes and thicker sections do
+    (Tellez et al. 2018, doi.org/10.1109/TMI.2018.2820199).
+    """
+
+    stain: Matrix = NO_STAIN
+    """What a row of densities (red, green, blue) is multiplied with from the right, (3, 3)."""
+    brightness: float = 1.0
+    blur: float = 0.0
+
+    @classmethod
+    def draw(cls, strength: Strength, random: np.random.Generator) -> "Appearance":
+        """Return a random appearance."""
+        together, apart = random.uniform(-1, 1), random.uniform(-1, 1, 3)
+        scale = 1 + strength.stain * (together + apart) / 2
+        basis = rgb_from_hed / np.linalg.norm(rgb_from_hed, axis=1, keepdims=True)
+        return cls(
+            stain=_matrix(np.linalg.inv(basis) @ np.diag(scale) @ basis),
+            brightness=1 + strength.brightness * float(random.uniform(-1, 1)),
+            blur=max(0.0, strength.blur * float(random.uniform(-1, 1))),  # half are as sharp
+        )
+
+    def then(self, other: "Appearance") -> "Appearance":
+        """Return this one followed by another."""
+        return Appearance(
+            _matrix(np.array(self.stain) @ np.array(other.stain)),
+            self.brightness * other.brightness,
+            math.hypot(self.blur, other.blur),
+        )
+
+    @property
+    def reach(self) -> int:
+        """Pixels around a place that its look depends on."""
+        return math.ceil(3 * self.blur)
+
+    def apply(self, rgb: np.ndarray) -> np.ndarray:
+        """Change (height, width, 3) uint8; the outermost `reach` pixels lack their surroundings."""
+        if self.blur:
+            rgb = self._blurred(rgb)
+        if self.stain == NO_STAIN and self.brightness == 1:
+            return rgb
+        changed = _DENSITY[rgb].reshape(-1, 3) @ self._stain
+        np.exp(np.negative(changed, out=changed), out=changed)
+        changed *= 256 * self.brightness
+        changed -= self.brightness - 0.5  # black stays black; 0.5 to round
+        return np.clip(changed, 0, 255, out=changed).astype(np.uint8).reshape(rgb.shape)
+
+    def _blurred(self, rgb: np.ndarray) -> np.ndarray:
+        places = np.arange(-self.reach, self.reach + 1)
+        kernel = np.exp(-0.5 * (places / self.blur) ** 2)
+        kernel /= kernel.sum()
+        out = rgb.astype(np.float32)
+        for axis in (0, 1):
+            out = ndimage.correlate1d(out, kernel, axis=axis, mode="nearest")
+        return np.clip(out + 0.5, 0, 255).astype(np.uint8)
+
+    @cached_property
+    def _stain(self) -> np.ndarray:
+        return np.array(self.stain, np.float32)
+
+
+def _matrix(values: np.ndarray) -> Matrix:
+    rounded = np.round(values, 9) + 0.0  # so that nothing but rounding is no change
+    return tuple((float(a), float(b), float(c)) for a, b, c in rounded)

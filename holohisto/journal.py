@@ -1,0 +1,71 @@
+"""Finished parts of a long computation, appended to a file that outlives a kill at any instant."""
+
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+MAGIC = b"holohisto-journal-1\n"
+_RECORD = struct.Struct("<QQI")
+
+
+class Journal:
+    """Numbered records in a file beside the output; only the same computation finds them again.
+
+    A record that a kill cut short, and whatever follows it, is dropped when the file is opened.
+    """
+
+    def __init__(self, path: Path, identity: str) -> None:
+        """Open, or start anew when the file is of a computation with another `identity`."""
+        self.path = path
+        self._head = MAGIC + identity.encode() + b"\n"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        self._file = path.open("r+b")
+        if self._file.read(len(self._head)) != self._head:
+            self._file.seek(0)
+            self._file.truncate()
+            self._file.write(self._head)
+            self._sync()
+
+    def entries(self) -> Iterator[tuple[int, bytes]]:
+        """Yield number and payload of each whole record, then be ready to add."""
+        end = len(self._head)
+        self._file.seek(end)
+        while len(start := self._file.read(_RECORD.size)) == _RECORD.size:
+            number, length, checksum = _RECORD.unpack(start)
+            if end + _RECORD.size + length > os.fstat(self._file.fileno()).st_size:
+                break
+            payload = self._file.read(length)
+            if zlib.crc32(payload, number) != checksum:
+                break
+            end += _RECORD.size + length
+            yield number, payload
+        self._file.seek(end)
+        self._file.truncate()
+
+    def add(self, number: int, payload: bytes) -> None:
+        """Append a record; when this returns it is on the disk."""
+        self._file.seek(0, os.SEEK_END)
+        checksum = zlib.crc32(payload, number)
+        self._file.write(_RECORD.pack(number, len(payload), checksum) + payload)
+        self._sync()
+
+    def discard(self) -> None:
+        """Remove the file: the computation is complete and its output written."""
+        self.path.unlink(missing_ok=True)
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:  # fmt: skip
+        self._file.close()
+
+    def _sync(self) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())

@@ -1,0 +1,217 @@
+"""How the pixels of a part of a slide become tokens: local, or window by window."""
+
+import contextlib
+from typing import Protocol
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+from holohisto.errors import HolohistoError
+from holohisto.grid import positions
+from holohisto.vqgan import RESOLUTION, VQGAN
+
+SUBTILE = 512
+"""Side, about, of the pieces of the first phase: full-resolution features are what takes memory."""
+GPU_BATCH = 8
+
+
+class TokenEncoder(Protocol):
+    """Turns the pixels of a core, with context, into its tokens."""
+
+    model: VQGAN
+    context: int
+    """Pixels that are needed around a core, on every side."""
+    unit: int
+    """Cores begin at, and extend over, multiples of it."""
+
+    def __call__(self, rgb: np.ndarray, needed: np.ndarray) -> np.ndarray:
+        """Encode a core.
+
+        Args:
+            rgb: (height + 2 * context, width + 2 * context, 3) uint8.
+            needed: (height/f, width/f) bool; other tokens are arbitrary.
+
+        Returns:
+            (height/f, width/f) uint16.
+        """
+        ...
+
+
+def encoder_for(model: VQGAN, mode: str, bf16: bool = False) -> TokenEncoder:
+    """Return the encoder of a mode, `frozen` or `window`.
+
+    Raises:
+        HolohistoError: the tokenizer has attention, so that no halo makes its tokens local; or
+            no statistics of training tissue to freeze at.
+    """
+    if mode == "window":
+        return WindowEncoder(model, bf16)
+    if not model.architecture.local:
+        raise HolohistoError(
+            "tokens.mode", "frozen needs a tokenizer without attention", found="one with attention",
+            allowed="window, online",
+        )  # fmt: skip
+    if not model.calibrated:
+        raise HolohistoError(
+            "tokens.mode", "frozen needs a tokenizer calibrated on training slides",
+            found="one never calibrated", allowed="window, online",
+            advice="or mark slides as train and make the tokenizer again",
+        )  # fmt: skip
+    return LocalEncoder(model, bf16)
+
+
+class LocalEncoder:
+    """Mode `frozen`: statistics fixed, so that a token depends on its neighbourhood alone.
+
+    Two phases. The levels at full and half resolution, most of the work and nearly all of the
+    memory, run on small pieces with a halo of their own reach (16 px); the deeper ones on the whole
+    core with the full halo (224 px at f = 16), which at a quarter of the resolution is cheap.
+    """
+
+    def __init__(self, model: VQGAN, bf16: bool = False, halo: int | None = None) -> None:
+        """`halo` is the tokenizer's own; less makes tokens depend on the tiling."""
+        architecture = model.architecture
+        model.freeze()
+        self.model, self.bf16 = model, bf16
+        self.unit = architecture.downscale
+        self.halo = architecture.halo if halo is None else halo
+        self.margin = -(-architecture.shallow_reach // self.unit) * self.unit
+        self.context = self.halo + self.margin
+
+    @torch.no_grad()
+    def latents(self, rgb: np.ndarray, needed: np.ndarray) -> Tensor:
+        """Return the latents of a core, (height/f, width/f, d), on the model's device."""
+        device = next(self.model.parameters()).device
+        pixels = torch.from_numpy(rgb).to(device)
+        with _exact(), _precision(device, self.bf16):
+            features = self._shallow(pixels, needed)
+            found = self.model.deep(features)[0]
+        halo = self.halo // self.unit
+        return found[halo : halo + needed.shape[0], halo : halo + needed.shape[1]]
+
+    def __call__(self, rgb: np.ndarray, needed: np.ndarray) -> np.ndarray:
+        """Encode a core; see TokenEncoder."""
+        return _to_numpy(self.model.quantize.assign(self.latents(rgb, needed)))
+
+    def _shallow(self, pixels: Tensor, needed: np.ndarray) -> Tensor:
+        """First phase: (H, W, 3) uint8 with margin -> features (1, C, H/4, W/4) without."""
+        height, width = (side - 2 * self.margin for side in pixels.shape[:2])
+        shape, corners = _pieces((height, width), self.unit)
+        wanted = self._reached(needed)
+        corners = [
+            (y, x)
+            for y, x in corners
+            if wanted[
+                y // self.unit : -(-(y + shape[0]) // self.unit),
+                x // self.unit : -(-(x + shape[1]) // self.unit),
+            ].any()
+        ]
+        scale = 2**self.model.architecture.shallow_levels
+        margin, rows, columns = self.margin // scale, shape[0] // scale, shape[1] // scale
+        out: Tensor | None = None
+        for batch in _batches(corners, pixels.device):
+            views = [
+                pixels[y : y + shape[0] + 2 * self.margin, x : x + shape[1] + 2 * self.margin]
+                for y, x in batch
+            ]
+            found = self.model.shallow(self._input(torch.stack(views)))
+            if out is None:
+                out = found.new_zeros(1, found.shape[1], height // scale, width // scale)
+                out = out.contiguous(memory_format=torch.channels_last)
+            for (y, x), part in zip(batch, found, strict=True):
+                inner = part[:, margin : margin + rows, margin : margin + columns]
+                out[0, :, y // scale : y // scale + rows, x // scale : x // scale + columns] = inner
+        assert out is not None, "a core without needed tokens"
+        return out
+
+    def _reached(self, needed: np.ndarray) -> np.ndarray:
+        """Which blocks of f pixels, halo included, some needed token depends on."""
+        halo = self.halo // self.unit
+        padded = np.pad(needed, halo)
+        reach = -(-self.model.architecture.reach // self.unit)
+        return np.asarray(ndimage.maximum_filter(padded, 2 * reach + 1, mode="constant"))
+
+    def _input(self, views: Tensor) -> Tensor:
+        pixels = self.model.pixels(views.permute(0, 3, 1, 2))
+        return pixels.contiguous(memory_format=torch.channels_last)
+
+
+class WindowEncoder:
+    """Mode `window`: squares of a fixed lattice, each encoded by itself with its own statistics.
+
+    Squares as large as published VQGANs were trained on, so that attention is used as trained and
+    never grows. Tokens are a function of the slide alone, but do not continue from one square into
+    the next.
+    """
+
+    def __init__(self, model: VQGAN, bf16: bool = False) -> None:
+        """The lattice is anchored at the slide's origin."""
+        model.freeze(False)
+        self.model, self.bf16 = model, bf16
+        self.context, self.unit = 0, RESOLUTION
+
+    @torch.no_grad()
+    def __call__(self, rgb: np.ndarray, needed: np.ndarray) -> np.ndarray:
+        """Encode a core; see TokenEncoder."""
+        device = next(self.model.parameters()).device
+        f = self.model.architecture.downscale
+        each = RESOLUTION // f
+        tokens = np.zeros(needed.shape, np.uint16)
+        corners = [
+            (y, x)
+            for y in range(0, needed.shape[0], each)
+            for x in range(0, needed.shape[1], each)
+            if needed[y : y + each, x : x + each].any()
+        ]
+        for batch in _batches(corners, device):
+            views = [rgb[y * f :, x * f :][:RESOLUTION, :RESOLUTION] for y, x in batch]
+            pixels = torch.from_numpy(np.stack(views)).to(device).permute(0, 3, 1, 2)
+            with _exact(), _precision(device, self.bf16):
+                latents = self.model.latents(self.model.pixels(pixels))
+            found = _to_numpy(self.model.quantize.assign(latents))
+            for (y, x), part in zip(batch, found, strict=True):
+                tokens[y : y + each, x : x + each] = part
+        return tokens
+
+
+def background_token(encoder: TokenEncoder, colour: np.ndarray) -> int:
+    """Return the token in the middle of a plane of one colour, (3,) uint8."""
+    f = encoder.model.architecture.downscale
+    side = -(-encoder.unit // f) * f
+    plane = np.broadcast_to(colour, (*[side + 2 * encoder.context] * 2, 3)).astype(np.uint8)
+    found = encoder(plane, np.ones((side // f, side // f), bool))
+    return int(found[found.shape[0] // 2, found.shape[1] // 2])
+
+
+def _pieces(size: tuple[int, int], unit: int) -> tuple[tuple[int, int], list[tuple[int, int]]]:
+    """Cut (height, width) into pieces of one shape, about SUBTILE a side; shape and corners."""
+    height, width = (-(-side // -(-side // SUBTILE) // unit) * unit for side in size)
+    corners = [
+        (y, x)
+        for y in positions(size[0], height, 0.0, unit)
+        for x in positions(size[1], width, 0.0, unit)
+    ]
+    return (height, width), corners
+
+
+def _batches(corners: list[tuple[int, int]], device: torch.device) -> list[list[tuple[int, int]]]:
+    """Several at once where there is a GPU; a CPU gains nothing by it."""
+    size = GPU_BATCH if device.type == "cuda" else 1
+    return [corners[place : place + size] for place in range(0, len(corners), size)]
+
+
+def _exact() -> contextlib.AbstractContextManager[None]:
+    """Full fp32 and one algorithm on GPUs: TF32 convolutions would change tokens."""
+    return torch.backends.cudnn.flags(
+        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+    )
+
+
+def _precision(device: torch.device, bf16: bool) -> torch.autocast:
+    return torch.autocast(device.type, torch.bfloat16, enabled=bf16)
+
+
+def _to_numpy(tokens: Tensor) -> np.ndarray:
+    return tokens.to("cpu", torch.int32).numpy().astype(np.uint16)

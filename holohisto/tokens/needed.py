@@ -1,0 +1,35 @@
+"""Which tokens of a slide are computed."""
+
+import numpy as np
+from scipy import ndimage
+
+MARGIN = 2  # cells around the foreground whose tokens are computed too
+
+
+def needed_tokens(foreground: np.ndarray, cell: float, size: tuple[int, int], f: int) -> np.ndarray:
+    """Widen the foreground a little and bring it to one value a token.
+
+    Args:
+        foreground: (rows, columns) bool, one value per `cell` pixels.
+        cell: Side of a cell, pixels; no whole number where a slide is seen scaled.
+        size: Width and height of the slide, pixels.
+        f: Side of a token, pixels.
+
+    Returns:
+        (ceil(H/f), ceil(W/f)) bool: tokens that touch a cell.
+    """
+    wide = np.asarray(ndimage.binary_dilation(foreground, np.ones((3, 3), bool), iterations=MARGIN))
+    counts = np.pad(wide.cumsum(axis=0).cumsum(axis=1), [(1, 0), (1, 0)])
+    (top, bottom), (left, right) = (
+        _cells(length, side, cell, f)
+        for length, side in ((wide.shape[0], size[1]), (wide.shape[1], size[0]))
+    )
+    rows = counts[bottom] - counts[top]
+    return rows[:, right] > rows[:, left]
+
+
+def _cells(cells: int, side: int, cell: float, f: int) -> tuple[np.ndarray, np.ndarray]:
+    """First cell that each token along a side touches, and the one after the last."""
+    starts = np.arange(-(-side // f)) * f
+    first = np.minimum(np.floor(starts / cell + 1e-9).astype(int), cells - 1)
+    return first, np.clip(np.ceil((starts + f) / cell - 1e-9).astype(int), first + 1, cells)

@@ -1,0 +1,154 @@
+"""How well a tokenizer serves a slide: what its token map brings back of the tissue."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from holohisto.grid import Tile
+from holohisto.tokens.encoders import TokenEncoder
+from holohisto.variants import ReadTile
+from holohisto.vqgan import VQGAN
+
+SQUARES, SIDE = 4, 384
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Facts about the tokens of one slide, as it is (its first variant)."""
+
+    tokens: int
+    codebook: int
+    codes_used: int
+    perplexity: float | None
+    """exp of the entropy of the codes' use: as many codes, equally used, would carry the slide."""
+    psnr: float | None
+    """Of tissue brought back from the map, dB."""
+    ssim: float | None
+    native_agreement: float | None
+    """Share of tokens that squares encoded with their own statistics have in common with the map;
+    None in mode `window`, where all are."""
+    precision_agreement: float | None
+    """Share of tokens that bf16 and fp32 have in common; None for fp32."""
+
+
+@torch.no_grad()
+def judge(
+    read: ReadTile, tokens: np.ndarray, needed: np.ndarray, encoder: TokenEncoder, bf16: bool
+) -> tuple[Quality, np.ndarray]:
+    """Look at a few squares of tissue, the same ones in every run.
+
+    Args:
+        read: Gives the pixels of a tile.
+        tokens: (ceil(H/f), ceil(W/f)) uint16, the map.
+        needed: The same shape, bool: tissue.
+        encoder: What the map was computed with.
+        bf16: Whether in that precision.
+
+    Returns:
+        The facts, and a picture: originals above, what the map brings back of them below.
+    """
+    model = encoder.model
+    f = model.architecture.downscale
+    squares = _squares(needed, f)
+    originals = [read(tile) for tile in squares]
+    parts = [_slice(tokens, tile, f) for tile in squares]
+    wanted = [_slice(needed, tile, f) for tile in squares]
+    pairs = [(rgb, _decoded(model, part)) for rgb, part in zip(originals, parts, strict=True)]
+    used, perplexity = usage(tokens[needed], model.architecture.codebook)
+    native = None
+    if encoder.context:
+        model.freeze(False)
+        native = _agreement([_encoded(model, rgb) for rgb in originals], parts, wanted)
+        model.freeze()
+    quality = Quality(
+        tokens=int(needed.sum()),
+        codebook=model.architecture.codebook,
+        codes_used=used,
+        perplexity=perplexity,
+        psnr=_mean(peak_signal_noise_ratio(a, b, data_range=255) for a, b in pairs),
+        ssim=_mean(structural_similarity(a, b, channel_axis=2, data_range=255) for a, b in pairs),
+        native_agreement=native,
+        precision_agreement=_precision_agreement(model, originals, wanted) if bf16 else None,
+    )
+    return quality, _picture(pairs)
+
+
+def usage(tokens: np.ndarray, codebook: int) -> tuple[int, float | None]:
+    """Return how many codes are used, and the perplexity of their use; None of no tokens."""
+    if not tokens.size:
+        return 0, None
+    count = np.bincount(tokens.ravel(), minlength=codebook)
+    share = count[count > 0] / count.sum()
+    return len(share), float(np.exp(-(share * np.log(share)).sum()))
+
+
+def _squares(needed: np.ndarray, f: int) -> list[Tile]:
+    """Squares around tokens at even distances in the reading order of the tissue."""
+    places = np.flatnonzero(needed)
+    side = SIDE // f
+    squares = []
+    for n in range(SQUARES if len(places) else 0):
+        middle = divmod(int(places[(2 * n + 1) * len(places) // (2 * SQUARES)]), needed.shape[1])
+        height, width = (min(side, length) for length in needed.shape)
+        y, x = (
+            min(max(0, at - size // 2), length - size)
+            for at, size, length in zip(middle, (height, width), needed.shape, strict=True)
+        )
+        squares.append(Tile(y * f, x * f, width * f, height * f))
+    return squares
+
+
+def _slice(tokens: np.ndarray, tile: Tile, f: int) -> np.ndarray:
+    y, x = tile.y // f, tile.x // f
+    return tokens[y : y + tile.height // f, x : x + tile.width // f]
+
+
+def _encoded(model: VQGAN, rgb: np.ndarray) -> np.ndarray:
+    """Tokens of a square by itself, (h, w)."""
+    device = next(model.parameters()).device
+    pixels = torch.from_numpy(rgb).to(device).permute(2, 0, 1)[None]
+    return model.tokens(pixels)[0].cpu().numpy()
+
+
+def _decoded(model: VQGAN, tokens: np.ndarray) -> np.ndarray:
+    """Pixels of tokens (h, w), (h*f, w*f, 3) uint8."""
+    device = next(model.parameters()).device
+    rgb = model.picture(torch.from_numpy(tokens.astype(np.int64)).to(device)[None])[0]
+    return rgb.permute(1, 2, 0).cpu().numpy()
+
+
+def _agreement(
+    some: list[np.ndarray], others: list[np.ndarray], wanted: list[np.ndarray]
+) -> float | None:
+    """Share of equal tokens over the wanted ones."""
+    total = sum(int(mask.sum()) for mask in wanted)
+    same = sum(int((a == b)[mask].sum()) for a, b, mask in zip(some, others, wanted, strict=True))
+    return same / total if total else None
+
+
+def _precision_agreement(
+    model: VQGAN, originals: list[np.ndarray], wanted: list[np.ndarray]
+) -> float | None:
+    device = next(model.parameters()).device.type
+    exact = [_encoded(model, rgb) for rgb in originals]
+    with torch.autocast(device, torch.bfloat16):
+        rounded = [_encoded(model, rgb) for rgb in originals]
+    return _agreement(rounded, exact, wanted)
+
+
+def _mean(values: Iterable[Any]) -> float | None:
+    finite = [float(value) for value in values if math.isfinite(value)]
+    return sum(finite) / len(finite) if finite else None
+
+
+def _picture(pairs: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """Originals above, reconstructions below; a grey square where there is no tissue."""
+    if not pairs:
+        return np.full((64, 64, 3), 240, np.uint8)
+    above, below = zip(*pairs, strict=True)
+    return np.concatenate([np.concatenate(above, 1), np.concatenate(below, 1)])

@@ -1,0 +1,128 @@
+"""The token map of a slide and its file."""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from holohisto import atomic
+from holohisto.config import TokensOptions
+from holohisto.errors import HolohistoError
+from holohisto.grid import Tile
+from holohisto.variants import Variant, variants_of
+
+FORMAT = "holohisto-tokens-2"
+PREFIX = "tokens."
+
+
+@dataclass(frozen=True)
+class TokenMap:
+    """The tokens of one slide.
+
+    `tokens` has, for each variant, (ceil(H/f), ceil(W/f)) uint16, where W x H is the working size
+    as seen in the variant; token (i, j) stands for the pixels from (i*f, j*f) on.
+    """
+
+    tokens: list[np.ndarray]
+    slide: str
+    fingerprint: str
+    """Fingerprint of the slide's content."""
+    tokenizer: str
+    """Digest of the tokenizer."""
+    downscale: int
+    backgrounds: tuple[int, ...]
+    """Token of the slide's own background colour in each variant."""
+    options: TokensOptions
+
+    @cached_property
+    def variants(self) -> list[Variant]:
+        """What each variant is."""
+        return variants_of(self.options, self.fingerprint)[: len(self.tokens)]
+
+
+def save(token_map: TokenMap, path: Path) -> None:
+    """Write a token map, atomically."""
+    header = {
+        "format": FORMAT,
+        "slide": token_map.slide,
+        "fingerprint": token_map.fingerprint,
+        "tokenizer": token_map.tokenizer,
+        "downscale": str(token_map.downscale),
+        "backgrounds": json.dumps(token_map.backgrounds),
+        "options": token_map.options.model_dump_json(),
+    }
+    with atomic.replacing(path) as temporary:
+        parts = {f"{PREFIX}{place}": part for place, part in enumerate(token_map.tokens)}
+        save_file(parts, temporary, metadata=header)
+
+
+def load(path: Path) -> TokenMap:
+    """Read a token map.
+
+    Raises:
+        HolohistoError: the file is no token map, or it is cut short.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            header = file.metadata() or {}
+            if header.get("format") != FORMAT:
+                raise HolohistoError(
+                    path, "is not a token map", found=header.get("format", "no format"),
+                    allowed=FORMAT,
+                )  # fmt: skip
+            return TokenMap(
+                tokens=[file.get_tensor(f"{PREFIX}{n}") for n in range(len(file.keys()))],
+                slide=header["slide"],
+                fingerprint=header["fingerprint"],
+                tokenizer=header["tokenizer"],
+                downscale=int(header["downscale"]),
+                backgrounds=tuple(json.loads(header["backgrounds"])),
+                options=TokensOptions.model_validate_json(header["options"]),
+            )
+    except (OSError, SafetensorError, ValidationError, KeyError, ValueError) as error:
+        raise HolohistoError(path, f"token map cannot be read: {error}") from error
+
+
+def require_tokenizer(token_map: TokenMap, digest: str, path: Path) -> None:
+    """Refuse tokens of another tokenizer than the one with this digest."""
+    if token_map.tokenizer != digest:
+        raise HolohistoError(
+            path, "token map is of another tokenizer", found=token_map.tokenizer[:12],
+            allowed=digest[:12], advice="compute the token map again",
+        )  # fmt: skip
+
+
+def require_slide(token_map: TokenMap, fingerprint: str, slide: str, path: Path) -> None:
+    """Refuse tokens of another slide, or of earlier content of this one."""
+    if token_map.fingerprint != fingerprint:
+        raise HolohistoError(
+            path, f"token map is not of the present content of slide {slide}",
+            found=f"slide {token_map.slide}", advice="compute the token map again",
+        )  # fmt: skip
+
+
+def require_mode(token_map: TokenMap, mode: str, path: Path) -> None:
+    """Refuse tokens computed in another mode than a segmenter was trained with."""
+    if token_map.options.mode != mode:
+        raise HolohistoError(
+            path, "token map is of another mode than the segmenter's",
+            found=token_map.options.mode, allowed=mode, advice="set tokens.mode",
+        )  # fmt: skip
+
+
+def tile_tokens(token_map: TokenMap, tile: Tile, variant: int = 0) -> np.ndarray:
+    """Return a tile's slice of the map, (height/f, width/f) int64; beyond it: background.
+
+    The tile's position and size are multiples of f, in the variant's coordinates, not turned.
+    """
+    f = token_map.downscale
+    out = np.full((tile.height // f, tile.width // f), token_map.backgrounds[variant], np.int64)
+    top, left = tile.y // f, tile.x // f
+    part = token_map.tokens[variant][top : top + out.shape[0], left : left + out.shape[1]]
+    out[: part.shape[0], : part.shape[1]] = part
+    return out
