@@ -13,13 +13,14 @@ from torch import Tensor
 from holohisto.grid import Tile, gaussian_weights, tile_rows, whole
 from holohisto.prefetch import prefetch
 from holohisto.progress import track
+from holohisto.segmenter.inputs import Inputs
 from holohisto.segmenter.store import Segmenter
 
 PROBABILITY_DIVISOR = 4  # the probability picture is kept at a quarter of the working resolution
 logger = logging.getLogger(__name__)
 
-Inputs = tuple[np.ndarray | None, np.ndarray | None]
-ReadTile = Callable[[Tile], Inputs]
+TileData = tuple[np.ndarray | None, np.ndarray | None]
+ReadTile = Callable[[Tile], TileData]
 """Tokens (h, w) int64 and pixels (height, width, 3) uint8 of a tile; None for what is not read."""
 
 
@@ -37,7 +38,9 @@ class Job:
     """Tile origins and sides are multiples of it (the tokens' f)."""
 
 
-def probability_bands(model: Segmenter, read: ReadTile, job: Job, classes: int) -> Iterator[Tensor]:
+def probability_bands(
+    model: Segmenter, inputs: Inputs, read: ReadTile, job: Job, classes: int
+) -> Iterator[Tensor]:
     """Yield finished rows of class probabilities, from the top, (classes, rows, width) float32.
 
     Tiles overlap and are blended with Gaussian weights. Only rows that a later tile can still
@@ -49,21 +52,31 @@ def probability_bands(model: Segmenter, read: ReadTile, job: Job, classes: int) 
     band = _Band(classes, rows, fitted, next(model.buffers()).device)
     weights = torch.from_numpy(gaussian_weights(*fitted)).to(band.device)
     tiles = [tile for row in rows for tile in row if job.wanted(tile)]
-    inputs = prefetch(read, tiles, workers=1)
-    for tile, tile_inputs in track(zip(tiles, inputs, strict=True), len(tiles), "tiles"):
+    parts = prefetch(read, tiles, workers=1)
+    for tile, (tokens, rgb) in track(zip(tiles, parts, strict=True), len(tiles), "tiles"):
         yield from band.finish_above(tile.y, job.size)
-        band.add(tile, predict(model, tile_inputs, tile, band.device), weights)
+        batch = inputs(
+            None if tokens is None else tokens[None],
+            None if rgb is None else rgb.transpose(2, 0, 1)[None],
+            band.device,
+        )
+        band.add(tile, predict(model, *batch, tile), weights)
     yield from band.finish_above(height, job.size)
 
 
 @torch.no_grad()
-def predict(model: Segmenter, inputs: Inputs, tile: Tile, device: torch.device) -> Tensor:
-    """Return the probabilities of one tile, (classes, height, width) float32."""
-    tokens, rgb = inputs
-    batch_tokens = None if tokens is None else torch.from_numpy(tokens)[None].to(device)
-    batch_rgb = None if rgb is None else torch.from_numpy(rgb).to(device).permute(2, 0, 1)[None]
-    with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-        logits = model(batch_tokens, batch_rgb, (tile.height, tile.width))  # pyright: ignore
+def predict(model: Segmenter, tokens: Tensor | None, rgb: Tensor | None, tile: Tile) -> Tensor:
+    """Return the probabilities of one tile, (classes, height, width) float32.
+
+    Args:
+        model: The segmenter.
+        tokens: (1, h, w) integers, if it reads them.
+        rgb: (1, 3, height, width) uint8, if it reads them.
+        tile: The tile.
+    """
+    device = next(model.buffers()).device.type
+    with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+        logits = model(tokens, rgb, (tile.height, tile.width))  # pyright: ignore
     return logits[0].float().sigmoid()
 
 

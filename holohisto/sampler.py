@@ -1,11 +1,15 @@
 """Which tile is training sample n: random 4K tiles over the foreground, or a fixed grid."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from holohisto.grid import Tile, tile_rows, whole
+from holohisto.variants import Variant, transposes
+
+AS_IT_IS = (Variant(),)
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,9 @@ class Sample:
     slide: int
     """Place of the slide in the list that the sampler was given."""
     tile: Tile
+    """In the variant's coordinates, before it is turned."""
+    variant: int = 0
+    """Place in the list of variants that the sampler was given."""
 
 
 def generator(seed: int, epoch: int, n: int) -> np.random.Generator:
@@ -55,8 +62,19 @@ class RandomSampler:
         snap: int,
         seed: int,
         annotated_share: float,
+        variants: Sequence[Variant] = AS_IT_IS,
     ) -> None:
-        """`annotated_share` of the samples draw their point from annotated cells."""
+        """Prepare the cells to draw from.
+
+        Args:
+            fields: Where tissue and annotated objects are, slide by slide.
+            tile: Width and height of a tile as the segmenter sees it, turned.
+            snap: Every origin is a multiple of it.
+            seed: Of the random numbers.
+            annotated_share: Share of the samples that draw their point from annotated cells.
+            variants: To choose from, evenly.
+        """
+        self.variants = variants
         self.fields, self.tile, self.snap, self.seed = fields, whole(tile, snap), snap, seed
         self.annotated_share = annotated_share
         self._foreground = _Cells([field.foreground for field in fields])
@@ -65,6 +83,9 @@ class RandomSampler:
     def __call__(self, epoch: int, n: int) -> Sample:
         """Return sample n of an epoch."""
         random = generator(self.seed, epoch, n)
+        chosen = int(random.integers(len(self.variants)))
+        variant = self.variants[chosen]
+        width, height = self.tile[:: -1 if transposes(variant.orientation) else 1]
         from_annotated = random.random() < self.annotated_share and self._annotated.total > 0
         slide, row, column = (self._annotated if from_annotated else self._foreground).draw(random)
         field = self.fields[slide]
@@ -72,16 +93,14 @@ class RandomSampler:
             min(cell * field.cell + int(random.integers(field.cell)), side - 1)
             for cell, side in ((row, field.size[1]), (column, field.size[0]))
         )
-        width, height = self.tile
-        return Sample(
-            slide,
-            Tile(
-                self._origin(y, height, field.size[1], random),
-                self._origin(x, width, field.size[0], random),
-                width,
-                height,
-            ),
+        size = variant.size(field.size)
+        tile = Tile(
+            self._origin(int(y * variant.scale), height, size[1], random),
+            self._origin(int(x * variant.scale), width, size[0], random),
+            width,
+            height,
         )
+        return Sample(slide, tile, chosen)
 
     def _origin(self, point: int, tile: int, side: int, random: np.random.Generator) -> int:
         offset = int(random.integers(tile - self.snap + 1))
@@ -92,20 +111,36 @@ class RandomSampler:
 class GridSampler:
     """The ablation: tiles of a fixed grid that hold foreground, in an order drawn per epoch."""
 
-    def __init__(self, fields: list[Field], tile: tuple[int, int], snap: int, seed: int) -> None:
-        """Lay the grid over every slide."""
+    def __init__(
+        self,
+        fields: list[Field],
+        tile: tuple[int, int],
+        snap: int,
+        seed: int,
+        variants: Sequence[Variant] = AS_IT_IS,
+    ) -> None:
+        """Lay the grid over every slide; tiles are not scaled, nor laid on their side."""
         self.seed = seed
-        self.samples = [
-            Sample(place, tile_)
+        square = tile[0] == tile[1]
+        self.variants = [
+            n
+            for n, one in enumerate(variants)
+            if one.scale == 1 and (square or not transposes(one.orientation))
+        ]
+        self.tiles = [
+            (place, tile_)
             for place, field in enumerate(fields)
             for tile_ in foreground_tiles(field, tile, snap)
         ]
 
     def __call__(self, epoch: int, n: int) -> Sample:
         """Return sample n of an epoch; after all tiles had their turn they come again."""
-        turn, place = divmod(n, len(self.samples))
-        order = generator(self.seed, epoch, turn).permutation(len(self.samples))
-        return self.samples[order[place]]
+        turn, place = divmod(n, len(self.tiles))
+        random = generator(self.seed, epoch, turn)
+        order = random.permutation(len(self.tiles))
+        chosen = random.integers(len(self.variants), size=len(self.tiles))
+        slide, tile = self.tiles[order[place]]
+        return Sample(slide, tile, self.variants[chosen[place]])
 
 
 class _Cells:
@@ -149,6 +184,22 @@ def fitted(tile: tuple[int, int], fields: list[Field]) -> tuple[int, int]:
         min(side, max(field.size[axis] for field in fields)) for axis, side in enumerate(tile)
     )
     return width, height
+
+
+def equal_pixels(batch: int, tile: tuple[int, int], other: tuple[int, int]) -> int:
+    """Return how many tiles of the size `other` have as many pixels as a batch of `tile`.
+
+    Where it does not come out even: the nearest multiple of 8, 4 or 2 within 2 %, which as many
+    devices can share, else the nearest number.
+    """
+    exact = batch * tile[0] * tile[1] / (other[0] * other[1])
+    if exact.is_integer():
+        return int(exact)
+    for shares in (8, 4, 2):
+        number = round(exact / shares) * shares
+        if abs(number - exact) <= 0.02 * exact:
+            return number
+    return max(1, round(exact))
 
 
 def epoch_length(fields: list[Field], tile: tuple[int, int], coverage: float, batch: int) -> int:

@@ -4,12 +4,11 @@ import copy
 import logging
 import math
 import os
-import struct
+import signal
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -18,26 +17,36 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from holohisto import atomic
+from holohisto import training_state
+from holohisto.appearance import Appearance, Strength
 from holohisto.config import TrainOptions
 from holohisto.errors import HolohistoError
+from holohisto.grid import whole
+from holohisto.interruption import Interruption
 from holohisto.prefetch import prefetch
 from holohisto.progress import track
 from holohisto.sampler import (
     GridSampler,
     RandomSampler,
     epoch_length,
+    equal_pixels,
     fitted,
     foreground_tiles,
     generator,
 )
+from holohisto.segmenter.inputs import Inputs
 from holohisto.segmenter.loss import dice_bce
 from holohisto.segmenter.store import Segmenter
+from holohisto.segmenter.synchronised import synchronise
 from holohisto.segmenter.threshold import Histograms, ThresholdSegmenter
-from holohisto.stain import change_stain
-from holohisto.training_slide import Batch, TrainingSlide, stack
-from holohisto.validation import inputs, slide_dice
+from holohisto.training_slide import Batch, TrainingSlide, View, stack
+from holohisto.validation import slide_dice
+from holohisto.variants import Variant
+from holohisto.vqgan import VQGAN
 
+SAVE_SECONDS = 600
+"""Between two checkpoints within an epoch."""
+SCALE_POWERS = (-1.0, -0.5, 0.0, 0.5, 1.0)
 logger = logging.getLogger(__name__)
 
 
@@ -56,104 +65,182 @@ class EpochRow:
 
 
 class Trainer:
-    """A training run that can be left at any epoch and taken up again, bit for bit on a CPU."""
+    """A training run that can be left at any step and taken up again, bit for bit on a CPU.
+
+    Under several ranks each computes its share of every step's tiles; sums are over all of them, so
+    that the result is that of one rank but for rounding.
+    """
 
     def __init__(
         self, model: Segmenter, train: list[TrainingSlide], val: list[TrainingSlide],
         options: TrainOptions, seed: int, fabric: Fabric, workers: int = 2,
+        tokenizer: VQGAN | None = None,
     ) -> None:  # fmt: skip
-        """Prepare optimiser, schedule, average and sampler; `workers` threads read tiles."""
+        """Prepare optimiser, schedule, average and sampler.
+
+        `workers` threads read tiles; a `tokenizer` is given in mode `online`.
+        """
+        self.inputs = Inputs(model, tokenizer)
         self.workers = workers
         self.options, self.seed, self.fabric = options, seed, fabric
         self.train_slides, self.val_slides = train, val
         fields = [slide.field for slide in train]
-        tile = fitted(options.tile, fields)
+        self.tile = model.tile or options.tile
+        usual, tile = fitted(options.tile, fields), fitted(self.tile, fields)
         snap = model.downscale if model.needs_tokens else 16
+        self.strength = Strength(options.stain, options.brightness, options.blur)
+        self.variants = self._variants()
         if options.sampler == "random":
-            self.sampler = RandomSampler(fields, tile, snap, seed, options.annotated_share)
+            self.sampler = RandomSampler(
+                fields, tile, snap, seed, options.annotated_share, self.variants
+            )
         else:
-            self.sampler = GridSampler(fields, tile, snap, seed)
+            self.sampler = GridSampler(fields, tile, snap, seed, self.variants)
         self.snap = snap
-        self.samples = epoch_length(fields, tile, options.coverage, options.batch)
-        self.steps = options.epochs * self.samples // options.batch
+        self.seen = whole(tile, snap)
+        self.batch = equal_pixels(options.batch, whole(usual, snap), self.seen)
+        _require_shares(self.batch, fabric.world_size)
+        share = self.batch // fabric.world_size
+        self.parts = math.ceil(share / min(model.at_once or share, options.at_once or share))
+        samples = epoch_length(fields, usual, options.coverage, options.batch)
+        self.epoch_steps = samples // options.batch
+        self.steps = options.epochs * self.epoch_steps
         self.raw = model
+        if fabric.world_size > 1:
+            synchronise(model)
         optimiser = torch.optim.AdamW(_groups(model, options), options.learning_rate)
         self.model, self.optimiser = fabric.setup(model, optimiser)
         self.average = copy.deepcopy(model).eval().requires_grad_(False)
         self.epoch, self.step, self.rows = 0, 0, []
+        self.losses: list[float] = []
+        """Of the steps of the present epoch."""
+        self.reading = self.computing = 0.0
         self.best: dict[str, Tensor] = {}
-        self.best_dice = -1.0
+        self.best_dice, self.best_epoch = -1.0, 0
+        self.interruption = Interruption()
 
     def run(self, checkpoint: Path, identity: str) -> Iterator[list[EpochRow]]:
-        """Train to the end, yielding the table after every validated epoch.
+        """Train to the end, yielding the table after every epoch.
 
-        The whole state is written to `checkpoint` each time; a run with the same `identity`
-        found there is taken up where it stopped.
+        The whole state is written to `checkpoint` after every epoch, every ten minutes and when the
+        process is told to end; a run with the same `identity` found there is taken up.
         """
         self._resume(checkpoint, identity)
         if self.rows:
             yield self.rows
-        while self.epoch < self.options.epochs:
-            row = self._epoch()
+        while not self._finished():
+            row = self._epoch(checkpoint, identity)
             if self.epoch % self.options.validate_every == 0 or self.epoch == self.options.epochs:
                 row.val_dice = self.validate()
                 if row.val_dice >= self.best_dice:
-                    self.best_dice = row.val_dice
+                    self.best_dice, self.best_epoch = row.val_dice, self.epoch
                     self.best = copy.deepcopy(self.average.state_dict())
             self.rows.append(row)
             logger.info(
-                "epoch %d/%d: loss %.4f, validation Dice %.4f, %.1f s",
-                self.epoch, self.options.epochs, row.loss, row.val_dice,
-                row.read_seconds + row.step_seconds,
+                "epoch %d/%d: loss %.4f, validation Dice %.4f, %.1f s reading, %.1f s steps",
+                self.epoch, self.options.epochs, row.loss, row.val_dice, row.read_seconds,
+                row.step_seconds,
             )  # fmt: skip
             self._save(checkpoint, identity)
             yield self.rows
 
-    def _epoch(self) -> EpochRow:
+    def _finished(self) -> bool:
+        """Whether all epochs are done, or the best one is too long ago."""
+        patience = self.options.patience
+        stale = patience > 0 and self.best_epoch and self.epoch - self.best_epoch >= patience
+        if stale and self.epoch < self.options.epochs:
+            logger.info("no better validation Dice for %d epochs: stopping", patience)
+        return bool(stale) or self.epoch >= self.options.epochs
+
+    def _epoch(self, checkpoint: Path, identity: str) -> EpochRow:
+        """Run what is left of the present epoch."""
         self.model.train()
-        batch = self.options.batch
-        steps = self.samples // batch
+        done = len(self.losses)
+        if done == 0:  # dropout too is the same when taken up again
+            torch.manual_seed(self.seed + self.epoch)
         what = f"epoch {self.epoch + 1}/{self.options.epochs}"
-        losses, reading, computing = [], 0.0, 0.0
-        mark = time.monotonic()
-        batches = prefetch(self._batch, range(steps), self.workers, self.workers)
-        for tiles in track(batches, steps, what, unit="step"):
-            start = time.monotonic()
-            reading += start - mark
-            losses.append(self._step(tiles))
-            mark = time.monotonic()
-            computing += mark - start
+        places = range(done, self.epoch_steps)
+        batches = prefetch(self._batch, places, self.workers, self.workers)
+        mark = saved = time.monotonic()
+        with self.interruption.awaited():
+            for tiles in track(batches, len(places), what, unit="step"):
+                start = time.monotonic()
+                self.reading += start - mark
+                self.losses.append(self._step(tiles))
+                mark = time.monotonic()
+                self.computing += mark - start
+                if self._told_to_stop():
+                    self._save(checkpoint, identity)
+                    logger.info("told to stop: saved after step %d", self.step)
+                    self.interruption.end()
+                if mark - saved > SAVE_SECONDS:
+                    self._save(checkpoint, identity)
+                    saved = mark
         self.epoch += 1
-        return EpochRow(
-            epoch=self.epoch, step=self.step, loss=float(np.mean(losses)),
+        row = EpochRow(
+            epoch=self.epoch, step=self.step, loss=float(np.mean(self.losses)),
             learning_rate=self.optimiser.param_groups[0]["lr"], val_dice=float("nan"),
-            read_seconds=reading, step_seconds=computing, memory_mb=_memory_mb(),
+            read_seconds=self.reading, step_seconds=self.computing, memory_mb=_memory_mb(),
         )  # fmt: skip
+        self.losses, self.reading, self.computing = [], 0.0, 0.0
+        return row
+
+    def _told_to_stop(self) -> bool:
+        """Whether this or another rank got the signal."""
+        told = self.interruption.number is not None
+        if self.fabric.world_size == 1:
+            return told
+        anyone = bool(self._summed(torch.tensor(float(told))) > 0)
+        if anyone and not told:
+            self.interruption.number = signal.SIGTERM
+        return anyone
+
+    def _summed(self, values: Tensor) -> Tensor:
+        """Add up over the ranks."""
+        summed = self.fabric.all_reduce(values.to(self.fabric.device), reduce_op="sum")
+        assert isinstance(summed, Tensor)
+        return summed.cpu()
 
     def _batch(self, step: int) -> Batch:
-        """Read the batch of a step of this epoch."""
-        numbers = range(step * self.options.batch, (step + 1) * self.options.batch)
-        samples = [self.sampler(self.epoch, n) for n in numbers]
-        batch = stack(
-            [(self.train_slides[s.slide], s.tile) for s in samples],
-            self.raw.needs_tokens, self.raw.needs_pixels,
-        )  # fmt: skip
-        if batch.rgb is not None and self.options.brightness:
-            for place, n in enumerate(numbers):
-                random = generator(self.seed + 1, self.epoch, n)
-                batch.rgb[place] = change_stain(batch.rgb[place], self.options.brightness, random)
-        return batch
+        """Read this rank's share of a step of this epoch."""
+        share = self.batch // self.fabric.world_size
+        first = step * self.batch + self.fabric.global_rank * share
+        numbers = range(first, first + share)
+        views = [self._view(n) for n in numbers]
+        return stack(views, self.inputs.tokens, self.inputs.pixels)
+
+    def _view(self, n: int) -> View:
+        """Sample n of this epoch, in the variant and stain that it is seen in."""
+        sample = self.sampler(self.epoch, n)
+        slide = self.train_slides[sample.slide]
+        look = Appearance.draw(self.strength, generator(self.seed + 1, self.epoch, n))
+        variants = self.variants
+        if self.inputs.tokens:
+            assert slide.token_map is not None
+            variants = slide.token_map.variants
+        variant = variants[sample.variant]
+        seen = replace(variant, appearance=variant.appearance.then(look))
+        return View(slide, sample.tile, seen, sample.variant)
+
+    def _variants(self) -> list[Variant]:
+        """What to draw from: the variants of the token maps, or any when pixels are read."""
+        if self.inputs.tokens:
+            maps = [slide.token_map for slide in self.train_slides if slide.token_map is not None]
+            return min((token_map.variants for token_map in maps), key=len)
+        most = 1 + self.options.scale
+        scales = [most**power for power in SCALE_POWERS] if self.options.scale else [1.0]
+        return [Variant(turn, scale) for scale in scales for turn in range(self.options.dihedral)]
 
     def _step(self, batch: Batch) -> float:
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.options, self.step, self.steps)
-        target = torch.from_numpy(batch.target).to(self.fabric.device)
-        known = torch.from_numpy(batch.known).to(self.fabric.device)
-        logits = self.model(*inputs(batch, self.fabric.device), size=target.shape[2:])
-        loss = dice_bce(logits, target, known)
-        self._require_finite(loss, "loss", batch)
         self.optimiser.zero_grad()
-        self.fabric.backward(loss)
+        total = 0.0
+        for part in batch.split(self.parts):
+            loss = self._loss(part) * (len(part.names) / len(batch.names))
+            self._require_finite(loss, "loss", part)
+            self.fabric.backward(loss)
+            total += float(loss.detach())
         norm = self.fabric.clip_gradients(
             self.model, self.optimiser, max_norm=self.options.clip, error_if_nonfinite=False
         )
@@ -161,7 +248,14 @@ class Trainer:
         self.optimiser.step()
         self._update_average()
         self.step += 1
-        return float(loss.detach())
+        return total
+
+    def _loss(self, batch: Batch) -> Tensor:
+        target = torch.from_numpy(batch.target).to(self.fabric.device)
+        known = torch.from_numpy(batch.known).to(self.fabric.device)
+        tokens, rgb = self.inputs(batch.tokens, batch.rgb, self.fabric.device)
+        logits = self.model(tokens, rgb, size=target.shape[2:])
+        return dice_bce(logits, target, known)
 
     def _require_finite(self, value: Tensor | None, what: str, batch: Batch) -> None:
         if value is not None and not torch.isfinite(value):
@@ -186,40 +280,42 @@ class Trainer:
         """Return the mean over validation slides and known classes of the slide-level Dice."""
         if not self.val_slides:
             return float("nan")
-        scores = [
-            slide_dice(self.average, slide, self.options.tile, self.snap, self.fabric)
-            for slide in self.val_slides
-        ]
-        return float(np.nanmean(np.concatenate(scores)))
+        scores = torch.zeros(len(self.val_slides), len(self.val_slides[0].known))
+        for place, slide in enumerate(self.val_slides):
+            if place % self.fabric.world_size == self.fabric.global_rank:
+                dice = slide_dice(
+                    self.average, self.inputs, slide, self.tile, self.snap, self.fabric
+                )
+                scores[place] = torch.from_numpy(dice)
+        if self.fabric.world_size > 1:
+            scores = self._summed(scores)
+        return float(scores.nanmean())
 
     def _save(self, path: Path, identity: str) -> None:
+        if self.fabric.global_rank != 0:
+            return
+        names = ("epoch", "step", "losses", "reading", "computing", "best", "best_dice",
+                 "best_epoch")  # fmt: skip
         state = {
-            "identity": identity, "epoch": self.epoch, "step": self.step,
+            **{name: getattr(self, name) for name in names},
             "model": self.raw.state_dict(), "average": self.average.state_dict(),
-            "best": self.best, "best_dice": self.best_dice,
-            "optimiser": self.optimiser.state_dict(), "rows": [asdict(row) for row in self.rows],
+            "optimiser": self.optimiser.state_dict(), "random": torch.get_rng_state(),
+            "rows": [asdict(row) for row in self.rows],
         }  # fmt: skip
-        with atomic.replacing(path) as temporary:
-            torch.save(state, temporary)
+        training_state.save(path, identity, state)
 
     def _resume(self, path: Path, identity: str) -> None:
-        if not path.is_file():
+        state = training_state.load(path, identity)
+        if state is None:
             return
-        try:
-            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-            known = state["identity"] == identity
-        except (RuntimeError, KeyError, TypeError, EOFError, struct.error, UnpicklingError):
-            state, known = {}, False
-        if not known:
-            logger.warning("%s is of another training; starting anew", path)
-            return
-        self.epoch, self.step = state["epoch"], state["step"]
-        self.raw.load_state_dict(state["model"])
-        self.average.load_state_dict(state["average"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.best, self.best_dice = state["best"], state["best_dice"]
-        self.rows = [EpochRow(**row) for row in state["rows"]]
-        logger.info("taking up the training after epoch %d", self.epoch)
+        self.raw.load_state_dict(state.pop("model"))
+        self.average.load_state_dict(state.pop("average"))
+        self.optimiser.load_state_dict(state.pop("optimiser"))
+        torch.set_rng_state(state.pop("random"))
+        self.rows = [EpochRow(**row) for row in state.pop("rows")]
+        for name, value in state.items():
+            setattr(self, name, value)
+        logger.info("taking up the training after epoch %d, step %d", self.epoch, self.step)
 
 
 def fit_threshold(
@@ -229,7 +325,7 @@ def fit_threshold(
     histograms = Histograms(classes)
     parts = [(s, t) for s in slides for t in foreground_tiles(s.field, tile, 16)]
     for slide, tile_ in track(parts, len(parts), "threshold"):
-        batch = stack([(slide, tile_)], needs_tokens=False, needs_pixels=True)
+        batch = stack([View(slide, tile_)], needs_tokens=False, needs_pixels=True)
         assert batch.rgb is not None
         histograms.add(
             torch.from_numpy(batch.rgb),
@@ -246,6 +342,14 @@ def learning_rate(options: TrainOptions, step: int, steps: int) -> float:
         return options.learning_rate * (step + 1) / warmup
     done = (step - warmup) / max(1, steps - warmup)
     return options.learning_rate * (0.505 + 0.495 * math.cos(math.pi * done))
+
+
+def _require_shares(batch: int, ranks: int) -> None:
+    if batch % ranks:
+        raise HolohistoError(
+            "train.batch", "cannot be shared out evenly", found=f"{batch} tiles a step over"
+            f" {ranks} devices", allowed="a multiple of the devices",
+        )  # fmt: skip
 
 
 def _groups(model: nn.Module, options: TrainOptions) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """A slide as training sees it: tokens, pixels and annotation of any tile."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from holohisto.grid import Tile
 from holohisto.sampler import Field
 from holohisto.slide import Slide
 from holohisto.tokens import TokenMap, tile_tokens
+from holohisto.variants import Variant, orient, resample_labels
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,20 @@ class Batch:
     target: np.ndarray
     known: np.ndarray
     names: tuple[str, ...]
+
+    def split(self, parts: int) -> list["Batch"]:
+        """Return it in parts of nearly equal numbers of tiles."""
+        ends = [len(self.names) * part // parts for part in range(parts + 1)]
+        return [
+            Batch(
+                None if self.tokens is None else self.tokens[start:end],
+                None if self.rgb is None else self.rgb[start:end],
+                self.target[start:end],
+                self.known[start:end],
+                self.names[start:end],
+            )
+            for start, end in pairwise(ends)
+        ]
 
 
 class TrainingSlide:
@@ -44,10 +60,10 @@ class TrainingSlide:
         self.annotation, self.known = annotation, np.array(known)
         self.field, self.token_map = field, token_map
 
-    def tokens(self, tile: Tile) -> np.ndarray:
-        """Return the tile's slice of the token map, (h, w) int64."""
+    def tokens(self, tile: Tile, variant: int = 0) -> np.ndarray:
+        """Return the tile's slice of a variant of the token map, (h, w) int64."""
         assert self.token_map is not None
-        return tile_tokens(self.token_map, tile)
+        return tile_tokens(self.token_map, tile, variant)
 
     def rgb(self, tile: Tile) -> np.ndarray:
         """Return the tile's pixels, (height, width, 3) uint8."""
@@ -65,19 +81,50 @@ class TrainingSlide:
         return (bits >> classes & 1).astype(bool), self.known[:, None, None] & inside
 
 
-def stack(parts: list[tuple[TrainingSlide, Tile]], needs_tokens: bool, needs_pixels: bool) -> Batch:
-    """Read tiles of one shape and stack them."""
-    targets, known = zip(*(slide.target(tile) for slide, tile in parts), strict=True)
+AS_IT_IS = Variant()
+
+
+@dataclass(frozen=True)
+class View:
+    """A tile of a slide as it is shown to a segmenter."""
+
+    slide: TrainingSlide
+    tile: Tile
+    """In the variant's coordinates, not turned."""
+    variant: Variant = AS_IT_IS
+    place: int = 0
+    """Of the variant in the slide's token map."""
+
+    def tokens(self) -> np.ndarray:
+        """Return the tokens, (h, w) int64."""
+        return orient(self.slide.tokens(self.tile, self.place), self.variant.orientation)
+
+    def rgb(self) -> np.ndarray:
+        """Return the pixels, (3, height, width) uint8."""
+        rgb = self.variant.read(self.slide.rgb, self.tile)
+        return orient(rgb, self.variant.orientation).transpose(2, 0, 1)
+
+    def target(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return what is annotated and what is known, each (classes, height, width) bool."""
+        both = resample_labels(self._target, self.tile, self.variant.scale)
+        turned = orient(both, self.variant.orientation).transpose(2, 0, 1)
+        classes = len(self.slide.known)
+        return turned[:classes], turned[classes:]
+
+    def _target(self, tile: Tile) -> np.ndarray:
+        """Annotated, then known, in the slide's coordinates, (height, width, 2 * classes)."""
+        return np.concatenate(self.slide.target(tile)).transpose(1, 2, 0)
+
+
+def stack(views: list[View], needs_tokens: bool, needs_pixels: bool) -> Batch:
+    """Read views of one shape and stack them."""
+    targets, known = zip(*(view.target() for view in views), strict=True)
     return Batch(
-        tokens=np.stack([slide.tokens(tile) for slide, tile in parts]) if needs_tokens else None,
-        rgb=(
-            np.stack([slide.rgb(tile).transpose(2, 0, 1) for slide, tile in parts])
-            if needs_pixels
-            else None
-        ),
+        tokens=np.stack([view.tokens() for view in views]) if needs_tokens else None,
+        rgb=np.stack([view.rgb() for view in views]) if needs_pixels else None,
         target=np.stack(targets),
         known=np.stack(known),
-        names=tuple(f"{slide.name} at ({tile.x}, {tile.y})" for slide, tile in parts),
+        names=tuple(f"{v.slide.name} at ({v.tile.x}, {v.tile.y})" for v in views),
     )
 
 

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from holohisto import calibration, infer, tokens, vqgan
-from holohisto.config import HolohistoModel, TokensOptions
+from holohisto.config import HolohistoModel
 from holohisto.segmenter import store
+from holohisto.segmenter.inputs import Inputs
 
 pytestmark = pytest.mark.gpu
 SIZE = (611, 443)
@@ -42,8 +43,13 @@ def test_tokens_on_both_devices(picture):
     needed = np.ones((28, 39), bool)
     found = {
         device: tokens.encode(
-            reader(picture), SIZE, needed, model.to(device), 0, TokensOptions(core=256)
-        )
+            reader(picture),
+            SIZE,
+            needed,
+            tokens.LocalEncoder(model.to(device)),
+            0,
+            core=256,
+        ).tokens
         for device in ("cpu", "cuda")
     }
     assert (found["cpu"] == found["cuda"]).mean() > 0.999
@@ -64,10 +70,9 @@ def test_probabilities_on_both_devices(picture):
         return part, read_pixels(tile)
 
     job = infer.Job(SIZE, (256, 192), 0.25, lambda tile: True, 16)
-    found = {
-        device: torch.cat(
-            [band.cpu() for band in infer.probability_bands(model.to(device), read, job, 2)], dim=1
-        )
-        for device in ("cpu", "cuda")
-    }
+    found = {}
+    for device in ("cpu", "cuda"):
+        on_device = model.to(device)
+        bands = infer.probability_bands(on_device, Inputs(on_device, None), read, job, 2)
+        found[device] = torch.cat([band.cpu() for band in bands], dim=1)
     assert (found["cpu"] - found["cuda"]).abs().max() < 0.05  # bf16 on the GPU

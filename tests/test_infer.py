@@ -6,6 +6,7 @@ from torch import nn
 
 from holohisto import infer
 from holohisto.grid import tile_rows
+from holohisto.segmenter.inputs import Inputs
 
 SIZE = (611, 443)
 
@@ -41,7 +42,8 @@ def reader(rgb):
 
 def segment(rgb, tile, overlap, wanted=lambda tile: True):
     job = infer.Job((rgb.shape[1], rgb.shape[0]), tile, overlap, wanted, 16)
-    bands = infer.probability_bands(Convolution(), reader(rgb), job, 2)
+    model = Convolution()
+    bands = infer.probability_bands(model, Inputs(model, None), reader(rgb), job, 2)
     return torch.cat(list(bands), dim=1).numpy()
 
 
@@ -93,7 +95,9 @@ def test_skipped_tiles_leave_zero_and_change_nothing_else():
 def test_only_the_open_rows_are_kept():
     tall = np.zeros((1203, 211, 3), np.uint8)
     job = infer.Job((211, 1203), (128, 96), 0.25, lambda tile: True, 16)
-    heights = [b.shape[1] for b in infer.probability_bands(Convolution(), reader(tall), job, 2)]
+    model = Convolution()
+    bands = infer.probability_bands(model, Inputs(model, None), reader(tall), job, 2)
+    heights = [band.shape[1] for band in bands]
     assert sum(heights) == 1203
     assert max(heights) <= 96
 

@@ -1,16 +1,21 @@
+import math
+
 import numpy as np
 import pytest
 from scipy import stats
 
+from holohisto.grid import Tile
 from holohisto.sampler import (
     Field,
     GridSampler,
     RandomSampler,
     Sample,
     epoch_length,
+    equal_pixels,
     foreground_tiles,
     holds_foreground,
 )
+from holohisto.variants import Variant
 
 TILE = (320, 208)
 
@@ -117,3 +122,47 @@ def test_epoch_covers_the_foreground_in_expectation(coverage):
     samples = epoch_length(fields(), TILE, coverage, 4)
     assert samples % 4 == 0
     assert 0 <= samples * 320 * 208 - coverage * area < 4 * 320 * 208 + 320 * 208
+
+
+VARIANTS = (Variant(), Variant(3, 0.5), Variant(5, 1.5))
+
+
+def test_variants_are_drawn_evenly_and_hit_foreground_in_their_own_coordinates():
+    one = RandomSampler(fields(), TILE, 16, 0, 0.0, VARIANTS)
+    found = [one(0, n) for n in range(300)]
+    assert np.bincount([sample.variant for sample in found], minlength=3).min() > 70
+    for sample in found:
+        size = (sample.tile.width, sample.tile.height)
+        assert size == (TILE[::-1] if sample.variant == 2 else TILE)
+        assert sample.tile.x % 16 == sample.tile.y % 16 == 0
+        field, scale = fields()[sample.slide], VARIANTS[sample.variant].scale
+        y, x, width, height = (
+            math.floor(sample.tile.y / scale), math.floor(sample.tile.x / scale),
+            math.ceil(sample.tile.width / scale) + 1, math.ceil(sample.tile.height / scale) + 1,
+        )  # fmt: skip
+        assert holds_foreground(field.foreground, field.cell, Tile(y, x, width, height))
+
+
+def test_grid_tiles_are_turned_but_not_scaled_nor_on_their_side():
+    turned = (Variant(), Variant(3), Variant(5), Variant(3, 1.2))
+    grid = GridSampler(fields(), TILE, 16, 0, turned)
+    assert {grid(e, n).variant for e in range(9) for n in range(5)} == {0, 1}
+    square = GridSampler(fields(), (64, 64), 16, 0, turned)
+    assert {square(e, n).variant for e in range(9) for n in range(9)} == {0, 1, 2}
+
+
+@pytest.mark.parametrize(
+    ("batch", "other", "expected"),
+    [
+        (8, (3840, 2160), 8),
+        (101, (3840, 2160), 101),
+        (8, (1024, 1024), 64),  # 63.28
+        (1, (1024, 1024), 8),  # 7.91
+        (2, (2048, 1080), 8),  # 7.5: no even number is near
+        (3, (1024, 768), 32),  # 31.64
+        (1, (4096, 4096), 1),  # 0.49
+        (2, (1920, 1080), 8),
+    ],
+)
+def test_a_step_has_equal_pixels_in_tiles_of_another_size(batch, other, expected):
+    assert equal_pixels(batch, (3840, 2160), other) == expected

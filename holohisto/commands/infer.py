@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from holohisto import foreground, infer, pyramid, tokens
+from holohisto import foreground, infer, pyramid, tokens, vqgan
 from holohisto.check import SlideRecord
 from holohisto.config import Classes, InferOptions, from_json
 from holohisto.errors import HolohistoError
@@ -14,6 +14,7 @@ from holohisto.grid import Tile
 from holohisto.progress import phase
 from holohisto.sampler import holds_foreground
 from holohisto.segmenter import store
+from holohisto.segmenter.inputs import Inputs
 
 logger = logging.getLogger(__name__)
 MPP_RATIO = 1.4  # both sides may be off by check.mpp_tolerance
@@ -24,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--check", type=Path, required=True)
     parser.add_argument("--foreground", type=Path, required=True)
     parser.add_argument("--tokens", type=Path, help="needed by segmenters that read tokens")
+    parser.add_argument("--tokenizer", type=Path, help="needed by segmenters trained online")
     parser.add_argument("--segmenter", type=Path, required=True)
     parser.add_argument("--options", type=from_json(InferOptions), default=InferOptions())
     parser.add_argument("--classes", type=from_json(Classes), help="the config's classes")
@@ -41,22 +43,23 @@ def run(arguments: argparse.Namespace) -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = model.to(device).to(memory_format=torch.channels_last)  # pyright: ignore
     token_map = _token_map(arguments, card, record)
+    inputs = Inputs(model, _tokenizer(arguments, card, device))
     job = infer.Job(
         size=record.working_size,
-        tile=options.tile,
+        tile=model.tile or options.tile,
         overlap=options.overlap,
         wanted=lambda tile: holds_foreground(found.mask, found.cell, tile),
-        snap=card.downscale if token_map else 16,
+        snap=card.downscale if card.tokenizer else 16,
     )
     header = {
         "slide": record.slide, "size": list(record.size), "mpp": record.mpp,
         "factor": record.factor, "classes": list(card.classes), "model": card.name,
-        "segmenter": digest, "threshold": options.threshold,
+        "init": card.summary.get("init", ""), "segmenter": digest, "threshold": options.threshold,
     }  # fmt: skip
     small = infer.Quarter(record.working_size, arguments.probability.parent)
     with record.open(arguments.image) as slide, phase("segmenting"):
 
-        def read(tile: Tile) -> infer.Inputs:
+        def read(tile: Tile) -> infer.TileData:
             return (
                 tokens.tile_tokens(token_map, tile) if token_map else None,
                 slide.read(
@@ -64,11 +67,11 @@ def run(arguments: argparse.Namespace) -> None:
                     (tile.width, tile.height),
                     record.factor,
                 )
-                if model.needs_pixels
+                if inputs.pixels
                 else None,
             )
 
-        bands = infer.probability_bands(model, read, job, len(card.classes))
+        bands = infer.probability_bands(model, inputs, read, job, len(card.classes))
         labels = infer.label_bands(bands, options.threshold, small)
         pyramid.write_rows(arguments.labels, labels, job.size, record.working_mpp, header)
     quarter = infer.PROBABILITY_DIVISOR
@@ -100,11 +103,29 @@ def _require_classes(classes: Classes | None, card: store.Card, path: Path) -> N
 def _token_map(
     arguments: argparse.Namespace, card: store.Card, record: SlideRecord
 ) -> tokens.TokenMap | None:
-    if card.tokenizer is None:
+    if card.tokenizer is None or card.mode == "online":
         return None
     if arguments.tokens is None:
         raise HolohistoError(arguments.segmenter, "reads tokens", advice="give --tokens")
     token_map = tokens.load(arguments.tokens)
     tokens.require_tokenizer(token_map, card.tokenizer, arguments.tokens)
     tokens.require_slide(token_map, record.fingerprint, record.slide, arguments.tokens)
+    tokens.require_mode(token_map, card.mode, arguments.tokens)
     return token_map
+
+
+def _tokenizer(
+    arguments: argparse.Namespace, card: store.Card, device: torch.device
+) -> vqgan.VQGAN | None:
+    """The tokenizer, where tiles are encoded when they are used."""
+    if card.tokenizer is None or card.mode != "online":
+        return None
+    if arguments.tokenizer is None:
+        raise HolohistoError(arguments.segmenter, "was trained online", advice="give --tokenizer")
+    tokenizer = vqgan.load(arguments.tokenizer)
+    if vqgan.digest(tokenizer) != card.tokenizer:
+        raise HolohistoError(
+            arguments.tokenizer, "is not the tokenizer that the segmenter was trained with",
+            found=vqgan.digest(tokenizer)[:12], allowed=card.tokenizer[:12],
+        )  # fmt: skip
+    return tokenizer.to(device)

@@ -4,22 +4,36 @@ import argparse
 import hashlib
 import json
 import logging
+import math
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
 from holohisto import __version__, foreground, sheet, table, tokens, train, vqgan
 from holohisto.annotation import Annotation
 from holohisto.check import SlideRecord
-from holohisto.config import Classes, HolohistoModel, ModelOptions, TrainOptions, from_json
+from holohisto.config import (
+    BackboneModel,
+    Classes,
+    HolohistoModel,
+    ModelOptions,
+    ThresholdModel,
+    TokensOptions,
+    TrainOptions,
+    from_json,
+    reads_tokens,
+)
 from holohisto.errors import HolohistoError
 from holohisto.progress import phase, track
 from holohisto.sampler import Field
-from holohisto.segmenter import store
+from holohisto.segmenter import pretrained, store
 from holohisto.training_slide import TrainingSlide, annotated_cells
 
+LINEAR_DOWNSCALE = 16
+"""Pixels a side of what is embedded where no tokens are."""
 logger = logging.getLogger(__name__)
 
 
@@ -30,10 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--foreground", required=True, help="pattern with {slide}")
     parser.add_argument("--tokens", default="", help="pattern with {slide}")
     parser.add_argument("--tokenizer", type=Path)
+    parser.add_argument("--tokens-options", type=from_json(TokensOptions), default=TokensOptions())
     parser.add_argument("--model-options", type=from_json(ModelOptions), required=True)
     parser.add_argument("--options", type=from_json(TrainOptions), default=TrainOptions())
     parser.add_argument("--classes", type=from_json(Classes), required=True)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--devices", type=int, default=1, help="GPUs; a CPU trains in one process")
     parser.add_argument("--workers", type=int, default=2, help="threads that read tiles")
     parser.add_argument("--segmenter", type=Path, required=True, help="the segmenter to write")
     parser.add_argument("--table", type=Path, required=True, help="training table to write")
@@ -41,62 +57,94 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     options: ModelOptions = arguments.model_options
-    by_tokens = isinstance(options, HolohistoModel)
-    if by_tokens and not (arguments.tokenizer and arguments.tokens):
+    by_tokens = reads_tokens(options)
+    if isinstance(options, HolohistoModel) and options.sampler:
+        own = {"sampler": options.sampler}
+        arguments.options = arguments.options.model_copy(update=own)
+    mode = arguments.tokens_options.mode
+    if by_tokens and not (arguments.tokenizer and (arguments.tokens or mode == "online")):
         raise HolohistoError(
             arguments.model, "reads tokens", advice="give --tokenizer and --tokens"
         )
+    fabric = _fabric(arguments.devices)
+    fabric.launch()  # starts the other devices' processes, each from the top
     tokenizer = vqgan.load(arguments.tokenizer) if by_tokens else None
     with phase("opening slides"):
         slides = {split: _open(arguments, split, tokenizer) for split in ("train", "val")}
     if not slides["train"]:
         raise HolohistoError(arguments.sheet, "no slide has the split train")
-    if not slides["val"]:
+    if not slides["val"] and fabric.is_global_zero:
         logger.warning("no slide has the split val: the last epoch is kept, not the best")
     torch.manual_seed(arguments.seed)
-    downscale = tokenizer.architecture.downscale if tokenizer else 1
-    codebook = tokenizer.quantize.embedding.weight if tokenizer else None
+    downscale = tokenizer.architecture.downscale if tokenizer else LINEAR_DOWNSCALE
+    codebook = tokenizer.quantize.codes if tokenizer else None
     model = store.build(options, codebook, downscale, len(arguments.classes))
+    init = pretrained.start(model, options)
     with phase("training"):
-        if by_tokens:
-            state, summary = _train(arguments, model, slides)
-        else:
+        if isinstance(options, ThresholdModel):
             state, summary = _fit(arguments, slides)
+        else:
+            online = tokenizer if mode == "online" else None
+            state, summary = _train(arguments, model, slides, online, fabric)
     first = slides["train"][0]
     card = store.Card(
         name=arguments.model,
         options=options,
         classes=tuple(arguments.classes),
         mpp=_mpp(arguments, first.name),
-        tile=arguments.options.tile,
+        tile=model.tile or arguments.options.tile,
         tokenizer=vqgan.digest(tokenizer) if tokenizer else None,
         downscale=downscale,
-        summary=summary,
+        mode=mode,
+        summary={"init": init, **summary},
     )
+    if not fabric.is_global_zero:
+        return
     store.save(state, card, arguments.segmenter)
     arguments.segmenter.with_suffix(".checkpoint").unlink(missing_ok=True)
 
 
+def _fabric(devices: int) -> Fabric:
+    """One process a GPU, or one on the CPU."""
+    if not torch.cuda.is_available():
+        return Fabric(accelerator="cpu", devices=1, plugins=[LightningEnvironment()])
+    if devices > torch.cuda.device_count():
+        raise HolohistoError(
+            "--devices", "asks for more GPUs than there are", found=devices,
+            allowed=torch.cuda.device_count(), advice="see `resources: gpu` of rule train",
+        )  # fmt: skip
+    # Within a SLURM job too the processes are started from here, not by srun.
+    return Fabric(
+        accelerator="cuda", devices=devices, strategy="ddp" if devices > 1 else "auto",
+        precision="bf16-mixed", plugins=[LightningEnvironment()],
+    )  # fmt: skip
+
+
 def _train(
-    arguments: argparse.Namespace, model: store.Segmenter, slides: dict[str, list[TrainingSlide]]
+    arguments: argparse.Namespace,
+    model: store.Segmenter,
+    slides: dict[str, list[TrainingSlide]],
+    online: vqgan.VQGAN | None,
+    fabric: Fabric,
 ) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    gpu = torch.cuda.is_available()
-    fabric = Fabric(accelerator="auto", devices=1, precision="bf16-mixed" if gpu else "32-true")
-    if not gpu:
+    if fabric.device.type == "cpu":
         model = model.to(memory_format=torch.channels_last)  # pyright: ignore
     trainer = train.Trainer(
         model, slides["train"], slides["val"], arguments.options, arguments.seed, fabric,
-        arguments.workers,
+        arguments.workers, online,
     )  # fmt: skip
-    identity = _identity(arguments, slides)
+    identity = _identity(arguments, slides, online)
     rows: list[train.EpochRow] = []
     for rows in trainer.run(arguments.segmenter.with_suffix(".checkpoint"), identity):
-        table.write(rows, train.EpochRow, arguments.table)
+        if fabric.is_global_zero:
+            table.write(rows, train.EpochRow, arguments.table)
     best = trainer.best or trainer.average.state_dict()
     summary = {
         "epochs": trainer.epoch, "steps": trainer.step,
         "validation_dice": trainer.best_dice if slides["val"] else None,
-        "tiles": trainer.step * arguments.options.batch,
+        "tile": trainer.seen, "tiles_a_step": trainer.batch,
+        "tiles": trainer.step * trainer.batch,
+        "pixels": trainer.step * trainer.batch * math.prod(trainer.seen),
         "seconds": sum(row.read_seconds + row.step_seconds for row in rows),
         "parameters": sum(p.numel() for p in model.parameters()),
     }  # fmt: skip
@@ -124,7 +172,8 @@ def _open(
         for row in sheet.read(arguments.sheet, classes).values()
         if row.split == split and not row.exclude
     ]
-    digest = vqgan.digest(tokenizer) if tokenizer else None
+    online = arguments.tokens_options.mode == "online"
+    digest = vqgan.digest(tokenizer) if tokenizer is not None and not online else None
     return [_open_one(arguments, row, digest) for row in track(rows, len(rows), split, "slide")]
 
 
@@ -133,13 +182,16 @@ def _open_one(arguments: argparse.Namespace, row: sheet.Row, digest: str | None)
     found = foreground.load(Path(arguments.foreground.format(slide=row.slide)), record)
     if row.annotation is None:
         raise HolohistoError(arguments.sheet, f"slide {row.slide} has no annotation to train with")
-    annotation = Annotation(row.annotation, arguments.classes, record.size, record.factor)
+    annotation = Annotation(
+        row.annotation, arguments.classes, record.size, record.factor, row.annotated
+    )
     token_map = None
     if digest is not None:
         path = Path(arguments.tokens.format(slide=row.slide))
         token_map = tokens.load(path)
         tokens.require_tokenizer(token_map, digest, path)
         tokens.require_slide(token_map, record.fingerprint, row.slide, path)
+        tokens.require_mode(token_map, arguments.tokens_options.mode, path)
     size, cell = record.working_size, found.cell
     wanted = row.split == "train" and arguments.options.annotated_share > 0
     annotated = (
@@ -160,18 +212,32 @@ def _mpp(arguments: argparse.Namespace, slide: str) -> float:
     return SlideRecord.read(Path(arguments.check.format(slide=slide))).working_mpp
 
 
-def _identity(arguments: argparse.Namespace, slides: dict[str, list[TrainingSlide]]) -> str:
+def _identity(
+    arguments: argparse.Namespace,
+    slides: dict[str, list[TrainingSlide]],
+    online: vqgan.VQGAN | None,
+) -> str:
     """Digest of all that decides the training, so that only the same one is taken up."""
     classes = {name: one.values for name, one in arguments.classes.items()}
     options = arguments.model_options.model_dump_json() + arguments.options.model_dump_json()
     sha = hashlib.sha256(json.dumps([options, classes, arguments.seed, __version__]).encode())
+    sha.update(vqgan.digest(online).encode() if online else b"")
+    model = arguments.model_options
+    if isinstance(model, BackboneModel) and model.init:
+        sha.update(_file_digest(model.init))
     for split, opened in slides.items():
         for one in opened:
             facts = [split, one.name, one.slide.fingerprint, one.factor, one.known.tolist()]
             sha.update(json.dumps(facts).encode())
-            with one.annotation.path.open("rb") as file:
-                sha.update(hashlib.file_digest(file, "sha256").digest())
+            sha.update(_file_digest(one.annotation.path))
             sha.update(one.field.foreground.tobytes())
             if one.token_map is not None:
-                sha.update(one.token_map.tokenizer.encode() + one.token_map.tokens.tobytes())
+                sha.update(one.token_map.tokenizer.encode())
+                for part in one.token_map.tokens:
+                    sha.update(part.tobytes())
     return sha.hexdigest()
+
+
+def _file_digest(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()

@@ -1,35 +1,21 @@
-"""Multi-scale ReLU linear attention (HoloHisto Eq. 2; EfficientViT, arXiv 2205.14756)."""
+"""Multi-scale ReLU linear attention: the layer (EfficientViT, arXiv 2205.14756)."""
 
-import torch
-from einops import rearrange
 from torch import Tensor, nn
 
-EPSILON = 1e-6
+from holohisto.segmenter.linear_attention import relu_linear_attention
 
 
-def relu_linear_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Attend with ReLU kernels in time linear in the number of tokens (Eq. 2).
+class GroupMix(nn.Conv2d):
+    """Mixes the channels of each group: a grouped 1x1 convolution as one batched product.
 
-    out_i = relu(q_i) . sum_j relu(k_j)^T v_j / (relu(q_i) . sum_j relu(k_j)), where both sums are
-    formed once. They run over N in fp32 and are divided by N, because at N = 32,400 fp16 sums
-    overflow. A query without a positive component gives 0.
-
-    Args:
-        q: Queries (B, heads, N, d), any floating dtype.
-        k: Keys, same shape.
-        v: Values, same shape.
-
-    Returns:
-        (B, heads, N, d) in the dtype of `v`.
+    torch runs such a convolution group by group on a CPU, and copies the groups together.
     """
-    dtype = v.dtype
-    with torch.autocast(v.device.type, enabled=False):
-        q, k, v = torch.relu(q.float()), torch.relu(k.float()), v.float()
-        n = k.shape[2]
-        kv = k.transpose(2, 3) @ (v / n)  # (B, heads, d, d)
-        total = k.mean(dim=2).unsqueeze(3)  # (B, heads, d, 1)
-        out = (q @ kv) / (q @ total + EPSILON)
-    return out.to(dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Keep the shape (B, C, H, W)."""
+        groups = x.unflatten(1, (self.groups, -1)).flatten(3)
+        mixed = self.weight.unflatten(0, (self.groups, -1))[..., 0, 0] @ groups
+        return mixed.flatten(1, 2).unflatten(2, x.shape[2:])
 
 
 class MultiScaleAttention(nn.Module):
@@ -48,7 +34,7 @@ class MultiScaleAttention(nn.Module):
         self.aggregate = nn.ModuleList(
             nn.Sequential(
                 nn.Conv2d(wide, wide, scale, padding=scale // 2, groups=wide, bias=False),
-                nn.Conv2d(wide, wide, 1, groups=wide // head, bias=False),
+                GroupMix(wide, wide, 1, groups=wide // head, bias=False),
             )
             for scale in scales
         )
@@ -59,12 +45,6 @@ class MultiScaleAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Attend over all positions of (B, C, H, W)."""
-        height, width = x.shape[2:]
         raw = self.qkv(x)
-        branches = torch.cat([raw, *(aggregate(raw) for aggregate in self.aggregate)], dim=1)
-        qkv = rearrange(
-            branches, "b (heads three d) h w -> three b heads (h w) d", three=3, d=self.head
-        )
-        out = relu_linear_attention(qkv[0], qkv[1], qkv[2])
-        out = rearrange(out, "b heads (h w) d -> b (heads d) h w", h=height, w=width)
-        return self.project(out)
+        branches = [raw, *(aggregate(raw) for aggregate in self.aggregate)]
+        return self.project(relu_linear_attention(branches, self.head))

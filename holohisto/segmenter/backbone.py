@@ -29,28 +29,31 @@ class Size:
 SIZES = {
     "T": Size(64, 128, 2, 2, 16, 64, (12, 24, 32), (48, 32, 16)),
     "S": Size(128, 256, 3, 4, 16, 128, (16, 32, 64), (96, 48, 24)),
+    "B": Size(256, 512, 6, 6, 32, 256, (32, 48, 64), (128, 64, 32)),
 }
 
 
 class Backbone(nn.Module):
     """Stage 1 at the tokens' resolution, stage 2 at half of it, fused at the tokens'."""
 
-    def __init__(self, dimension: int, size: Size) -> None:
-        """`dimension` is the length of a code."""
+    def __init__(self, embed: nn.Module, size: Size, attention: str) -> None:
+        """`embed` gives size.stage1 channels at the tokens' resolution; `attention` as in Block."""
         super().__init__()
-        self.embed = nn.Sequential(
-            nn.Conv2d(dimension, size.stage1, 1, bias=False), nn.BatchNorm2d(size.stage1)
-        )
-        self.stage1 = nn.Sequential(*(Block(size.stage1, size.head) for _ in range(size.blocks1)))
+        self.embed = nn.Sequential(embed, nn.BatchNorm2d(size.stage1))
+
+        def stage(channels: int, blocks: int) -> nn.Sequential:
+            return nn.Sequential(*(Block(channels, size.head, attention) for _ in range(blocks)))
+
+        self.stage1 = stage(size.stage1, size.blocks1)
         self.down = MBConv(size.stage1, size.stage2, stride=2)
-        self.stage2 = nn.Sequential(*(Block(size.stage2, size.head) for _ in range(size.blocks2)))
+        self.stage2 = stage(size.stage2, size.blocks2)
         self.lateral1 = nn.Conv2d(size.stage1, size.fused, 1)
         self.lateral2 = nn.Conv2d(size.stage2, size.fused, 1)
         self.fuse = nn.Sequential(nn.Conv2d(2 * size.fused, size.fused, 1), nn.GELU())
 
-    def forward(self, codes: Tensor) -> Tensor:
-        """Turn codes (B, d, h, w) into features (B, fused, h, w)."""
-        fine = self.stage1(self.embed(codes))
+    def forward(self, x: Tensor) -> Tensor:
+        """Turn what `embed` takes into features (B, fused, h, w)."""
+        fine = self.stage1(self.embed(x))
         coarse = self.lateral2(self.stage2(self.down(fine)))  # (B, fused, ceil(h/2), ceil(w/2))
         coarse = functional.interpolate(coarse, size=fine.shape[2:], mode="bilinear")
         return self.fuse(torch.cat([self.lateral1(fine), coarse], dim=1))

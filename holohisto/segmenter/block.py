@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from holohisto.segmenter.attention import MultiScaleAttention
+from holohisto.segmenter.softmax import SoftmaxAttention
 
 
 def convolution(
@@ -50,10 +51,11 @@ class MBConv(nn.Module):
 class Block(nn.Module):
     """EfficientViT block: context by attention, then local mixing by an MBConv FFN."""
 
-    def __init__(self, channels: int, head: int) -> None:
-        """`head` channels an attention head."""
+    def __init__(self, channels: int, head: int, attention: str = "relu") -> None:
+        """`head` channels an attention head; `attention` is `relu` (the method) or `softmax`."""
         super().__init__()
-        self.attention = MultiScaleAttention(channels, head)
+        kind = MultiScaleAttention if attention == "relu" else SoftmaxAttention
+        self.attention = kind(channels, head)
         self.feed_forward = MBConv(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:

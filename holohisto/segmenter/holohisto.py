@@ -10,42 +10,61 @@ from holohisto.segmenter.decoder import RgbDecoder, TokenDecoder
 
 
 class HolohistoSegmenter(nn.Module):
-    """Tokens (and pixels, with the decoder `rgb`) to logits."""
+    """Tokens, pixels or both to logits."""
 
     codebook: Tensor
 
     def __init__(
-        self, options: HolohistoModel, codebook: Tensor, downscale: int, classes: int
+        self, options: HolohistoModel, codebook: Tensor | None, downscale: int, classes: int
     ) -> None:
-        """Build with random weights; the codebook (K, d) is a constant, brought to unit spread."""
+        """Build with random weights.
+
+        Args:
+            options: Size, and what is embedded, attended and decoded how.
+            codebook: (K, d), a constant, brought to unit spread; None for the embedding `linear`.
+            downscale: Pixels a side of a token (f), or of what is embedded linearly.
+            classes: Number of classes.
+        """
         super().__init__()
-        self.downscale = downscale
-        self.needs_pixels = options.decoder == "rgb"
-        self.needs_tokens = True
-        codes = codebook.float()
-        codes = (codes - codes.mean(dim=0)) / codes.std(dim=0, unbiased=False).clamp_min(1e-6)
-        self.register_buffer("codebook", codes)
         size = SIZES[options.size]
-        self.backbone = Backbone(codebook.shape[1], size)
-        decoder = RgbDecoder if self.needs_pixels else TokenDecoder
+        self.downscale = downscale
+        self.needs_tokens = options.embedding == "tokens"
+        self.needs_pixels = options.decoder == "rgb" or not self.needs_tokens
+        self.tile, self.at_once = options.tile, None
+        if self.needs_tokens:
+            assert codebook is not None
+            codes = codebook.detach().float()
+            codes = (codes - codes.mean(dim=0)) / codes.std(dim=0, unbiased=False).clamp_min(1e-6)
+            embed = nn.Conv2d(codes.shape[1], size.stage1, 1, bias=False)
+        else:
+            codes = torch.zeros(0, 1)
+            embed = nn.Conv2d(3, size.stage1, downscale, downscale, bias=False)
+        self.register_buffer("codebook", codes)
+        self.backbone = Backbone(embed, size, options.attention)
+        decoder = RgbDecoder if options.decoder == "rgb" else TokenDecoder
         self.decoder = decoder(size, classes)
 
-    def forward(self, tokens: Tensor, rgb: Tensor | None, size: tuple[int, int]) -> Tensor:
+    def forward(self, tokens: Tensor | None, rgb: Tensor | None, size: tuple[int, int]) -> Tensor:
         """Segment a batch of tiles.
 
         Args:
-            tokens: (B, ceil(H/f), ceil(W/f)) integers.
-            rgb: (B, 3, H, W) uint8; may be None for the decoder `tokens`.
+            tokens: (B, ceil(H/f), ceil(W/f)) integers; None for the embedding `linear`.
+            rgb: (B, 3, H, W) uint8; None where no pixels are read.
             size: (H, W).
 
         Returns:
             Logits (B, classes, H, W).
         """
-        h, w = tokens.shape[1:]
-        codes = functional.embedding(tokens.long(), self.codebook).permute(0, 3, 1, 2)
-        features = self.backbone(codes.contiguous(memory_format=torch.channels_last))
-        full = (h * self.downscale, w * self.downscale)
+        f = self.downscale
+        full = (-(-size[0] // f) * f, -(-size[1] // f) * f)
         pixels = None if rgb is None else self._pixels(rgb, full)
+        if self.needs_tokens:
+            assert tokens is not None
+            embedded = functional.embedding(tokens.long(), self.codebook).permute(0, 3, 1, 2)
+        else:
+            assert pixels is not None
+            embedded = pixels
+        features = self.backbone(embedded.contiguous(memory_format=torch.channels_last))
         return self.decoder(features, pixels, full)[:, :, : size[0], : size[1]]
 
     @staticmethod

@@ -4,9 +4,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from holohisto.segmenter.synchronised import over_ranks
+
 
 def dice_bce(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
-    """Return the mean over classes of soft Dice loss (over the batch) plus cross-entropy.
+    """Return the mean over classes of soft Dice loss (over all ranks' tiles) plus cross-entropy.
 
     In fp32, because sums run over millions of pixels. Classes without a known pixel in the batch
     do not count.
@@ -21,12 +23,17 @@ def dice_bce(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
     """
     with torch.autocast(logits.device.type, enabled=False):
         logits, truth, weight = logits.float(), target.float(), known.float()
-        pixels = weight.sum(dim=(0, 2, 3))  # (C,)
         entropy = functional.binary_cross_entropy_with_logits(logits, truth, reduction="none")
-        entropy = (entropy * weight).sum(dim=(0, 2, 3)) / pixels.clamp_min(1)
         probability = logits.sigmoid() * weight
-        overlap = (probability * truth).sum(dim=(0, 2, 3))
-        total = probability.sum(dim=(0, 2, 3)) + (truth * weight).sum(dim=(0, 2, 3))
-        dice = 1 - (2 * overlap + 1) / (total + 1)
+        sums = torch.stack(
+            [
+                part.sum(dim=(0, 2, 3))
+                for part in (weight, entropy * weight, probability * truth, probability,
+                             truth * weight)
+            ]
+        )  # fmt: skip
+        pixels, entropy, overlap, found, true = over_ranks(sums)  # each (C,)
+        dice = 1 - (2 * overlap + 1) / (found + true + 1)
         counted = pixels > 0
-        return ((dice + entropy) * counted).sum() / counted.sum().clamp_min(1)
+        loss = (dice + entropy / pixels.clamp_min(1)) * counted
+        return loss.sum() / counted.sum().clamp_min(1)

@@ -13,13 +13,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from holohisto import atomic
-from holohisto.config import HolohistoModel, ModelOptions
+from holohisto.config import HolohistoModel, ModelOptions, PixelModel
 from holohisto.errors import HolohistoError
 from holohisto.segmenter.holohisto import HolohistoSegmenter
+from holohisto.segmenter.pixels import PixelSegmenter
 from holohisto.segmenter.threshold import ThresholdSegmenter
 
-FORMAT = "holohisto-segmenter-1"
-Segmenter = HolohistoSegmenter | ThresholdSegmenter
+FORMAT = "holohisto-segmenter-2"
+Segmenter = HolohistoSegmenter | PixelSegmenter | ThresholdSegmenter
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class Card:
     tokenizer: str | None
     """Digest of the tokenizer whose tokens it reads; None: it reads pixels only."""
     downscale: int
+    mode: str
+    """`tokens.mode` that it was trained in."""
     summary: dict[str, Any]
     """How it was trained and how well it did."""
 
@@ -44,8 +47,9 @@ def build(
 ) -> Segmenter:
     """Make an untrained segmenter."""
     if isinstance(options, HolohistoModel):
-        assert codebook is not None
         return HolohistoSegmenter(options, codebook, downscale, classes)
+    if isinstance(options, PixelModel):
+        return PixelSegmenter(options, classes)
     return ThresholdSegmenter(classes)
 
 
@@ -61,6 +65,7 @@ def save(state: dict[str, Tensor], card: Card, path: Path) -> None:
         "tile": json.dumps(card.tile),
         "tokenizer": card.tokenizer or "",
         "downscale": str(card.downscale),
+        "mode": card.mode,
         "digest": _digest(state),
         "summary": json.dumps(card.summary),
     }
@@ -103,6 +108,7 @@ def _card(header: dict[str, str]) -> Card:
         tile=(width, height),
         tokenizer=header["tokenizer"] or None,
         downscale=int(header["downscale"]),
+        mode=header["mode"],
         summary=json.loads(header["summary"]),
     )
 

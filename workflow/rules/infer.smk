@@ -3,7 +3,8 @@ rule infer:
         image=cell("image"),
         check="results/check/{slide}.json",
         foreground="results/foreground/{slide}.tif",
-        tokens=if_over_tokens("results/tokens/{slide}.safetensors"),
+        tokens=if_over_tokens(token_maps(["{slide}"])),
+        tokenizer=if_over_tokens(online_tokenizer),
         segmenter=lambda wildcards: cfg.models[wildcards.model].weights
         or f"results/models/{wildcards.model}/segmenter.safetensors",
     output:
@@ -13,6 +14,8 @@ rule infer:
         "logs/infer/{model}/{slide}.log",
     benchmark:
         "results/benchmarks/infer/{model}/{slide}.tsv"
+    wildcard_constraints:
+        model="|".join(computed),
     threads: 4
     resources:
         gpu=1,
@@ -27,6 +30,7 @@ rule infer:
             --check {input.check:q} \
             --foreground {input.foreground:q} \
             --tokens results/tokens/{wildcards.slide}.safetensors \
+            --tokenizer results/tokenizer/tokenizer.safetensors \
             --segmenter {input.segmenter:q} \
             --options {params.options:q} \
             --classes {params.classes:q} \

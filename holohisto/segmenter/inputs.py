@@ -1,0 +1,44 @@
+"""What a segmenter is given of a batch of tiles: tokens, pixels, or both."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from holohisto.segmenter.store import Segmenter
+from holohisto.vqgan import VQGAN
+
+
+class Inputs:
+    """Says what to read of a tile, and brings it to the device.
+
+    With a tokenizer the tokens are those of the tile itself, encoded when it is used, with its own
+    statistics: the paper's way, and mode `online`. Without, they are slices of token maps.
+    """
+
+    def __init__(self, segmenter: Segmenter, tokenizer: VQGAN | None) -> None:
+        """`tokenizer` only in mode `online`."""
+        self.tokenizer = tokenizer if segmenter.needs_tokens else None
+        if self.tokenizer is not None:
+            self.tokenizer.freeze(False)
+        self.tokens = segmenter.needs_tokens and self.tokenizer is None
+        """Whether to read from the token map."""
+        self.pixels = segmenter.needs_pixels or self.tokenizer is not None
+        """Whether to read pixels."""
+
+    @torch.no_grad()
+    def __call__(
+        self, tokens: np.ndarray | None, rgb: np.ndarray | None, device: torch.device
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Return the segmenter's first two arguments.
+
+        Args:
+            tokens: (B, h, w) int64, None unless read from the map.
+            rgb: (B, 3, H, W) uint8, None unless pixels are read; sides are multiples of f.
+            device: Of the segmenter.
+        """
+        on_device = None if tokens is None else torch.from_numpy(tokens).to(device)
+        pixels = None if rgb is None else torch.from_numpy(rgb).to(device)
+        if self.tokenizer is not None:
+            assert pixels is not None
+            on_device = self.tokenizer.to(device).tokens(pixels)
+        return on_device, pixels
