@@ -21,6 +21,7 @@ OPTIONAL = (
 )  # fmt: skip
 RESERVED_GROUPS = ("all", "pooled")  # rows of the cohort tables
 UNFIT = re.compile(r"[{}\x00-\x1f\x7f]")  # in paths; Snakemake takes { } for wildcards
+OUTLINES = (".geojson", ".geojson.gz")  # annotations of QuPath
 TRUE, FALSE = ("1", "true", "yes", "x"), ("", "0", "false", "no")
 
 
@@ -90,6 +91,11 @@ def read(path: Path, classes: tuple[str, ...] | None = None) -> dict[str, Row]:
     if mistakes:
         raise SeveralErrors(mistakes)
     return rows
+
+
+def is_outlines(path: Path) -> bool:
+    """Tell whether an annotation is QuPath's GeoJSON, by its name; else it is a picture."""
+    return path.name.lower().endswith(OUTLINES)
 
 
 def missing_files(path: Path, rows: Iterable[Row]) -> list[str]:

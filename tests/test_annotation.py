@@ -161,6 +161,46 @@ def test_one_bit_masks(tmp_path):
         np.testing.assert_array_equal(read_all(tmp_path / name), mask)
 
 
+def test_the_one_annotated_class_is_what_is_bright(tmp_path):
+    """Masks of single structures are 0 and 255, whatever the class's place."""
+    classes = {name: ClassOptions() for name in ("DT", "PT", "TUFT")}
+    pixels = drawn(0)
+    pixels[0, :4] = [0, 1, 127, 255]
+    write(tmp_path / "a.png", pixels)
+    with Annotation(tmp_path / "a.png", classes, SIZE, 1, ("TUFT",)) as annotation:
+        assert annotation.read((0, 0), (4, 1)).tolist() == [[0, 0, 0, 4]]
+    with Annotation(tmp_path / "a.png", classes, SIZE, 1) as annotation:
+        assert annotation.read((0, 0), (4, 1)).tolist() == [[0, 1, 0, 0]]
+
+
+def test_classes_that_are_not_annotated_are_in_no_pixel(tmp_path):
+    classes = {
+        "a": ClassOptions(values=(7,)),
+        "b": ClassOptions(values=(7, 8)),
+        "c": ClassOptions(),
+    }
+    pixels = drawn(0)
+    pixels[0, :3] = [7, 8, 3]
+    write(tmp_path / "a.tif", pixels)
+    with Annotation(tmp_path / "a.tif", classes, SIZE, 1, ("a", "c")) as annotation:
+        assert annotation.read((0, 0), (3, 1)).tolist() == [[1, 0, 4]]
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.tif"])
+def test_lossy_masks_are_cut_at_half(tmp_path, name):
+    mask = np.kron(drawn(seed=3)[:54, :69], np.ones((5, 5), np.uint8))[: SIZE[1], : SIZE[0]]
+    noise_of_jpeg = np.ones((SIZE[1], SIZE[0]), np.uint8)
+    for pixels, expected in ((mask, mask // 255), (noise_of_jpeg, mask & 0)):
+        if name.endswith("jpg"):
+            Image.fromarray(pixels).save(tmp_path / name, quality=90)
+            values = np.asarray(Image.open(tmp_path / name))
+        else:
+            write(tmp_path / name, pixels, compression="jpeg", tile=(128, 128))
+            values = tifffile.imread(tmp_path / name)
+        assert len(np.unique(values)) > 2 or values.max() == 1
+        np.testing.assert_array_equal(read_all(tmp_path / name), expected)
+
+
 def test_emptiness(tmp_path):
     write(tmp_path / "none.tif", drawn(0))
     pixels = drawn(0)

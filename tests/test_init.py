@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from holohisto import cli, cohort_folder, sheet
+from holohisto.cohort_folder import folder as plain
 from holohisto.errors import HolohistoError
 
 
@@ -20,7 +21,7 @@ def init(folder: Path, output: Path, *more: str) -> int:
 
 
 def test_every_kind_of_slide_is_found(tmp_path: Path) -> None:
-    names = [f"s{n}{suffix}" for n, suffix in enumerate(cohort_folder.SLIDE_SUFFIXES)]
+    names = [f"s{n}{suffix}" for n, suffix in enumerate(plain.SLIDE_SUFFIXES)]
     hamamatsu = [name for name in names if name.endswith((".vms", ".vmu"))]
     others = [name for name in names if name not in hamamatsu]
     make(tmp_path / "d", "deep/er/X.SVS", ".hidden.svs", ".cache/y.svs", "notes.txt", *others)
@@ -54,6 +55,18 @@ def test_annotations_beside_and_in_folders(tmp_path: Path) -> None:
     assert rows["h"].split == rows["other-a"].split == "predict"
     annotated = [row.split for row in rows.values() if row.annotation]
     assert sorted(annotated) == ["test", "train", "train", "train", "train", "train", "val"][:7]
+
+
+def test_outlines_are_annotations(tmp_path: Path) -> None:
+    make(
+        tmp_path, "a.svs", "a.geojson", "b.ome.tif", "annotations/b.geojson.gz", "c.c.tif",
+        "c.c_annotation.geojson", "lonely.geojson",
+    )  # fmt: skip
+    assert init(tmp_path, tmp_path / "s.tsv") == 0
+    rows = sheet.read(tmp_path / "s.tsv")
+    assert {slide: row.annotation and row.annotation.name for slide, row in rows.items()} == {
+        "a": "a.geojson", "b": "b.geojson.gz", "c.c": "c.c_annotation.geojson",
+    }  # fmt: skip
 
 
 def test_ids_are_valid_and_unique(tmp_path: Path) -> None:
@@ -105,7 +118,7 @@ def test_nothing_found_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture
 
 def test_orphans_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     make(tmp_path, "a.svs", "masks/b.png")
-    found = cohort_folder.find(tmp_path)
+    found = plain.find(tmp_path)
     assert [f.slide for f in found] == ["a"]
     assert "b.png: looks like an annotation, but there is no such slide" in caplog.text
 
@@ -123,7 +136,7 @@ def test_relative_folders_give_relative_paths(
 def test_names_that_no_sheet_can_hold_are_refused(tmp_path: Path, name: str) -> None:
     make(tmp_path, name)
     with pytest.raises(HolohistoError, match="in its name; rename the file"):
-        cohort_folder.find(tmp_path)
+        plain.find(tmp_path)
 
 
 def test_a_missing_folder_is_told_before_an_existing_sheet(
@@ -136,5 +149,5 @@ def test_a_missing_folder_is_told_before_an_existing_sheet(
 
 def test_a_demo_cohort_is_found_by_its_folder(tmp_path: Path) -> None:
     make(tmp_path, "slides/DN-1.tif", "annotations/DN-1.tif")
-    (found,) = cohort_folder.find(tmp_path)
+    (found,) = plain.find(tmp_path)
     assert found.annotation == tmp_path / "annotations" / "DN-1.tif"

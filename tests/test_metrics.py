@@ -167,6 +167,18 @@ def test_verb_scores_the_delivered_masks(tmp_path):
         {"area_um2": 900.0, "x": 260.0, "y": 1020.0, "probability": 0.8, "matched": True},
         {"area_um2": 900.0, "x": 660.0, "y": 1460.0, "probability": 0.8, "matched": False},
     ]
+    assert (tuft["objects_found"], tuft["area_found_um2"]) == (2, 1800.0)
+    assert (tuft["objects_annotated"], tuft["area_annotated_um2"]) == (2, 1375.0)
+    # Outlines: 60 x 60 found twice, 50 x 60 and 50 x 50 annotated. Within 2 um = 4 pixels the pair
+    # of the matched object agree but for the left sides: of the found one all 60 pixels and 5
+    # beside either end, of the annotated one all but 5 at either end.
+    assert tuft["boundary"] == {
+        "tolerance_um": 2.0, "found": 2 * 236, "found_near": 236 - 60 - 10,
+        "annotated": 216 + 196, "annotated_near": 216 - 50,
+        "precision": pytest.approx(166 / 472), "recall": pytest.approx(166 / 412),
+        "f1": pytest.approx(2 * 166 / (472 + 412)),
+    }  # fmt: skip
+    assert "kpis2024" not in tuft
     assert len(tuft["tiles"]) == 3 * 5
     assert tuft["tiles"][4]["xy"] == [400, 600]
     assert tuft["tiles_empty"] == 15 - 3
@@ -187,7 +199,8 @@ def test_classes_nobody_annotated_are_not_scored(tmp_path):
     assert result["classes"]["tuft"]["foreground"]["dice"] == 1.0
     capsule = result["classes"]["capsule"]
     assert capsule["annotated"] is False
-    assert set(capsule) == {"annotated", "object_table"}
+    assert set(capsule) == {"annotated", "objects_found", "area_found_um2", "object_table"}
+    assert (capsule["objects_found"], capsule["area_found_um2"]) == (1, 900.0)
     assert [item["matched"] for item in capsule["object_table"]] == [None]
 
 

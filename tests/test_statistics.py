@@ -15,6 +15,7 @@ from holohisto.statistics import (
     hodges_lehmann,
     holm,
     object_rows,
+    pairs_needed,
     score_rows,
     shift_interval,
     signed_rank,
@@ -29,7 +30,7 @@ def slides(scores: dict[str, dict[str, float]], groups: dict[str, str], tiles=No
             "model": model, "slide": slide, "class": "glomerulus", "group": groups[slide],
             "subject": (subjects or {}).get(slide, slide), "split": "test", "annotated": "yes",
             "dice_foreground": dice, "tile_dice": dice / 2, "object_f1": dice / 4,
-            "tiles": (tiles or {}).get(slide, 1),
+            "tiles": (tiles or {}).get(slide, 1), "tiles_empty": 0, "tp": 9, "fp": 0, "fn": 1,
         }
         for model, values in scores.items()
         for slide, dice in values.items()
@@ -81,6 +82,56 @@ def test_ties_stay_exact_where_scipy_approximates():
     assert test.method == "exact"
     # equal sizes make it a sign test: 2 (C(20, 0) + C(20, 1)) / 2^20
     assert test.p == pytest.approx(2 * 21 / 2**20, rel=1e-12)
+
+
+def test_published_example_of_r():
+    """wilcox.test's own example (Hollander & Wolfe 1973, p. 29): V = 40, p-value = 0.01953
+    one-sided; the Hodges-Lehmann estimate in the book is 0.46."""
+    first = [1.83, 0.50, 1.62, 2.48, 1.68, 1.88, 1.55, 3.06, 1.30]
+    second = [0.878, 0.647, 0.598, 2.05, 1.06, 1.29, 1.06, 3.14, 1.29]
+    differences = np.subtract(first, second)
+    test = signed_rank(differences)
+    assert test.statistic == 45 - 40
+    assert test.p == pytest.approx(2 * 0.01953125)
+    assert test.effect == pytest.approx((40 - 5) / 45)
+    assert hodges_lehmann(differences) == pytest.approx(0.46)
+
+
+def test_published_example_of_scipy():
+    """Heights of maize, cross against self (Darwin), in the documentation of wilcoxon."""
+    test = signed_rank([6, 8, 14, 16, 23, 24, 28, 29, 41, -48, 49, 56, 60, -67, 75])
+    assert (test.statistic, test.p) == (24.0, 0.041259765625)
+
+
+def test_zeros_as_pratt_treats_them():
+    # |d| ranks with zeros: 1.5 1.5 3 4 5 6; without the zeros' ranks -3 4 5 6: below 3 of 18
+    test = signed_rank([0, 0, -1, 2, 3, 4])
+    assert test.p == 2 * 2 / 2**4  # sums of ranks 1 to 4 up to 1: {}, {1}
+    assert test.p_pratt == 2 * 2 / 2**4  # sums of 3 4 5 6 up to 3: {}, {3}
+    test = signed_rank([0, 0, -1, -2, 3, 4])
+    assert test.p == 2 * 5 / 2**4  # up to 3: {}, 1, 2, 3, 1 2
+    assert test.p_pratt == 2 * 6 / 2**4  # up to 7: {}, 3, 4, 5, 6, 3 4
+    many = np.concatenate([np.zeros(9), np.random.default_rng(1).normal(0.3, 1, 60)])
+    theirs = stats.wilcoxon(many, zero_method="pratt", method="asymptotic")
+    assert signed_rank(many).p_pratt == pytest.approx(theirs.pvalue, rel=1e-12)
+
+
+def test_effect_is_the_rank_biserial_correlation():
+    assert signed_rank([1, 2, 3]).effect == 1.0
+    assert signed_rank([-1, -2, -3]).effect == -1.0
+    assert signed_rank([1, -1, 0]).effect == 0.0
+    # ranks 1 to 4, the third unfavourable: (7 - 3) / 10
+    assert signed_rank([0.1, 0.2, -0.3, 0.4]).effect == pytest.approx(0.4)
+
+
+def test_pairs_needed_is_the_first_number_that_can_reach_the_level():
+    assert pairs_needed(0.05, 1) == 6
+    assert pairs_needed(0.01, 1) == 8
+    assert pairs_needed(0.01, 7) == 11  # seven baselines
+    for level, comparisons in ((0.05, 3), (0.01, 2), (0.3, 1)):
+        n = pairs_needed(level, comparisons)
+        assert holm([smallest_p(n)] * comparisons)[0] < level
+        assert holm([smallest_p(n - 1)] * comparisons)[0] >= level
 
 
 def test_round_off_is_no_difference():
@@ -170,6 +221,21 @@ def test_group_mean_and_deviation_by_hand():
     assert np.isnan(table.loc["All", "dice_sd"])
 
 
+def test_empty_slides_and_tiles_are_counted():
+    table = slides({"m": {"a": 1.0, "b": 0.9, "c": 1.0}}, {"a": "g", "b": "g", "c": "h"})
+    table.loc[table["slide"] == "a", ["tp", "fp", "fn"]] = 0
+    table["tiles"], table["tiles_empty"] = [4, 6, 5], [4, 1, 0]
+    means = group_table(table).set_index("group")
+    assert means["slides_empty"].to_dict() == {"g": 1, "h": 0, "All": 1, "pooled": 1}
+    assert means["tiles_empty"].to_dict() == {"g": 5, "h": 0, "All": 5, "pooled": 5}
+    assert means.loc["g", "dice_mean"] == pytest.approx(0.95)
+
+
+def test_what_no_model_has_has_no_mean():
+    means = group_table(slides({"m": {"a": 0.5, "b": 0.9}}, {"a": "g", "b": "h"}))
+    assert means["kpis2024_mean"].isna().all()
+
+
 def test_groups_stand_in_the_same_order_for_models_that_lack_slides():
     groups = {"a": "x", "b": "y", "c": "x"}
     table = group_table(slides({"m": {"a": 1, "b": 1}, "k": {"b": 1, "c": 1}}, groups))
@@ -197,6 +263,8 @@ def test_comparison_by_slides_and_by_subjects():
     row = table.loc["subjects"]
     assert (row["n"], row["result"]) == (4, "n too small")
     assert row["note"] == "n too small: smallest possible p is 0.125"
+    assert (row["p_least"], row["p_least_holm"], row["n_needed"]) == (0.125, 0.125, 6)
+    assert (row["effect"], row["confidence"]) == (1.0, 0.95)
     assert np.isnan(row["shift_low"])
 
 
@@ -224,6 +292,21 @@ def test_holm_counts_the_models_compared():
     )
 
 
+def test_what_no_result_can_be_below_counts_every_comparison_of_the_family():
+    """Of two comparisons one has more pairs: its least p leaves more room to the other's."""
+    ours = {f"s{i}": 0.9 + i / 1000 for i in range(9)}
+    others = {
+        "k": {s: d - 0.1 - i / 500 for i, (s, d) in enumerate(ours.items())},
+        "l": {f"s{i}": 0.5 + i / 100 for i in range(7)},
+    }
+    table = comparison_table(slides({"m": ours, **others}, dict.fromkeys(ours, "g")), "m", 0.01, 50)
+    rows = table[table["level"] == "slides"].set_index("model")
+    assert rows["p_least"].to_dict() == {"k": 2 / 2**9, "l": 2 / 2**7}
+    assert rows["p_least_holm"].to_dict() == {"k": 2 * 2 / 2**9, "l": 2 / 2**7}
+    assert rows["result"].to_dict() == {"k": "higher", "l": "n too small"}
+    assert set(rows["n_needed"]) == {9}
+
+
 def test_scopes_are_all_and_each_group():
     dice = {f"s{i}": 0.9 for i in range(4)}
     groups = {"s0": "x", "s1": "x", "s2": "y", "s3": "y"}
@@ -244,12 +327,16 @@ RECORD = {
             "tiles": [{"xy": [0, 0], "dice": 0.8}],
             "tile_dice": 0.8, "tiles_empty": 0, "outside_foreground": 2,
             "objects": {"tp": 1, "fp": 0, "fn": 1, "precision": 1, "recall": 0.5, "f1": 0.667},
+            "boundary": {"tolerance_um": 2.0, "precision": 0.9, "recall": 0.6, "f1": 0.72},
+            "objects_found": 1, "area_found_um2": 9.0,
+            "objects_annotated": 2, "area_annotated_um2": 12.5,
+            "kpis2024": {"task": "slide", "tp": 8, "fp": 2, "fn": 0, "dice": 0.889},
             "object_table": [
                 {"area_um2": 9.0, "x": 1.5, "y": 2.5, "probability": 0.9, "matched": True}
             ],
         },
         "capsule": {
-            "annotated": False,
+            "annotated": False, "objects_found": 1, "area_found_um2": 5.0,
             "object_table": [
                 {"area_um2": 5.0, "x": 1, "y": 2, "probability": 0.7, "matched": None}
             ],
@@ -264,7 +351,13 @@ def test_rows_of_a_metrics_record():
     assert (tuft["dice_foreground"], tuft["dice_everywhere"], tuft["tiles"]) == (0.8, 0.727, 1)
     assert (tuft["group"], tuft["subject"], tuft["annotated"]) == ("ungrouped", "s1", "yes")
     assert (tuft["objects_fn"], tuft["object_recall"], tuft["outside_foreground"]) == (1, 0.5, 2)
+    assert (tuft["boundary_precision"], tuft["boundary_f1"]) == (0.9, 0.72)
+    assert (tuft["objects_found"], tuft["objects_annotated"]) == (1, 2)
+    assert (tuft["area_annotated_um2"], tuft["dice_kpis2024"]) == (12.5, 0.889)
+    assert set(tuft) == set(capsule) == set(SLIDES)
     assert capsule["annotated"] == "no"
+    assert (capsule["objects_found"], capsule["area_found_um2"]) == (1, 5.0)
+    assert capsule["objects_annotated"] is None
     assert capsule["dice_foreground"] is None
     assert capsule["tiles"] is None
 

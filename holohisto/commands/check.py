@@ -2,20 +2,22 @@
 
 import argparse
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from holohisto import atomic, config, progress, sheet
-from holohisto.annotation import Annotation
+from holohisto.annotation import Annotation, annotated_classes
 from holohisto.check import SlideRecord, inspect
 from holohisto.config import CheckOptions, Classes, ClassOptions, Config, from_json
+from holohisto.cost import bytes_text, cost_of, summary, time_text, token_summary
 from holohisto.errors import HolohistoError
 
 logger = logging.getLogger(__name__)
 
 HEADINGS = (
     "slide", "split", "group", "reader", "compression", "levels", "size", "mpp", "factor",
-    "background", "annotation", "tokens", "disk", "gpu", "cpu", "status",
+    "background", "annotation", "tokens", "variants", "map", "disk", "gpu", "cpu", "status",
 )  # fmt: skip
 DEFAULT_CONFIG = Path("config/config.yaml")
 LOWEST_MPP, HIGHEST_MPP = 0.01, 100.0  # as in the sheet
@@ -25,6 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("image", type=Path, nargs="?", metavar="IMAGE", help="one slide")
     parser.add_argument("--slide", metavar="ID", help="its id")
     parser.add_argument("--annotation", type=Path, metavar="FILE", help="its annotation")
+    parser.add_argument(
+        "--annotated", metavar="NAMES",
+        help="classes annotated on it, separated by commas; else all",
+    )  # fmt: skip
     parser.add_argument("--slide-mpp", type=float, metavar="M", help="its mpp, over the file's")
     parser.add_argument(
         "--options",
@@ -64,6 +70,7 @@ def run(arguments: argparse.Namespace) -> None:
         split="predict",
         annotation=arguments.annotation,
         mpp=arguments.slide_mpp,
+        annotated=annotated_classes(arguments.annotated, arguments.classes),
     )
     record = _inspect(row, arguments.options, arguments.classes)
     for warning in record.warnings:
@@ -92,7 +99,9 @@ def _inspect(
     record = inspect(row.slide, row.image, row.annotation, row.mpp, options)
     if row.annotation is None or not classes:
         return record
-    with Annotation(row.annotation, classes, record.size, record.factor) as annotation:
+    with Annotation(
+        row.annotation, classes, record.size, record.factor, row.annotated
+    ) as annotation:
         if not annotation.is_empty():
             return record
     warning = "the annotation shows none of the classes; if wrong, set `classes.<name>.values`"
@@ -107,7 +116,7 @@ class _Finding:
     record: SlideRecord | None
     problem: str | None = None
 
-    def cells(self, twins: dict[str, list[str]]) -> list[str]:
+    def cells(self, twins: dict[str, list[str]], settings: Config) -> list[str]:
         """The texts of the line; `twins` has slide ids by fingerprint."""
         row, record = self.row, self.record
         start = [row.slide, row.split, row.group or "-"]
@@ -118,6 +127,7 @@ class _Finding:
         same = [slide for slide in twins[record.fingerprint] if slide != row.slide]
         if same:
             notes.append(f"same image as {', '.join(same)}")
+        own = cost_of(record, row.split, settings)
         return [
             *start,
             record.reader,
@@ -128,10 +138,12 @@ class _Finding:
             str(record.factor),
             _colour(record.background),
             record.annotation["fits"] if record.annotation else "-",
-            f"{record.estimates['tokens']:,}",
-            _bytes(record.estimates["disk_bytes"]),
-            _time(record.estimates["seconds"]),
-            _time(record.estimates["cpu_seconds"]),
+            f"{own.tokens:,}",
+            _unless_none(settings.encodings(row.split), str),
+            _unless_none(own.token_bytes, bytes_text),
+            _unless_none(own.disk_bytes, bytes_text),
+            _unless_none(own.seconds, time_text),
+            _unless_none(own.cpu_seconds, time_text),
             "; ".join(["ok", *notes]),
         ]
 
@@ -142,18 +154,9 @@ def _colour(rgb: tuple[int, int, int]) -> str:
     return names.get(rgb, "#{:02x}{:02x}{:02x}".format(*rgb))
 
 
-def _bytes(number: float) -> str:
-    """Bytes in the unit that keeps the number readable, never 0."""
-    if number >= 1e9:
-        return f"{number / 1e9:.1f} GB"
-    return f"{number / 1e6:.1f} MB" if number >= 1e5 else f"{max(number / 1e3, 0.1):.1f} kB"
-
-
-def _time(seconds: float) -> str:
-    """A time in the unit that keeps the number readable, never 0."""
-    if seconds < 90:
-        return f"{max(seconds, 0.1):.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+def _unless_none(number: float, text: Callable[[float], str]) -> str:
+    """The number as text, or a dash for 0."""
+    return text(number) if number else "-"
 
 
 def _settings(path: Path | None) -> Config:
@@ -176,8 +179,10 @@ def _check_sheet(path: Path, config_path: Path | None) -> None:
     for finding in findings:
         if finding.record is not None:
             twins.setdefault(finding.record.fingerprint, []).append(finding.row.slide)
-    _print_table([finding.cells(twins) for finding in findings])
-    _print_totals([finding.record for finding in findings if finding.record])
+    _print_table([finding.cells(twins, settings) for finding in findings])
+    good = [(one.record, one.row.split) for one in findings if one.record is not None]
+    print(summary(good, settings))
+    print(token_summary(good, settings))
     bad = [finding.row.slide for finding in findings if finding.problem]
     if bad:
         raise HolohistoError(
@@ -202,15 +207,3 @@ def _print_table(lines: list[list[str]]) -> None:
     for line in table:
         padded = [text.ljust(width) for text, width in zip(line, widths, strict=False)]
         print("  ".join([*padded, line[-1]]))
-
-
-def _print_totals(records: list[SlideRecord]) -> None:
-    def total(name: str) -> float:
-        return sum(record.estimates[name] for record in records)
-
-    print(
-        f"{len(records)} slides to process: {total('tokens'):,.0f} tokens at f = 16,"
-        f" about {_bytes(total('disk_bytes'))} of results per model (and its weights),"
-        f" about {_time(total('seconds'))} on one GPU or {_time(total('cpu_seconds'))} on a CPU"
-        " per model, training not counted"
-    )

@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> None:
         "slides": slides,
         "groups": statistics.group_table(slides),
         "comparisons": statistics.comparison_table(
-            slides, reference, options.level, options.bootstrap
+            slides, reference, options.level, options.bootstrap, options.confidence
         ),
         "objects": objects,
     }

@@ -6,23 +6,32 @@ import logging
 from pathlib import Path
 
 from holohisto import atomic, cohort_folder, sheet
+from holohisto.cohort_folder import folder, kpis, neptune
 from holohisto.errors import HolohistoError
 
 logger = logging.getLogger(__name__)
 
+LAYOUTS = {
+    "folder": "any folder of slides, annotations beside them or in masks/",
+    "kpis": "the KPIs 2024 challenge: whole slides, or, without any, patches",
+    "neptune": "NEPTUNE's ROI images, one annotated structure each",
+}
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     layouts = parser.add_subparsers(dest="layout", metavar="LAYOUT", required=True)
-    summary = "any folder of slides, annotations beside them or in masks/"
-    folder = layouts.add_parser("folder", help=summary, description=summary)
-    folder.set_defaults(find=cohort_folder.find)
-    for layout in (folder,):
+    for name, summary in LAYOUTS.items():
+        layout = layouts.add_parser(name, help=summary, description=summary)
         layout.add_argument("folder", type=Path, metavar="DIR", help="searched with sub-folders")
         layout.add_argument(
             "--output", type=Path, default=Path("config/slides.tsv"),
             help="the sheet (default: %(default)s)",
         )  # fmt: skip
         layout.add_argument("--force", action="store_true", help="replace an existing sheet")
+        if name == "kpis":
+            layout.add_argument(
+                "--level", choices=kpis.PATTERNS, help="which of the two, where both are there"
+            )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -32,14 +41,29 @@ def run(arguments: argparse.Namespace) -> None:
         raise HolohistoError(
             output, "is already there", advice="give another --output, or --force to replace it"
         )
-    slides = arguments.find(arguments.folder)
-    text = cohort_folder.table(slides)
-    atomic.write_text(output, text)
+    slides = _find(arguments)
+    atomic.write_text(output, cohort_folder.table(slides))
     sheet.read(output)
+    _tell(output, slides)
+
+
+def _find(arguments: argparse.Namespace) -> list[cohort_folder.Found]:
+    if arguments.layout == "kpis":
+        return kpis.find(arguments.folder, arguments.level)
+    layout = {"folder": folder, "neptune": neptune}[arguments.layout]
+    return layout.find(arguments.folder)
+
+
+def _tell(output: Path, slides: list[cohort_folder.Found]) -> None:
     splits = collections.Counter(found.split for found in slides)
     told = ", ".join(f"{splits[split]} {split}" for split in sheet.SPLITS if splits[split])
-    logger.info("wrote %s: %d slides (%s)", output, len(slides), told)
-    if len(splits) > 1 or "predict" not in splits:
+    groups = collections.Counter(found.group for found in slides if found.group)
+    by_group = "".join(f"; {count} {group}" for group, count in sorted(groups.items()))
+    logger.info("wrote %s: %d slides (%s%s)", output, len(slides), told, by_group)
+    subjects = {found.subject for found in slides if found.subject}
+    if subjects:
+        logger.info("%d subjects, told apart by file names", len(subjects))
+    elif len(splits) > 1 or "predict" not in splits:
         logger.info(
             "the splits are a proposal: fill in column `subject`, so that no subject is in two"
         )

@@ -9,7 +9,7 @@ import numpy as np
 import shapely
 
 from holohisto import progress
-from holohisto.annotation import Annotation
+from holohisto.annotation import Annotation, annotated_classes
 from holohisto.atomic import replacing
 from holohisto.check import SlideRecord
 from holohisto.config import Classes, MaskOptions, from_json
@@ -36,6 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--check", type=Path, required=True, help="record of check")
     parser.add_argument("--probability", type=Path, required=True, help="map of infer")
     parser.add_argument("--annotation", type=Path, help="drawn into the overlay")
+    parser.add_argument(
+        "--annotated", help="classes annotated on this slide, separated by commas; else all"
+    )
     parser.add_argument(
         "--options", type=from_json(MaskOptions), default=MaskOptions(), help="section `mask`, JSON"
     )
@@ -76,7 +79,10 @@ def run(arguments: argparse.Namespace) -> None:
             _write_outlines(path, bands, found, frame, classes, options, overlay)
         if arguments.annotation:
             with progress.phase("outlines of the annotation"):
-                annotation = Annotation(arguments.annotation, classes, record.size, record.factor)
+                annotated = annotated_classes(arguments.annotated, classes)
+                annotation = Annotation(
+                    arguments.annotation, classes, record.size, record.factor, annotated
+                )
                 _add_annotation(annotation, frame, len(classes), overlay)
         path = outputs.enter_context(replacing(frame.fill(arguments.overlay)))
         overlay.draw().save(path, quality=88, subsampling=0)  # else thin lines lose colour

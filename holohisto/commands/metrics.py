@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from holohisto import atomic, foreground, metrics, progress
-from holohisto.annotation import Annotation
+from holohisto.annotation import Annotation, annotated_classes
 from holohisto.check import SlideRecord
 from holohisto.config import Classes, MaskOptions, MetricsOptions, from_json
 from holohisto.errors import HolohistoError
@@ -21,6 +21,7 @@ from holohisto.masks.frame import (
     label_bands,
     probability_of,
 )
+from holohisto.metrics import kpis2024
 from holohisto.pyramid import Raster
 
 logger = logging.getLogger(__name__)
@@ -56,7 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     classes = arguments.classes
     record = SlideRecord.read(arguments.check)
-    annotation = Annotation(arguments.annotation, classes, record.size, record.factor)
+    annotated = annotated_classes(arguments.annotated, classes)
+    annotation = Annotation(arguments.annotation, classes, record.size, record.factor, annotated)
     with (
         Raster(arguments.labels) as labels,
         Raster(arguments.probability) as probability,
@@ -65,10 +67,13 @@ def run(arguments: argparse.Namespace) -> None:
         frame = frame_of(labels, record, classes)
         scores = metrics.score(
             label_bands(labels),
-            annotation_bands(annotation, frame),
+            metrics.Reference(
+                annotation_bands(annotation, frame),
+                tuple(annotated is None or name in annotated for name in classes),
+                _scorer(annotation, frame),
+            ),
             _foreground_rows(arguments.foreground, frame),
             frame,
-            dict(enumerate(_annotated(arguments.annotated, classes))),
             arguments.options,
             arguments.mask_options,
             probability_of(probability, frame),
@@ -76,6 +81,7 @@ def run(arguments: argparse.Namespace) -> None:
     result = {
         "slide": frame.slide,
         "model": frame.model,
+        "init": frame.init,
         "mpp": frame.mpp,
         "working_mpp": frame.mpp * frame.factor,
         "classes": {name: scores[bit] for bit, name in enumerate(classes)},
@@ -84,14 +90,15 @@ def run(arguments: argparse.Namespace) -> None:
     _tell(result["classes"])
 
 
-def _annotated(text: str | None, classes: Classes) -> list[bool]:
-    if text is None:
-        return [True] * len(classes)
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    unknown = sorted(set(names) - set(classes))
-    if unknown:
-        raise HolohistoError("--annotated", "unknown class", found=unknown, allowed=list(classes))
-    return [name in names for name in classes]
+def _scorer(annotation: Annotation, frame: Frame) -> Callable[[tuple[int, int]], np.ndarray]:
+    """Rows of the annotation as the KPIs scorer sees it; one of working size as it is."""
+    grid = kpis2024.grid_size(frame.size, frame.factor)
+    size = frame.size if annotation.block == frame.factor else grid
+
+    def read(top: int, bottom: int) -> np.ndarray:
+        return annotation.bits(0, top, size[0], bottom - top)
+
+    return lambda rows: kpis2024.zoomed(read, size, grid, rows)
 
 
 def _foreground_rows(path: Path, frame: Frame) -> Callable[[tuple[int, int]], np.ndarray]:
@@ -114,8 +121,9 @@ def _tell(classes: dict[str, Any]) -> None:
             continue
         objects = scores["objects"]
         logger.info(
-            "%s: Dice %.4f in the foreground, %.4f everywhere; objects: %d found, %d extra,"
-            " %d missed; %d annotated pixels outside the foreground",
-            name, scores["foreground"]["dice"], scores["everywhere"]["dice"], objects["tp"],
+            "%s: Dice %.4f in the foreground, %.4f everywhere; boundary F1 %.4f within %g um;"
+            " objects: %d found, %d extra, %d missed; %d annotated pixels outside the foreground",
+            name, scores["foreground"]["dice"], scores["everywhere"]["dice"],
+            scores["boundary"]["f1"], scores["boundary"]["tolerance_um"], objects["tp"],
             objects["fp"], objects["fn"], scores["outside_foreground"],
         )  # fmt: skip

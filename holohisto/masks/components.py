@@ -111,7 +111,7 @@ class Components:
         self._kept: list[tuple[np.ndarray, Table]] = [(np.zeros(0, np.int64), EMPTY)]
         self._next = 0
         self._open, self._open_ids = EMPTY, np.zeros(0, np.int64)
-        self._edge, self._edge_place = Runs(*[np.zeros(0, np.int64)] * 3), np.zeros(0, np.int64)
+        self._edge, self._edge_place = rle.NOTHING, np.zeros(0, np.int64)
 
     def feed(self, runs: Runs, rows: tuple[int, int], weight: np.ndarray | None = None) -> None:
         """Take the runs of the rows `rows[0]` to `rows[1] - 1`, the next ones of the mask.

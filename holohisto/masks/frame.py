@@ -23,6 +23,8 @@ class Frame:
     """Micrometres per level-0 pixel."""
     factor: int
     """Level-0 pixels to a working pixel, in both directions."""
+    init: str = ""
+    """What the model's training started from, as the labels say; empty: they do not."""
 
     @property
     def pixel_um2(self) -> float:
@@ -51,8 +53,9 @@ def frame_of(labels: Raster, record: SlideRecord, classes: dict[str, ClassOption
     """
     header, again = labels.header, "run infer again"
     frame = Frame(
-        record.slide, str(header.get("model", "")), record.size, record.mpp, record.factor
-    )
+        record.slide, str(header.get("model", "")), record.size, record.mpp, record.factor,
+        str(header.get("init", "")),
+    )  # fmt: skip
     for what, found, allowed in (
         ("slide", header.get("slide"), record.slide),
         ("size", tuple(labels.size), frame.working_size),

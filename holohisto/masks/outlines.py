@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import shapely
 
+from holohisto.masks import runs as rle
 from holohisto.masks.cleaning import Bands, Objects
 from holohisto.masks.components import BOTTOM
 from holohisto.masks.runs import Runs
@@ -145,12 +146,7 @@ class Gathering:
         numbers = np.concatenate([number for _, number in self.pending])
         whole = self.box[numbers, BOTTOM] <= row
         if whole.any():
-            together = Runs(
-                *(
-                    np.concatenate([getattr(runs, name) for runs, _ in self.pending])
-                    for name in ("y", "start", "end")
-                )
-            )
+            together = rle.chain([runs for runs, _ in self.pending])
             self.pending = [(together[~whole], numbers[~whole])] if not whole.all() else []
             yield together[whole], numbers[whole]
 

@@ -1,5 +1,6 @@
 """Run-length form of a mask: the work on objects grows with outlines, not with areas."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,12 +31,14 @@ class Runs:
         return self.end - self.start
 
 
+NOTHING = Runs(*[np.zeros(0, np.int64)] * 3)
+
+
 def find(mask: np.ndarray, top: int = 0) -> Runs:
     """Runs of `mask`, (h, w) bool, whose first row is row `top` of the slide."""
     height, width = mask.shape
     if not mask.any():
-        nothing = np.zeros(0, np.int64)
-        return Runs(nothing, nothing, nothing)
+        return NOTHING
     edges = np.empty((height, width + 1), bool)
     edges[:, 0], edges[:, -1] = mask[:, 0], mask[:, -1]
     np.not_equal(mask[:, 1:], mask[:, :-1], out=edges[:, 1:-1])
@@ -68,6 +71,13 @@ def merge(first: Runs, second: Runs) -> Runs:
     opens = np.ones(len(y), bool)
     opens[1:] = (y[1:] != y[:-1]) | (start[1:] != end[:-1])
     return Runs(y[opens], start[opens], end[np.append(opens[1:], True)])
+
+
+def chain(parts: Sequence[Runs]) -> Runs:
+    """Several sets of runs, one after the other; in reading order if the parts are."""
+    return Runs(
+        *(np.concatenate([getattr(part, name) for part in parts]) for name in ("y", "start", "end"))
+    )
 
 
 def paint(runs: Runs, rows: tuple[int, int], width: int) -> np.ndarray:
@@ -103,6 +113,13 @@ def meetings(
     i = np.repeat(np.arange(len(first)), count)
     before = np.cumsum(count) - count
     return i, np.arange(len(i)) - np.repeat(before - low, count)
+
+
+def common(first: Runs, second: Runs) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Indices (i, j) of runs of `first` and `second` that overlap, and by how many pixels."""
+    i, j = meetings(first, second, rows_apart=0, diagonal=False)
+    start = np.maximum(first.start[i], second.start[j])
+    return i, j, np.minimum(first.end[i], second.end[j]) - start
 
 
 def label(runs: Runs, *, diagonal: bool) -> tuple[int, np.ndarray]:

@@ -1,5 +1,6 @@
 """Paired comparisons: exact tests, their limits, typical differences and intervals."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,6 +29,10 @@ class SignedRank:
     """W, the smaller of the two rank sums."""
     p: float
     """Two-sided."""
+    p_pratt: float
+    """The same with Pratt's treatment of zeros: they are ranked, then dropped."""
+    effect: float
+    """Rank-biserial correlation: (favourable - unfavourable rank sum) / all; -1 to 1."""
     method: str
     """exact or asymptotic."""
 
@@ -36,23 +41,35 @@ def signed_rank(differences: Sequence[float] | np.ndarray) -> SignedRank:
     """Two-sided Wilcoxon signed-rank test; zeros are dropped, ties share their mean rank.
 
     Up to 50 pairs the null distribution is exact, with ties too (where scipy approximates from
-    14 pairs on); above it is scipy's normal approximation.
+    14 pairs on); above it is scipy's normal approximation. The effect size is the matched-pairs
+    rank-biserial correlation (Kerby 2014).
     """
     rounded = np.round(np.asarray(differences, dtype=np.float64), DECIMALS)
     nonzero = rounded[rounded != 0]
     n, n_zero = len(rounded), len(rounded) - len(nonzero)
     if len(nonzero) == 0:
-        return SignedRank(n, n_zero, 0.0, 1.0, "exact")
+        return SignedRank(n, n_zero, 0.0, 1.0, 1.0, 0.0, "exact")
+    exact = len(nonzero) <= EXACT_LIMIT
     ranks = stats.rankdata(np.abs(nonzero))
-    statistic = float(min(ranks[nonzero > 0].sum(), ranks[nonzero < 0].sum()))
-    if len(nonzero) <= EXACT_LIMIT:
-        return SignedRank(n, n_zero, statistic, _exact_p(ranks, statistic), "exact")
-    p = float(np.asarray(stats.wilcoxon(nonzero, method="asymptotic"))[1])
-    return SignedRank(n, n_zero, statistic, p, "asymptotic")
+    above, below = (float(ranks[side].sum()) for side in (nonzero > 0, nonzero < 0))
+    if exact:
+        pratt = stats.rankdata(np.abs(rounded))[rounded != 0]
+        p = [_exact_p(ranks, nonzero > 0), _exact_p(pratt, nonzero > 0)]
+    else:
+        tests = (
+            stats.wilcoxon(rounded, zero_method=zeros, method="asymptotic")
+            for zeros in ("wilcox", "pratt")
+        )
+        p = [float(np.asarray(test)[1]) for test in tests]
+    return SignedRank(
+        n, n_zero, min(above, below), p[0], p[1], (above - below) / (above + below),
+        "exact" if exact else "asymptotic",
+    )  # fmt: skip
 
 
-def _exact_p(ranks: np.ndarray, statistic: float) -> float:
+def _exact_p(ranks: np.ndarray, positive: np.ndarray) -> float:
     """Share of the 2^n sign patterns with a rank sum this far out, by dynamic programming."""
+    statistic = min(ranks[positive].sum(), ranks[~positive].sum())
     doubled = np.rint(2 * ranks).astype(np.int64)  # mean ranks are halves
     ways = np.zeros(doubled.sum() + 1)
     ways[0] = 1
@@ -64,6 +81,11 @@ def _exact_p(ranks: np.ndarray, statistic: float) -> float:
 def smallest_p(nonzero: int) -> float:
     """The two-sided p if all pairs agree: no result of `nonzero` pairs can be smaller."""
     return min(1.0, 2.0 / 2.0**nonzero)
+
+
+def pairs_needed(level: float, comparisons: int) -> int:
+    """Fewest pairs with a difference whose p, times the comparisons, can be below the level."""
+    return next(n for n in itertools.count(1) if comparisons * smallest_p(n) < level)
 
 
 def holm(p: Sequence[float] | np.ndarray) -> np.ndarray:

@@ -10,38 +10,49 @@ from holohisto.statistics.paired import (
     DECIMALS,
     hodges_lehmann,
     holm,
+    pairs_needed,
     shift_interval,
     signed_rank,
     smallest_p,
 )
 
 ALL, POOLED, UNGROUPED = "All", "pooled", "ungrouped"
-MEASURES = {"dice": "dice_foreground", "tile_dice": "tile_dice", "f1": "object_f1"}
+MEASURES = {
+    "dice": "dice_foreground", "tile_dice": "tile_dice", "f1": "object_f1",
+    "boundary_f1": "boundary_f1", "kpis2024": "dice_kpis2024",
+}  # fmt: skip
 """Measure in groups.tsv: column of slides.tsv it is the mean of."""
 SLIDES = (
-    "model", "slide", "class", "group", "subject", "split", "annotated", "dice_foreground",
-    "dice_everywhere", "tile_dice", "tiles", "tiles_empty", "object_precision", "object_recall",
-    "object_f1", "objects_tp", "objects_fp", "objects_fn", "tp", "fp", "fn", "outside_foreground",
+    "model", "init", "slide", "class", "group", "subject", "split", "annotated",
+    "dice_foreground", "dice_everywhere", "tile_dice", "tiles", "tiles_empty", "object_precision",
+    "object_recall", "object_f1", "objects_tp", "objects_fp", "objects_fn", "tp", "fp", "fn",
+    "outside_foreground", "boundary_precision", "boundary_recall", "boundary_f1", "objects_found",
+    "objects_annotated", "area_found_um2", "area_annotated_um2", "dice_kpis2024",
 )  # fmt: skip
 OBJECTS = (
     "model", "slide", "class", "group", "area_um2", "x", "y", "probability", "matched",
 )  # fmt: skip
 GROUPS = (
-    "model", "class", "group", "slides", "subjects", "tiles",
+    "model", "init", "class", "group", "slides", "slides_empty", "subjects", "tiles", "tiles_empty",
     *(f"{measure}_{what}" for measure in MEASURES for what in ("mean", "sd")), "dice_over_tiles",
 )  # fmt: skip
 COMPARISONS = (
     "class", "level", "scope", "reference", "model", "n", "n_zero", "median_difference", "shift",
-    "shift_low", "shift_high", "confidence", "W", "p", "method", "p_holm", "result", "note",
+    "shift_low", "shift_high", "confidence", "effect", "W", "p", "p_pratt", "method", "p_holm",
+    "p_least", "p_least_holm", "n_needed", "result", "note",
 )  # fmt: skip
 
 
 def score_rows(record: dict[str, Any], row: Row) -> list[dict[str, Any]]:
-    """Rows of slides.tsv, one a class, from the metrics of one model on one slide."""
+    """Rows of slides.tsv, one a class, from the metrics of one model on one slide.
+
+    What was found is told of every class; scores only of those annotated on the slide.
+    """
     rows = []
     for name, scores in record["classes"].items():
         known = bool(scores.get("annotated", True))
         objects, foreground = scores.get("objects") or {}, scores.get("foreground") or {}
+        boundary = scores.get("boundary") or {}
         cells = {
             "dice_foreground": foreground.get("dice"),
             "dice_everywhere": (scores.get("everywhere") or {}).get("dice"),
@@ -52,12 +63,16 @@ def score_rows(record: dict[str, Any], row: Row) -> list[dict[str, Any]]:
             **{f"objects_{key}": objects.get(key) for key in ("tp", "fp", "fn")},
             **{key: foreground.get(key) for key in ("tp", "fp", "fn")},
             "outside_foreground": scores.get("outside_foreground"),
+            **{f"boundary_{key}": boundary.get(key) for key in ("precision", "recall", "f1")},
+            **{key: scores.get(key) for key in ("objects_annotated", "area_annotated_um2")},
+            "dice_kpis2024": (scores.get("kpis2024") or {}).get("dice"),
         }
         rows.append(
             {
-                "model": record["model"], "slide": row.slide, "class": name, "group": group_of(row),
-                "subject": row.subject or row.slide, "split": row.split,
-                "annotated": "yes" if known else "no",
+                "model": record["model"], "init": record.get("init", ""), "slide": row.slide,
+                "class": name, "group": group_of(row), "subject": row.subject or row.slide,
+                "split": row.split, "annotated": "yes" if known else "no",
+                **{key: scores.get(key) for key in ("objects_found", "area_found_um2")},
                 **(cells if known else dict.fromkeys(cells)),
             }
         )  # fmt: skip
@@ -90,7 +105,9 @@ def group_table(slides: pd.DataFrame) -> pd.DataFrame:
     """Means of groups from slides.tsv.
 
     `All` is the unweighted mean of the groups (the paper's definition), `pooled` the mean over
-    all slides. `dice_over_tiles` weighs tiles equally within a group, as the paper does.
+    all slides. `dice_over_tiles` weighs tiles equally within a group, as the paper does. A slide or
+    tile with nothing found and nothing annotated scores 1; `slides_empty` and `tiles_empty` say how
+    many there are.
     """
     rows = []
     order = list(slides["group"].unique())
@@ -101,7 +118,11 @@ def group_table(slides: pd.DataFrame) -> pd.DataFrame:
             unweighted[key] = float(np.mean([float(group[key]) for group in groups]))
         unweighted |= {f"{measure}_sd": float("nan") for measure in MEASURES}
         pooled = _means(part) | {"group": POOLED}
-        rows += [{"model": model, "class": name} | row for row in (*groups, unweighted, pooled)]
+        init = part["init"].iloc[0]
+        rows += [
+            {"model": model, "init": init, "class": name} | row
+            for row in (*groups, unweighted, pooled)
+        ]
     return pd.DataFrame(rows, columns=list(GROUPS))
 
 
@@ -118,8 +139,10 @@ def _by_group(part: pd.DataFrame, order: list[str]) -> list[tuple[str, pd.DataFr
 def _means(part: pd.DataFrame) -> dict[str, Any]:
     cells: dict[str, Any] = {
         "slides": len(part),
+        "slides_empty": int((part[["tp", "fp", "fn"]].astype(float).sum(axis=1) == 0).sum()),
         "subjects": part["subject"].nunique(),
         "tiles": int(part["tiles"].sum()),
+        "tiles_empty": int(part["tiles_empty"].astype(float).sum()),
     }
     for measure, column in MEASURES.items():
         values = part[column].astype(float)
@@ -131,12 +154,14 @@ def _means(part: pd.DataFrame) -> dict[str, Any]:
 
 
 def comparison_table(
-    slides: pd.DataFrame, reference: str, level: float, resamples: int
+    slides: pd.DataFrame, reference: str, level: float, resamples: int, confidence: float = 0.95
 ) -> pd.DataFrame:
     """Slide Dice of the reference against every other model, paired on slides and on subjects.
 
     Positive differences mean that the reference scores higher. p is Holm-corrected over the
-    compared models, within class, level and scope.
+    compared models, within class, level and scope; `p_least` and `p_least_holm` are what p and
+    `p_holm` would be if all pairs of every comparison agreed: no result can be smaller.
+    `n_needed` pairs with a difference are the fewest that could reach the level.
     """
     rows = []
     order = list(slides["group"].unique())
@@ -144,15 +169,15 @@ def comparison_table(
         scopes = [(ALL, part), *(_by_group(part, order) if part["group"].nunique() > 1 else ())]
         for unit in ("slides", "subjects"):
             for scope, members in scopes:
-                family = _family(members, reference, unit, level, resamples)
+                family = _family(members, reference, unit, level, (confidence, resamples))
                 rows += [{"class": name, "level": unit, "scope": scope} | row for row in family]
     return pd.DataFrame(rows, columns=list(COMPARISONS))
 
 
 def _family(
-    part: pd.DataFrame, reference: str, unit: str, level: float, resamples: int
+    part: pd.DataFrame, reference: str, unit: str, level: float, interval: tuple[float, int]
 ) -> list[dict[str, Any]]:
-    """All comparisons that share one Holm correction."""
+    """All comparisons that share one Holm correction; `interval`: confidence and resamples."""
     keys = ["subject", "slide"] if unit == "slides" else ["subject"]
     dice = part.set_index(["subject", "slide", "model"])["dice_foreground"].astype(float).unstack()
     rows = []
@@ -165,32 +190,33 @@ def _family(
         values = np.round(pairs.to_numpy(), DECIMALS)
         test = signed_rank(values)
         subjects = [str(key) for key in pairs.index.get_level_values("subject")]
-        low, high = shift_interval(values, subjects, 1 - level, resamples)
+        low, high = shift_interval(values, subjects, *interval)
         rows.append(
             {
                 "reference": reference, "model": model, "n": test.n, "n_zero": test.n_zero,
                 "median_difference": float(np.median(values)), "shift": hodges_lehmann(values),
-                "shift_low": low, "shift_high": high, "confidence": 1 - level,
-                "W": test.statistic, "p": test.p, "method": test.method,
+                "shift_low": low, "shift_high": high, "confidence": interval[0],
+                "effect": test.effect, "W": test.statistic, "p": test.p, "p_pratt": test.p_pratt,
+                "method": test.method, "p_least": smallest_p(test.n - test.n_zero),
             }
         )  # fmt: skip
-    for row, adjusted in zip(rows, holm([row["p"] for row in rows]), strict=True):
-        row["p_holm"] = float(adjusted)
+    adjusted, least = (holm([row[key] for row in rows]).tolist() for key in ("p", "p_least"))
+    for row, p, lowest in zip(rows, adjusted, least, strict=True):
+        row |= {"p_holm": p, "p_least_holm": lowest, "n_needed": pairs_needed(level, len(rows))}
         row["result"], row["note"] = _verdict(row, len(rows), level)
     return rows
 
 
 def _verdict(row: dict[str, Any], family: int, level: float) -> tuple[str, str]:
     """What may be said, and why not more."""
-    least = smallest_p(row["n"] - row["n_zero"])
-    if least >= level:
-        return "n too small", f"n too small: smallest possible p is {least:.3g}"
+    if row["p_least"] >= level:
+        return "n too small", f"n too small: smallest possible p is {row['p_least']:.3g}"
     if row["p_holm"] < level:
         return ("higher" if row["shift"] > 0 else "lower"), ""
-    if family * least >= level:
-        after = min(1.0, family * least)
+    if row["p_least_holm"] >= level:
         return (
             "no difference shown",
-            f"n too small for {family} comparisons: smallest possible p after Holm is {after:.3g}",
+            f"n too small for {family} comparisons: smallest possible p after Holm is"
+            f" {row['p_least_holm']:.3g}",
         )
     return "no difference shown", ""

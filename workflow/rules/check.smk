@@ -13,6 +13,7 @@ rule check:
         runtime=scaled(20),
     params:
         annotation=flag("--annotation", "annotation"),
+        annotated=flag("--annotated", "annotated"),
         mpp=flag("--slide-mpp", "mpp"),
         options=options("check"),
         classes=options("values"),
@@ -21,6 +22,7 @@ rule check:
         holohisto --log {log:q} check {input.image:q} \
             --slide {wildcards.slide:q} \
             {params.annotation} \
+            {params.annotated} \
             {params.mpp} \
             --options {params.options:q} \
             --classes {params.classes:q} \

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from holohisto import config as configuration
 from holohisto import sheet
+from holohisto.checkpoints import layout
 from holohisto.errors import HolohistoError, SeveralErrors
 
 # The jobs' `holohisto` is the one beside this Python, whether its environment is activated or not.
@@ -17,8 +18,18 @@ os.environ.update(
 
 def missing_files():
     """Files that sheet and configuration name and that are not there, one line each."""
-    given = {f"models.{name}.weights": model.weights for name, model in cfg.models.items()}
+    given = {
+        f"models.{name}.{key}": getattr(model, key, None)
+        for name, model in computed.items()
+        for key in ("weights", "init")
+    }
     given["tokenizer.checkpoint"] = cfg.tokenizer.checkpoint
+    given |= {
+        f"models.{name}.masks, slide {slide}": model.of(slide)
+        for name, model in from_elsewhere.items()
+        for slide, row in rows.items()
+        if row.split in cfg.infer.splits
+    }
     return sheet.missing_files(cfg.slides, rows.values()) + [
         f"config: {key}: no such file: {file}"
         for key, file in given.items()
@@ -30,9 +41,8 @@ def nothing_to_train_on():
     """What would be trained in a cohort without slides to train on."""
     if any(row.split == "train" for row in rows.values()):
         return []
-    names = [f"model {name}" for name, model in cfg.models.items() if not model.weights]
-    reads_tokens = any(model.kind == "holohisto" for model in cfg.models.values())
-    if reads_tokens and not cfg.tokenizer.checkpoint:
+    names = [f"model {name}" for name, model in computed.items() if not model.weights]
+    if cfg.over_tokens and not cfg.tokenizer.checkpoint:
         names.insert(0, "the tokenizer")
     return names
 
@@ -41,6 +51,7 @@ try:
     cfg = configuration.parse(config)
     rows = sheet.read(cfg.slides, tuple(cfg.classes))
     rows = {slide: row for slide, row in rows.items() if not row.exclude}
+    computed, from_elsewhere = cfg.computed, cfg.from_elsewhere
     if untrained := nothing_to_train_on():
         raise HolohistoError(
             cfg.slides,
@@ -48,6 +59,7 @@ try:
             advice="mark slides as train, or give trained ones with `tokenizer.checkpoint:` and"
             " the models' `weights:`",
         )
+    checkpoint_files = layout.files(cfg.tokenizer.checkpoint) if cfg.tokenizer.checkpoint else []
     # Once in a run, not in each of its jobs; and not by --lint, which asks for no files.
     if workflow.is_main_process and workflow.check_envvars and (missing := missing_files()):
         raise SeveralErrors(missing)
@@ -77,14 +89,22 @@ def slides(*splits, annotated=False):
 learned = slides("train", "val")
 segmented = slides(*cfg.infer.splits)
 scored = slides(*cfg.infer.splits, annotated=True)
-to_train = [name for name, model in cfg.models.items() if not model.weights]
-over_tokens = [name for name, model in cfg.models.items() if model.kind == "holohisto"]
+to_train = [name for name, model in computed.items() if not model.weights]
+over_tokens = cfg.over_tokens
+encoded = [slide for slide, row in rows.items() if cfg.encodings(row.split)]
 as_json = configuration.as_json(cfg)
+online = cfg.tokens.mode == "online"
+online_tokenizer = ["results/tokenizer/tokenizer.safetensors"] if online else []
 
 
 def options(section):
     """The section's JSON; a callable, because Snakemake reads { } in plain strings as wildcards."""
     return lambda wildcards: as_json[section]
+
+
+def cleaning(wildcards):
+    """The section `mask`; masks from elsewhere are taken as they are."""
+    return as_json["as_it_is" if wildcards.model in from_elsewhere else "mask"]
 
 
 def fields(ids, *columns):
@@ -101,6 +121,16 @@ def cell(column):
 def if_over_tokens(files):
     """These files for models that read tokens, none for those that read pixels only."""
     return lambda wildcards: files if wildcards.model in over_tokens else []
+
+
+def token_maps(ids):
+    """Token maps of these slides; there are none in mode online."""
+    return [] if online else expand("results/tokens/{slide}.safetensors", slide=ids)
+
+
+def pretrained(wildcards):
+    """The file that the model's training starts from, or none."""
+    return getattr(cfg.models[wildcards.model], "init", None) or []
 
 
 def flag(name, column):

@@ -25,7 +25,8 @@ rule mask:
         runtime=scaled(120),
     params:
         annotation=flag("--annotation", "annotation"),
-        options=options("mask"),
+        annotated=flag("--annotated", "annotated"),
+        options=cleaning,
         classes=options("classes"),
     shell:
         """
@@ -34,6 +35,7 @@ rule mask:
             --check {input.check:q} \
             --probability {input.probability:q} \
             {params.annotation} \
+            {params.annotated} \
             --options {params.options:q} \
             --classes {params.classes:q} \
             --masks 'results/models/{wildcards.model}/masks/{wildcards.slide}_{{class}}.tif' \

@@ -17,7 +17,7 @@ rule metrics:
     params:
         annotated=flag("--annotated", "annotated"),
         options=options("metrics"),
-        mask_options=options("mask"),
+        mask_options=cleaning,
         classes=options("values"),
     shell:
         """

@@ -3,6 +3,7 @@ rule report:
         check=expand("results/check/{slide}.json", slide=rows),
         foreground=expand("results/foreground/{slide}.jpg", slide=rows),
         tokenizer=rules.tokenizer.output if over_tokens else [],
+        tokens=expand([rules.tokens.output.quality, rules.tokens.output.picture], slide=encoded),
         training=expand(rules.train.output.table, model=to_train),
         overlays=expand(rules.mask.output.overlay, model=cfg.models, slide=segmented),
         cohort=rules.cohort.output,

@@ -1,0 +1,149 @@
+"""The classes of any rectangle of a slide, whatever file they were drawn in."""
+
+from pathlib import Path
+
+import numpy as np
+
+from holohisto.annotation.outlines import Outlines
+from holohisto.annotation.picture import Picture
+from holohisto.config import Classes
+from holohisto.errors import HolohistoError
+from holohisto.sheet import is_outlines
+
+SOURCE_PIXELS = 2**22
+"""About how many of the annotation's pixels are held at once while reading."""
+BAND = 512
+
+
+class Annotation:
+    """The classes drawn on one slide; threads may share it.
+
+    A TIFF is read tile by tile; any other picture is unpacked whole at the first read; of outlines
+    only the corners are kept.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        classes: Classes,
+        slide_size: tuple[int, int],
+        factor: int,
+        annotated: tuple[str, ...] | None = None,
+    ) -> None:
+        """Open the file.
+
+        Args:
+            path: TIFF, PNG or JPEG: grey, RGB or with a palette; or QuPath's GeoJSON.
+            classes: The classes in the order of their bits; `values` are grey values (palette
+                places, or the largest channel of RGB) or #rrggbb colours. In GeoJSON objects are
+                classified by name.
+            slide_size: Width and height of the slide's level 0.
+            factor: Level-0 pixels a side of a working pixel.
+            annotated: Classes that are drawn here; the others are in no pixel. None: all.
+
+        Raises:
+            HolohistoError: unreadable, or neither of level-0 nor of working size.
+        """
+        self.path = Path(path)
+        self.factor = factor
+        drawn = tuple(classes) if annotated is None else annotated
+        if is_outlines(self.path):
+            self._drawing = Outlines(self.path, classes, drawn, slide_size)
+        else:
+            self._drawing = Picture(self.path, classes, drawn)
+        self.size = self._drawing.size
+        working = (-(-slide_size[0] // factor), -(-slide_size[1] // factor))
+        if self.size not in (slide_size, working):
+            self._drawing.close()
+            raise HolohistoError(
+                self.path, "the annotation has not the slide's size",
+                found="{}x{}".format(*self.size),
+                allowed="{}x{} (level 0) or {}x{} (working)".format(*slide_size, *working),
+            )  # fmt: skip
+        self.block = factor if self.size == slide_size else 1
+        """Own pixels a side of a working pixel: the factor, or 1."""
+        self._count = len(classes)
+
+    def read(self, xy: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
+        """Return (height, width) uint8 at working resolution, bit i set where class i is.
+
+        A working pixel has a class when at least half of its block of level-0 pixels has it;
+        outside the slide nothing has.
+
+        Args:
+            xy: Level-0 position, a multiple of the factor; may lie outside.
+            size: Width and height of the result, working pixels.
+        """
+        if xy[0] % self.factor or xy[1] % self.factor:
+            raise ValueError(f"position {xy} is no multiple of {self.factor}")
+        scale = self.factor // self.block
+        x, y = xy[0] // scale, xy[1] // scale
+        width, height = size
+        block = self.block
+        result = np.empty((height, width), np.uint8)
+        rows = max(1, SOURCE_PIXELS // max(1, width * block * block))
+        for top in range(0, height, rows):
+            count = min(rows, height - top)
+            bits = self.bits(x, y + top * block, width * block, count * block)
+            result[top : top + count] = _majority(bits, block, self._count)
+        return result
+
+    def is_empty(self) -> bool:
+        """Tell whether no pixel has any class; stops at the first that has."""
+        width, height = self.size
+        bands = (self.bits(0, y, width, BAND) for y in range(0, height, BAND))
+        return not any(band.any() for band in bands)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._drawing.close()
+
+    def __enter__(self) -> "Annotation":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def bits(self, x: int, y: int, width: int, height: int) -> np.ndarray:
+        """Return (height, width) uint8 in the annotation's own pixels, bit i for class i.
+
+        0 outside.
+        """
+        result = np.zeros((height, width), np.uint8)
+        x0, x1 = max(x, 0), min(x + width, self.size[0])
+        y0, y1 = max(y, 0), min(y + height, self.size[1])
+        if x0 < x1 and y0 < y1:
+            bits = self._drawing.bits(x0, y0, x1 - x0, y1 - y0)
+            result[y0 - y : y1 - y, x0 - x : x1 - x] = bits
+        return result
+
+
+def annotated_classes(text: str | None, classes: Classes) -> tuple[str, ...] | None:
+    """Names of a comma-separated list; None for None, which stands for all.
+
+    Raises:
+        HolohistoError: one is no class.
+    """
+    if text is None:
+        return None
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if unknown := sorted(set(names) - set(classes)):
+        raise HolohistoError("--annotated", "unknown class", found=unknown, allowed=list(classes))
+    return names
+
+
+def _majority(bits: np.ndarray, block: int, classes: int) -> np.ndarray:
+    """Bits of (height * block, width * block) by area, at least half, as (height, width)."""
+    if block == 1:
+        return bits
+    height, width = bits.shape[0] // block, bits.shape[1] // block
+    result = np.zeros((height, width), np.uint8)
+    for bit in range(classes):
+        rows = np.zeros((height, bits.shape[1]), np.uint16)
+        for i in range(block):
+            rows += (bits[i::block] >> bit) & 1
+        areas = np.zeros((height, width), np.uint32)
+        for j in range(block):
+            areas += rows[:, j::block]
+        result |= (2 * areas >= block * block).astype(np.uint8) << bit
+    return result
