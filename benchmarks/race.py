@@ -1,0 +1,140 @@
+"""How contenders are timed and weighed: side by side in one run.
+
+Times are taken in turns (A B A B ...) after one turn that does not count, so that what disturbs the
+machine disturbs all; the table has the least and the median. Peak memory is that of a process of
+its own for each contender: what its first run takes beyond what was there before.
+"""
+
+import argparse
+import re
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import torch
+
+Contenders = dict[str, Callable[[], object]]
+"""What is run of each; the first one is what the others are compared with."""
+TOLERANCE = 1.05
+"""Ratios of equal programs differ by so much from one run to the next."""
+
+
+@dataclass
+class Result:
+    """What was measured of one contender."""
+
+    seconds: list[float] = field(default_factory=list)
+    peak_mb: float = 0.0
+
+    @property
+    def best(self) -> float:
+        """Least seconds, those least disturbed."""
+        return min(self.seconds)
+
+    @property
+    def median(self) -> float:
+        """Median seconds."""
+        return statistics.median(self.seconds)
+
+
+def options(description: str | None) -> argparse.ArgumentParser:
+    """Options that all races have."""
+    parser = argparse.ArgumentParser(description=(description or "").splitlines()[0])
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--threads", type=int, default=2, help="threads of the CPU")
+    parser.add_argument("--repeats", type=int, default=5, help="turns that count")
+    parser.add_argument("--only", default="", help="races whose name begins so")
+    parser.add_argument("--weigh", nargs=2, help=argparse.SUPPRESS)  # one contender, own process
+    return parser
+
+
+def run(
+    races: dict[str, Callable[[str], Contenders]], arguments: argparse.Namespace
+) -> dict[str, dict[str, Result]]:
+    """Race all and print the table; as a child, weigh one contender and exit.
+
+    Args:
+        races: Builds the contenders of each race on a device.
+        arguments: From `options`.
+    """
+    torch.set_num_threads(arguments.threads)
+    if arguments.weigh:
+        name, contender = arguments.weigh
+        print(_weigh(races[name](arguments.device)[contender], arguments.device))
+        sys.exit(0)
+    print(f"{arguments.device}, {arguments.threads} threads, {arguments.repeats} turns")
+    print(f"{'race':<34}{'contender':<22}{'least s':>9}{'median s':>10}{'peak MB':>10}  ratios")
+    found = {}
+    for name, build in races.items():
+        if name.startswith(arguments.only):
+            found[name] = _race(build(arguments.device), arguments)
+            for contender, result in found[name].items():
+                result.peak_mb = _peak(name, contender)
+            _show(name, found[name])
+    return found
+
+
+def verdict(missed: list[str]) -> None:
+    """Say which targets were missed; exit 1 if any was."""
+    for line in missed:
+        print(f"missed: {line}")
+    sys.exit(bool(missed))
+
+
+def _race(contenders: Contenders, arguments: argparse.Namespace) -> dict[str, Result]:
+    results = {name: Result() for name in contenders}
+    for turn in range(arguments.repeats + 1):
+        for name, action in contenders.items():
+            seconds = _seconds(action, arguments.device)
+            if turn:
+                results[name].seconds.append(seconds)
+    return results
+
+
+def _seconds(action: Callable[[], object], device: str) -> float:
+    start = time.perf_counter()
+    action()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def _peak(name: str, contender: str) -> float:
+    """Weigh in a process of its own, given the same options."""
+    done = subprocess.run(
+        [sys.executable, *sys.argv, "--weigh", name, contender],
+        stdout=subprocess.PIPE, text=True, check=True,
+    )  # fmt: skip
+    return float(done.stdout.split()[-1])
+
+
+def _weigh(action: Callable[[], object], device: str) -> float:
+    """Megabytes that the first run of an action takes at most."""
+    if device == "cuda":
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        action()
+        return (torch.cuda.max_memory_allocated() - before) / 2**20
+    before = psutil.Process().memory_info().rss
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+    action()
+    status = Path("/proc/self/status").read_text()
+    peak = int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024
+    return (peak - before) / 2**20
+
+
+def _show(name: str, results: dict[str, Result]) -> None:
+    first = next(iter(results.values()))
+    for contender, result in results.items():
+        line = f"{name:<34}{contender:<22}{result.best:>9.3f}{result.median:>10.3f}"
+        line += f"{result.peak_mb:>10.0f}"
+        if result is not first:
+            line += f"  {first.best / result.best:.2f}x as fast,"
+            line += f" {result.peak_mb / first.peak_mb:.3f} of the memory"
+        print(line, flush=True)
+        name = ""

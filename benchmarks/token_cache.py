@@ -1,0 +1,101 @@
+"""A training sample from the token map, beside encoding its pixels when it is drawn.
+
+    python benchmarks/token_cache.py
+
+Random 4K tiles of one slide, as training draws them: tokens and annotation. The tokenizer has toy
+width (`--channels 128` is the published one). Then a whole training step of the segmenter T without
+RGB stem, on the same samples. Targets: the sample is ten times as fast, the step twice.
+"""
+
+import tempfile
+from functools import partial
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import race
+import torch
+from encoder import CODES, network
+from memory import MPP, WIDTH, bands, strip
+
+from holohisto import pyramid
+from holohisto.annotation import Annotation
+from holohisto.config import ClassOptions, HolohistoModel, TokensOptions
+from holohisto.sampler import Field, RandomSampler
+from holohisto.segmenter import store
+from holohisto.segmenter.inputs import Inputs
+from holohisto.segmenter.loss import dice_bce
+from holohisto.slide import Slide
+from holohisto.tokens import TokenMap
+from holohisto.training_slide import TrainingSlide, View, stack
+
+TILE, SIZE, CELL = (3840, 2160), (2 * WIDTH, 4003), 16
+FASTER = {"sample": 10, "step": 2}
+
+
+def training_slide(folder: Path) -> TrainingSlide:
+    """A slide of 6,002 x 4,003 px, all of it foreground, with a token map of random tokens."""
+    rgb, mask = (np.concatenate([part, part], axis=1) for part in strip(folder))
+    image, outlines = folder / "slide.tif", folder / "annotation.tif"
+    pyramid.write_slide_pyramid(image, bands(rgb, SIZE[1]), MPP, quality=85)
+    pyramid.write_mask_pyramid(outlines, bands(mask, SIZE[1]), SIZE, MPP, "")
+    foreground = np.ones((-(-SIZE[1] // CELL), -(-SIZE[0] // CELL)), bool)
+    random = np.random.default_rng(0)
+    some = random.integers(0, CODES, (-(-SIZE[1] // 16), -(-SIZE[0] // 16))).astype(np.uint16)
+    return TrainingSlide(
+        name="slide",
+        slide=Slide(image),
+        factor=1,
+        annotation=Annotation(outlines, {"glomerulus": ClassOptions()}, SIZE, 1, None),
+        known=(True,),
+        field=Field(SIZE, CELL, foreground, ~foreground),
+        token_map=TokenMap([some], "slide", "", "", 16, (0,), TokensOptions()),
+    )
+
+
+def contenders(channels: int, step: bool, device: str) -> race.Contenders:
+    """The next sample's tokens and annotation on the device; with `step`, trained on."""
+    torch.manual_seed(0)
+    with tempfile.TemporaryDirectory() as name:  # the open files outlive it
+        slide = training_slide(Path(name))
+    sampler = RandomSampler([slide.field], TILE, 16, seed=0, annotated_share=0.0)
+    tokenizer = network(channels, device)
+    options = HolohistoModel(size="T", decoder="tokens")
+    model = store.build(options, tokenizer.quantize.codes, 16, classes=1).to(device)
+    numbers = count()
+
+    def sample(inputs: Inputs) -> float:
+        drawn = sampler(0, next(numbers))
+        batch = stack([View(slide, drawn.tile)], inputs.tokens, inputs.pixels)
+        tokens, _ = inputs(batch.tokens, batch.rgb, torch.device(device))
+        target = torch.from_numpy(batch.target).to(device)
+        if not step:
+            return 0.0
+        known = torch.from_numpy(batch.known).to(device)
+        loss = dice_bce(model(tokens, None, target.shape[2:]), target, known)
+        loss.backward()
+        model.zero_grad()
+        return float(loss.detach())
+
+    return {
+        "encoded": partial(sample, Inputs(model, tokenizer)),
+        "from the map": partial(sample, Inputs(model, None)),
+    }
+
+
+def main() -> None:
+    """Print the table; exit 1 if a target is missed."""
+    parser = race.options(__doc__)
+    parser.add_argument("--channels", type=int, default=32, help="width of the first level")
+    arguments = parser.parse_args()
+    races = {name: partial(contenders, arguments.channels, name == "step") for name in FASTER}
+    missed = []
+    for name, results in race.run(races, arguments).items():
+        encoded, cached = results.values()
+        if encoded.best < FASTER[name] * cached.best:
+            missed.append(f"{name}: {FASTER[name]} times as fast")
+    race.verdict(missed)
+
+
+if __name__ == "__main__":
+    main()
