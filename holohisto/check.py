@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from holohisto.config import CheckOptions
 from holohisto.errors import HolohistoError
+from holohisto.sheet import is_outlines
 from holohisto.slide import Slide
 from holohisto.slide.probe import picture_size, probe
 
@@ -22,6 +23,10 @@ MPP_GAP = 0.02
 ESTIMATE_F = 16
 READ_PIXELS_PER_SECOND = 60e6
 GPU_PIXELS_PER_SECOND, CPU_PIXELS_PER_SECOND = 10e6, 0.1e6
+"""Of the encoder."""
+INFER_SPEED = 15
+"""How much faster the segmenter is: 1.2 million pixels a second against 73 thousand on one core,
+both at their default sizes."""
 OVERLAY_SIDE = 1200
 """Default of `outputs.overlay_side`."""
 
@@ -169,27 +174,33 @@ def working_factor(where: object, mpp: float, options: CheckOptions) -> int:
 
 
 def estimate(size: tuple[int, int], working_size: tuple[int, int]) -> dict[str, Any]:
-    """Return rough costs of one slide, for one model and one class.
+    """Return rough costs of one slide; how often each arises, the configuration decides.
+
+    `token_bytes`, `encoding_seconds` and `encoding_cpu_seconds` are of one variant of its token
+    map, `result_bytes`, `infer_seconds` and `infer_cpu_seconds` of one model and one class,
+    `reading_seconds` of all its pixels, once; no tile overlaps another.
 
     Assumed: f = 16; two bytes a token; 0.015 byte a pixel for LZW labels and masks, 0.5 byte a
     pixel for the quarter-size probabilities, 0.03 byte a working pixel for GeoJSON and 0.25 byte a
-    pixel for the JPEG overlay; two readings (tokens, infer) of all level-0 pixels at 60 million a
-    second and 10 million working pixels a second on one GPU, 0.1 million on a CPU, all of it
-    tissue. The weights of the model, once for the cohort, are not among the bytes.
+    pixel for the JPEG overlay; 60 million level-0 pixels read in a second; 10 million working
+    pixels a second encoded on one GPU, 0.1 million on a CPU, 15 times as many segmented, all of it
+    tissue.
     """
     pixels, working = size[0] * size[1], working_size[0] * working_size[1]
     width, height = (-(-side // ESTIMATE_F) for side in working_size)
-    tokens = width * height
     overlay = pixels * min(1, OVERLAY_SIDE / max(size)) ** 2
-    reading = 2 * pixels / READ_PIXELS_PER_SECOND
     rasters = 0.015 * (pixels + working) + 0.5 * working / 16
+    gpu, cpu = working / GPU_PIXELS_PER_SECOND, working / CPU_PIXELS_PER_SECOND
     return {
         "token_map": [width, height],
-        "tokens": tokens,
-        "token_bytes": 2 * tokens,
-        "disk_bytes": round(2 * tokens + rasters + 0.03 * working + 0.25 * overlay),
-        "seconds": round(reading + working / GPU_PIXELS_PER_SECOND, 2),
-        "cpu_seconds": round(reading + working / CPU_PIXELS_PER_SECOND, 1),
+        "tokens": width * height,
+        "token_bytes": 2 * width * height,
+        "result_bytes": round(rasters + 0.03 * working + 0.25 * overlay),
+        "reading_seconds": round(pixels / READ_PIXELS_PER_SECOND, 3),
+        "encoding_seconds": round(gpu, 3),
+        "encoding_cpu_seconds": round(cpu, 2),
+        "infer_seconds": round(gpu / INFER_SPEED, 3),
+        "infer_cpu_seconds": round(cpu / INFER_SPEED, 2),
     }
 
 
@@ -199,7 +210,7 @@ def _fit(
     """Say which resolution an annotation has."""
     if annotation is None:
         return None
-    found = picture_size(annotation)
+    found = size if is_outlines(annotation) else picture_size(annotation)
     for name, allowed in (("level 0", size), ("working", working_size)):
         if found == allowed:
             return {"size": list(found), "fits": name}

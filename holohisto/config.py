@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     TypeAdapter,
@@ -21,10 +22,25 @@ from holohisto.errors import HolohistoError, SeveralErrors
 
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
 Split = Literal["train", "val", "test", "predict"]
+PixelRange = Literal["-1..1", "0..1"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Colour = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
+
+STAIN = "Largest relative change of a dye's optical density; 0: none."
+BRIGHTNESS = "Largest relative change of brightness; 0: none."
+BLUR = "Largest standard deviation of the blur, working pixels; 0: none."
+SCALE = "Largest relative change of size; 0: none."
+OF_PIXELS = " Of pixels, beside that of cached tokens' looks."
+
+
+def _number(value: Any) -> Any:
+    """Digits as a number: `--config` gives text, of which Literal knows no numbers."""
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
+Digits = BeforeValidator(_number)
 
 
 class Section(BaseModel):
@@ -39,8 +55,8 @@ class ClassOptions(Section):
     values: tuple[int | Colour, ...] | None = Field(
         default=None,
         description="Grey values, or #rrggbb colours, that mean this class in annotation images."
-        " Empty: any bright value (above 127, or 1 in 0/1 masks) when there is one class,"
-        " else the class's place in the list, from 1.",
+        " Empty: any bright value (above 127, or 1 in 0/1 masks) when there is one class, or one is"
+        " annotated on the slide; else the class's place in the list, from 1.",
     )
     colour: Colour = Field(default="#00c853", description="Colour in overlays and QuPath.")
 
@@ -72,7 +88,7 @@ class CheckOptions(Section):
 class ForegroundOptions(Section):
     """How tissue is told from glass, white or black."""
 
-    cell: Literal[8, 16, 32] = Field(
+    cell: Annotated[Literal[8, 16, 32], Digits] = Field(
         default=16, description="Side of a cell of the map, working pixels."
     )
     saturation: Fraction | None = Field(
@@ -96,7 +112,13 @@ class TokenizerOptions(Section):
     """The VQGAN: a checkpoint, or what to train on the cohort's own foreground."""
 
     checkpoint: Path | None = Field(
-        default=None, description="A tokenizer.safetensors to use as it is; empty: train one."
+        default=None,
+        description="File or folder of a tokenizer of ours or of a published VQGAN; empty: train"
+        " one. See the end of config/README.md.",
+    )
+    pixel_range: PixelRange | None = Field(
+        default=None,
+        description="Range of the pixels of a published VQGAN, where its files do not tell it.",
     )
     channels: Annotated[int, Field(ge=8, multiple_of=8)] = Field(
         default=64, description="Width of the first level."
@@ -129,17 +151,48 @@ class TokenizerOptions(Section):
         default=1e-3, description="Largest relative change of a statistic at which the sweeps stop."
     )
 
+    @model_validator(mode="after")
+    def _range_of_a_checkpoint(self) -> "TokenizerOptions":
+        if self.pixel_range is not None and self.checkpoint is None:
+            raise ValueError("pixel_range belongs to a checkpoint, and none is given")
+        return self
+
 
 class TokensOptions(Section):
     """How a slide's token map is computed."""
 
+    mode: Literal["frozen", "window", "online"] = Field(
+        default="frozen",
+        description="frozen: seam-free maps, for tokenizers without attention. window: squares of"
+        " 256 px encoded by themselves, for tokenizers with attention. online: no maps, every tile"
+        " is encoded when it is used.",
+    )
+    dihedral: Annotated[Literal[1, 8], Digits] = Field(
+        default=8, description="Orientations in which training slides are encoded."
+    )
+    looks: Annotated[int, Field(ge=0, le=63)] = Field(
+        default=7,
+        description="Other looks (stain, brightness, blur, scale) in which training slides are"
+        " encoded, beside their own. Orientations and looks advance together: encodings = the"
+        " larger of dihedral and 1 + looks.",
+    )
+    stain: Fraction = Field(default=0.2, description=STAIN)
+    brightness: Fraction = Field(default=0.1, description=BRIGHTNESS)
+    blur: Annotated[float, Field(ge=0, le=4)] = Field(default=1.0, description=BLUR)
+    scale: Fraction = Field(default=0.2, description=SCALE)
     core: Annotated[int, Field(ge=256, multiple_of=256)] = Field(
-        default=1024, description="Side of the area a tile contributes, working pixels."
+        default=2048,
+        description="Side of the area encoded at a time, about, working pixels; larger takes"
+        " more memory and less time.",
     )
-    halo: Annotated[int, Field(ge=0, multiple_of=32)] = Field(
-        default=224,
-        description="Context around the core; 224 makes tokens independent of the tiling.",
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        default="auto", description="Of the encoder; auto: bf16 on GPUs, fp32 on CPUs."
     )
+
+    @property
+    def variants(self) -> int:
+        """Encodings of a training slide."""
+        return max(self.dihedral, 1 + self.looks)
 
 
 class TrainOptions(Section):
@@ -160,6 +213,19 @@ class TrainOptions(Section):
     )
     epochs: Count = Field(default=200, description="Epochs of training.")
     batch: Count = Field(default=8, description="Tiles a step, over all devices.")
+    at_once: Count | None = Field(
+        default=None,
+        description="Tiles that a device computes at once, when the memory does not hold its share"
+        " of a step; gradients of several such parts are added up. Empty: all.",
+    )
+    devices: Count = Field(
+        default=1,
+        description="GPUs of one machine that share a step's tiles; the result is the same but"
+        " for rounding, so a change reruns nothing.",
+    )
+    patience: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="Epochs without a better validation Dice that end it; 0: never."
+    )
     learning_rate: Positive = Field(default=2e-4, description="Highest learning rate.")
     weight_decay: Annotated[float, Field(ge=0)] = Field(
         default=0.05, description="Weight decay of AdamW."
@@ -172,8 +238,15 @@ class TrainOptions(Section):
         default=0.999, description="Decay of the average."
     )
     validate_every: Count = Field(default=1, description="Epochs between validations.")
-    brightness: Annotated[float, Field(ge=0, lt=1)] = Field(
-        default=0.2, description="Largest relative change of brightness of the pixels seen."
+    dihedral: Annotated[Literal[1, 8], Digits] = Field(
+        default=8,
+        description="Orientations of tiles read as pixels; of cached tokens see tokens.dihedral.",
+    )
+    stain: Fraction = Field(default=0.2, description=STAIN + OF_PIXELS)
+    brightness: Fraction = Field(default=0.1, description=BRIGHTNESS + OF_PIXELS)
+    blur: Annotated[float, Field(ge=0, le=4)] = Field(default=1.0, description=BLUR + OF_PIXELS)
+    scale: Fraction = Field(
+        default=0.2, description=SCALE + " Of tiles read as pixels; of cached tokens: tokens.scale."
     )
 
 
@@ -221,13 +294,25 @@ class MetricsOptions(Section):
         default=0.5,
         description="Overlap from which two objects are the same; >= 0.5 is one-to-one.",
     )
+    boundary_um: Annotated[float, Field(ge=0, le=50)] = Field(
+        default=2.0,
+        description="Tolerance of the boundary F1: how far apart two outlines may run.",
+    )
+    protocol: Literal["kpis2024"] | None = Field(
+        default=None,
+        description="Also give the Dice as this challenge's scorer computes it, in columns of"
+        " its own: `kpis2024`.",
+    )
 
 
 class CohortOptions(Section):
     """Statistics over the cohort."""
 
     level: Annotated[float, Field(gt=0, lt=0.5)] = Field(
-        default=0.05, description="Level of the tests."
+        default=0.01, description="Level of the tests; the paper's is 0.01."
+    )
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = Field(
+        default=0.95, description="Confidence of the intervals."
     )
     bootstrap: Count = Field(default=2000, description="Resamples of an interval.")
 
@@ -242,10 +327,27 @@ class ReportOptions(Section):
 
 
 class HolohistoModel(Section):
-    """The paper's segmenter over tokens."""
+    """The paper's segmenter over tokens, and the ablations of its Table 3."""
 
-    kind: Literal["holohisto"] = Field(default="holohisto", description="Reads tokens.")
-    size: Literal["T", "S"] = Field(default="S", description="Tiny or small.")
+    kind: Literal["holohisto"] = Field(default="holohisto", description="The method's segmenter.")
+    size: Literal["T", "S", "B"] = Field(default="S", description="Tiny, small or base.")
+    embedding: Literal["tokens", "linear"] = Field(
+        default="tokens",
+        description="What it reads: codes of the tokens, or (ablation) squares of 16 px brought to"
+        " as many features by one linear map that is trained with the rest.",
+    )
+    attention: Literal["relu", "softmax"] = Field(
+        default="relu",
+        description="Multi-scale ReLU linear attention, or (ablation) softmax at one scale.",
+    )
+    sampler: Literal["random", "grid"] | None = Field(
+        default=None, description="Of its own, over `train.sampler`."
+    )
+    tile: tuple[Annotated[int, Field(ge=64)], Annotated[int, Field(ge=64)]] | None = Field(
+        default=None,
+        description="Of its own, over `train.tile` and `infer.tile`. A step takes as many as give"
+        " it the pixels of `train.batch` tiles of `train.tile`.",
+    )
     decoder: Literal["tokens", "rgb"] = Field(
         default="rgb", description="Tokens alone, or with a small RGB stem for crisp edges."
     )
@@ -263,7 +365,156 @@ class ThresholdModel(Section):
     )
 
 
-ModelOptions = Annotated[HolohistoModel | ThresholdModel, Field(discriminator="kind")]
+AT_ONCE = "Tiles computed at once; a step adds up the gradients of several such parts."
+
+
+class PixelModel(Section):
+    """A network over pixels, a row of the paper's Table 1."""
+
+    tile: tuple[Annotated[int, Field(ge=64)], Annotated[int, Field(ge=64)]] = Field(
+        default=(1024, 1024),
+        description="Width and height of its tiles, in training and inference, working pixels."
+        " A step takes as many as give it the pixels of `train.batch` tiles of `train.tile`.",
+    )
+    at_once: Count = Field(default=4, description=AT_ONCE)
+    weights: Path | None = Field(
+        default=None, description="A trained segmenter; its training is skipped."
+    )
+
+
+class BackboneModel(PixelModel):
+    """A network whose backbone may start from pretrained weights."""
+
+    init: Path | None = Field(
+        default=None,
+        description="File of pretrained weights that its backbone starts from; empty: scratch.",
+    )
+
+    @model_validator(mode="after")
+    def _weights_need_no_start(self) -> "BackboneModel":
+        if self.weights and self.init:
+            raise ValueError("has both `weights` (a trained segmenter) and `init` (its start)")
+        return self
+
+
+class UnetModel(PixelModel):
+    """U-Net with residual units (MONAI UNet)."""
+
+    kind: Literal["unet"] = Field(default="unet", description="Residual U-Net.")
+    channels: Annotated[tuple[Count, ...], Field(min_length=2, max_length=10)] = Field(
+        default=(16, 32, 64, 128, 256),
+        description="Width of each level; every level after the first halves the resolution.",
+    )
+
+
+class DynunetModel(PixelModel):
+    """nnU-Net's architecture (MONAI DynUNet)."""
+
+    kind: Literal["dynunet"] = Field(default="dynunet", description="The network of nnU-Net.")
+    channels: Annotated[tuple[Count, ...], Field(min_length=3, max_length=10)] = Field(
+        default=(32, 64, 128, 256, 512, 512, 512, 512, 512),
+        description="Width of each level; every level after the first halves the resolution.",
+    )
+
+
+class UnetrModel(BackboneModel):
+    """Vision transformer with a convolutional decoder (MONAI UNETR)."""
+
+    kind: Literal["unetr"] = Field(default="unetr", description="UNETR over a ViT-B.")
+    size: Literal["toy", "full"] = Field(
+        default="full", description="`toy` is for trying out the workflow only."
+    )
+
+
+class SwinunetrModel(BackboneModel):
+    """Swin transformer with a convolutional decoder (MONAI SwinUNETR, v2)."""
+
+    kind: Literal["swinunetr_v2"] = Field(default="swinunetr_v2", description="SwinUNETR-V2.")
+    channels: Annotated[int, Field(ge=12, multiple_of=12)] = Field(
+        default=48, description="Width of the first level."
+    )
+
+
+class SegformerModel(BackboneModel):
+    """Mix transformer with an all-MLP decoder (transformers' SegFormer)."""
+
+    kind: Literal["segformer"] = Field(default="segformer", description="SegFormer.")
+    size: Literal["toy", "b0", "b1", "b2", "b3", "b4", "b5"] = Field(
+        default="b5", description="Its MiT backbone; `toy` is for trying out the workflow only."
+    )
+
+
+class DeeplabModel(BackboneModel):
+    """Atrous pyramid over a ResNet."""
+
+    kind: Literal["deeplabv3plus"] = Field(default="deeplabv3plus", description="DeepLabV3+.")
+    size: Literal["toy", "resnet50", "resnet101"] = Field(
+        default="resnet50", description="Its backbone; `toy` is for trying out the workflow only."
+    )
+
+
+class SamModel(BackboneModel):
+    """The image encoder of Segment Anything with a light decoder."""
+
+    size: Literal["toy", "full"] = Field(
+        default="full", description="`toy` is for trying out the workflow only."
+    )
+
+
+class SamBaseModel(SamModel):
+    """With the encoder ViT-B."""
+
+    kind: Literal["sam_vit_b"] = Field(default="sam_vit_b", description="SAM's encoder, ViT-B.")
+
+
+class SamHugeModel(SamModel):
+    """With the encoder ViT-H."""
+
+    kind: Literal["sam_vit_h"] = Field(default="sam_vit_h", description="SAM's encoder, ViT-H.")
+    at_once: Count = Field(default=1, description=AT_ONCE)
+
+
+PixelOptions = (
+    UnetModel
+    | DynunetModel
+    | UnetrModel
+    | SwinunetrModel
+    | SegformerModel
+    | DeeplabModel
+    | SamBaseModel
+    | SamHugeModel
+)
+ModelOptions = Annotated[
+    HolohistoModel | ThresholdModel | PixelOptions, Field(discriminator="kind")
+]
+
+
+def reads_tokens(model: ModelOptions) -> bool:
+    """Whether a model's input are tokens."""
+    return isinstance(model, HolohistoModel) and model.embedding == "tokens"
+
+
+class MasksModel(Section):
+    """Masks from elsewhere, such as published results, that stand as a model."""
+
+    kind: Literal["masks"] = Field(default="masks", description="Trains and infers nothing.")
+    masks: str = Field(
+        description="Path of each slide's mask, with {slide} for its id: TIFF, PNG or GeoJSON, read"
+        " as annotations are (`classes.NAME.values`) and scored as it is, without cleaning."
+    )
+
+    @field_validator("masks")
+    @classmethod
+    def _pattern(cls, masks: str) -> str:
+        if "{slide}" not in masks:
+            raise ValueError("must have {slide} where the slide's id stands")
+        if re.search(r"[{}]", masks.replace("{slide}", "")):
+            raise ValueError("has other { or } than those of {slide}")
+        return masks
+
+    def of(self, slide: str) -> Path:
+        """The file of a slide."""
+        return Path(self.masks.replace("{slide}", slide))
 
 
 class Config(Section):
@@ -277,9 +528,10 @@ class Config(Section):
         default={"glomerulus": ClassOptions()},
         description="Classes; bit i of the labels is class i.",
     )
-    models: Annotated[dict[str, ModelOptions], Field(min_length=1)] = Field(
-        default={"holohisto": HolohistoModel()}, description="Models to train and compare."
-    )
+    models: Annotated[
+        dict[str, Annotated[ModelOptions | MasksModel, Field(discriminator="kind")]],
+        Field(min_length=1),
+    ] = Field(default={"holohisto": HolohistoModel()}, description="Models to train and compare.")
     reference: str | None = Field(
         default=None, description="The model that the others are tested against; empty: the first."
     )
@@ -315,6 +567,30 @@ class Config(Section):
     def reference_model(self) -> str:
         """Name of the model that the others are tested against."""
         return self.reference or next(iter(self.models))
+
+    @property
+    def computed(self) -> dict[str, ModelOptions]:
+        """Models that are run; the others are masks from elsewhere."""
+        return {n: m for n, m in self.models.items() if not isinstance(m, MasksModel)}
+
+    @property
+    def from_elsewhere(self) -> dict[str, MasksModel]:
+        """Models that are masks from elsewhere."""
+        return {n: m for n, m in self.models.items() if isinstance(m, MasksModel)}
+
+    @property
+    def over_tokens(self) -> list[str]:
+        """Names of the models that read tokens."""
+        return [name for name, model in self.computed.items() if reads_tokens(model)]
+
+    def encodings(self, split: str) -> int:
+        """Number of variants in the token map of a slide of this split; 0: it needs no map."""
+        learning = [name for name in self.over_tokens if not self.computed[name].weights]
+        taught = split in ("train", "val") and bool(learning)
+        segmented = split in self.infer.splits and bool(self.over_tokens)
+        if self.tokens.mode == "online" or not (taught or segmented):
+            return 0
+        return self.tokens.variants if split == "train" else 1
 
 
 def parse(data: dict[str, Any], where: object = "config") -> Config:
@@ -381,13 +657,17 @@ def as_json(config: Config) -> dict[str, str]:
     """Each section as the JSON text that its verb reads.
 
     Defaults are in it too, so that a default changed by a new release reruns its step. `values` are
-    the classes without their colours, which most steps have no use for.
+    the classes without their colours, which most steps have no use for; `train_tokens` is what of
+    the tokens' options training goes by, beside the maps.
     """
     sections = config.model_dump(mode="json")
     sections["infer"].pop("splits")  # which slides, not how
+    sections["train"].pop("devices")  # how fast
+    sections["train_tokens"] = {"mode": sections["tokens"]["mode"]}
     sections["values"] = {
         name: {"values": one["values"]} for name, one in sections["classes"].items()
     }
+    sections["as_it_is"] = sections["mask"] | {"min_object_um2": 0.0, "max_hole_um2": 0.0}
     return {name: json.dumps(value) for name, value in sections.items()}
 
 

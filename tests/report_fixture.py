@@ -5,22 +5,28 @@ Also a script, for looking: python tests/report_fixture.py FOLDER
 
 import json
 import sys
+from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from holohisto import cli
+from holohisto.report.gather import Run
+from holohisto.sheet import Row
 
 GROUPS = ("56Nx", "DN", "NEP25", "normal")
 MODELS = {
     "holohisto": {"kind": "holohisto", "size": "S", "decoder": "rgb", "weights": None},
     "floor": {"kind": "threshold", "weights": None},
 }
+INITS = {"holohisto": "scratch", "floor": "pretrained: <mit>.pth"}
 CLASSES = {"glomerulus": {"values": None, "colour": "#00c853"}}
 OUT_OF_MEMORY = "CUDA out of memory in a tile of 3840 x 2160; lower infer.tile"
 SCRIPT = "<script>alert('x')</script>"
 MPP = 0.25
+OFF_STAIN, FEW_CODES = "NEP25_02", "DN_09"
+"""Slides whose tokens fall out of the cohort."""
 
 
 def build(folder: Path, slides: int = 16, side: int = 1200, seed: int = 3) -> Path:
@@ -53,7 +59,7 @@ def arguments(folder: Path) -> dict[str, list[str]]:
     return {
         "cohort": [
             "cohort", *sheet, "--metrics", pattern, "--models", ",".join(MODELS),
-            "--reference", "holohisto", "--splits", "test", "--options", "{}",
+            "--reference", "holohisto", "--splits", "test", "--options", '{"level": 0.05}',
             "--output", str(folder / "results/cohort"),
         ],
         "report": [
@@ -82,12 +88,16 @@ def _slide(folder: Path, row: dict[str, str], failing: list[str], side: int, ran
     slide, results = row["slide"], folder / "results"
     if slide in failing[1:]:
         return _log(folder, f"check/{slide}", f"slides/{slide}.tiff: no resolution in the header")
-    check = {"size": [44896, 46410], "mpp": MPP, "warnings": []}
+    check = {
+        "size": [44896, 46410], "working_size": [22448, 23205], "mpp": MPP, "warnings": [],
+    }  # fmt: skip
     _write(results / f"check/{slide}.json", json.dumps(check))
     _write(results / f"foreground/{slide}.tif", "")
     _write(results / f"tokens/{slide}.safetensors", "")
     tissue, picture = pictures(side, random)
     _save(tissue, results / f"foreground/{slide}.jpg")
+    _write(results / f"tokens/{slide}.json", json.dumps(_token_quality(row)))
+    _save(_rebuilt(tissue, 9 if slide == OFF_STAIN else 4), results / f"tokens/{slide}.jpg")
     for stage, seconds in (("check", 2), ("foreground", 9), ("tokens", 240)):
         _benchmark(folder, f"{stage}/{slide}", seconds * random.uniform(0.7, 1.4), 900)
         _log(folder, f"{stage}/{slide}")
@@ -109,6 +119,32 @@ def _slide(folder: Path, row: dict[str, str], failing: list[str], side: int, ran
             _benchmark(folder, f"{stage}/{model}/{slide}", seconds * factor, 3400)
             _log(folder, f"{stage}/{model}/{slide}")
     return None
+
+
+def _token_quality(row: dict[str, str]) -> dict:
+    slide, number = row["slide"], int(row["slide"][-2:])
+    variants = 8 if row["split"] == "train" else 1
+    told = {
+        "slide": slide, "mode": "frozen", "precision": "bf16", "variants": variants,
+        "tokens": 900_000 + 20_000 * number, "size_tokens": [1403, 1451], "codebook": 1024,
+        "codes_used": 900 + number, "perplexity": 410.0 + number, "psnr": 26.0 + 0.1 * number,
+        "ssim": 0.71, "native_agreement": 0.62, "precision_agreement": 0.971,
+        "seconds": 30.0 * variants, "reading_seconds": 12.5, "bytes": 2 * variants * 1403 * 1451,
+    }  # fmt: skip
+    if slide == OFF_STAIN:
+        told |= {"psnr": 21.4, "ssim": 0.44, "native_agreement": 0.12}
+    if slide == FEW_CODES:
+        told |= {"codes_used": 300, "perplexity": 55.4}
+    return told
+
+
+def _rebuilt(tissue: Image.Image, blur: float) -> Image.Image:
+    """Four squares of tissue in a row, under them the same squares, blurred."""
+    row = tissue.crop((150, 120, 550, 220)).resize((1536, 384))
+    both = Image.new("RGB", (1536, 768))
+    both.paste(row, (0, 0))
+    both.paste(row.filter(ImageFilter.GaussianBlur(blur)), (0, 384))
+    return both
 
 
 def _metrics(slide: str, model: str, random) -> dict:
@@ -137,7 +173,10 @@ def _metrics(slide: str, model: str, random) -> dict:
         },
         "object_table": objects,
     }  # fmt: skip
-    return {"slide": slide, "model": model, "mpp": MPP, "classes": {"glomerulus": scores}}
+    return {
+        "slide": slide, "model": model, "init": INITS[model], "mpp": MPP,
+        "classes": {"glomerulus": scores},
+    }  # fmt: skip
 
 
 def _tokenizer(folder: Path, random) -> None:
@@ -213,6 +252,75 @@ def _write(path: Path, text: str) -> None:
 def _save(image: Image.Image, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     image.save(path, quality=90)
+
+
+def render(folder: Path, **changes: str) -> str:
+    """Write the report over a tree of `build` and return its text."""
+    words = arguments(folder)["report"]
+    for name, value in changes.items():
+        words[words.index(f"--{name}") + 1] = value
+    assert cli.main(words) == 0
+    return (folder / "report.html").read_text()
+
+
+VOID = {"meta", "link", "img", "br", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """Checks nesting; collects text and addresses."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.open, self.addresses, self.words, self.ids = [], [], [], set()
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        for name, value in attrs:
+            if name in ("src", "href", "srcset", "data", "action"):
+                self.addresses.append(value)
+            if name == "id":
+                assert value not in self.ids
+                self.ids.add(value)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] != "style":
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+def run_of(tmp_path, **changes) -> Run:
+    rows = {
+        "a": Row("a", tmp_path / "a.tiff", "train", annotation=tmp_path / "a.png"),
+        "b": Row("b", tmp_path / "b.tiff", "test", annotation=tmp_path / "b.png"),
+        "c": Row("c", tmp_path / "c.tiff", "predict"),
+        "d": Row("d", tmp_path / "d.tiff", "test", exclude=True),
+    }
+    defaults = {
+        "rows": rows, "results": tmp_path / "results", "logs": tmp_path / "logs",
+        "models": {"m": {"weights": None}}, "classes": ("x", "y"), "reference": "m",
+        "splits": ("val", "test", "predict"),
+    }  # fmt: skip
+    return Run(**(defaults | changes))
+
+
+def make(tmp_path, *names):
+    for name in names:
+        path = tmp_path / "results" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
+
+
+def shared(slide):
+    return f"check/{slide}.json", f"foreground/{slide}.tif", f"tokens/{slide}.safetensors"
 
 
 if __name__ == "__main__":

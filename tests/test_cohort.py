@@ -32,6 +32,7 @@ def test_slides_hold_the_scores_of_the_test_split_only(folder):
     assert row["tiles"] == len(scores["tiles"])
     assert row["objects_fp"] == scores["objects"]["fp"]
     assert (row["group"], row["subject"]) == ("DN", "test4")
+    assert row["init"] == "pretrained: <mit>.pth"
 
 
 def test_groups_follow_from_slides(folder):
@@ -42,6 +43,8 @@ def test_groups_follow_from_slides(folder):
     for group, mean in means.items():
         assert table[group] == pytest.approx(mean, rel=1e-8)
     assert table["All"] == pytest.approx(means.mean(), rel=1e-8)
+    inits = groups.groupby("model")["init"].unique().map(list).to_dict()
+    assert inits == {"holohisto": ["scratch"], "floor": ["pretrained: <mit>.pth"]}
     assert table["pooled"] == pytest.approx(own["dice_foreground"].mean(), rel=1e-8)
 
 
@@ -51,6 +54,8 @@ def test_comparisons_pair_the_slides_both_have(folder):
     assert (row["reference"], row["model"], row["n"]) == ("holohisto", "floor", 7)
     assert row["p"] == pytest.approx(2 / 2**7)
     assert row["result"] == "higher"
+    assert row["effect"] == 1.0
+    assert (row["p_least"], row["n_needed"]) == (2 / 2**7, 6)
     assert table.loc[("slides", "normal"), "result"] == "n too small"
 
 

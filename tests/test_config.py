@@ -39,6 +39,20 @@ def test_mistakes_in_models_name_the_model_and_the_key():
     assert lines[1].startswith("config: models.b.size: Input should be 'T'")
 
 
+def test_masks_from_elsewhere_need_a_pattern():
+    models = {"winner": {"kind": "masks", "masks": "winner/{slide}.tif"}}
+    model = config.parse({"models": models}).models["winner"]
+    assert model.of("DN-1") == Path("winner/DN-1.tif")
+    for pattern, problem in (("a.tif", "must have {slide}"), ("{slide}/{class}.tif", "other {")):
+        line = mistakes({"models": {"winner": {"kind": "masks", "masks": pattern}}})[0]
+        assert line.startswith("config: models.winner.masks: ")
+        assert problem in line
+    assert (
+        "models.winner.masks: Field required"
+        in mistakes({"models": {"winner": {"kind": "masks"}}})[0]
+    )
+
+
 @pytest.mark.parametrize("name", ["a/b", "../a", "-a", "a b", "{a}", ""])
 def test_names_that_could_not_be_files_are_refused(name):
     assert "must match" in mistakes({"models": {name: {"kind": "threshold"}}})[0]
@@ -49,6 +63,15 @@ def test_reference_must_be_a_model_and_is_the_first_by_default():
     assert config.parse({"models": models}).reference_model == "b"
     assert config.parse({"models": models, "reference": "a"}).reference_model == "a"
     assert "'c' is not one of ['a', 'b']" in mistakes({"models": models, "reference": "c"})[0]
+
+
+def test_choices_of_numbers_may_come_as_text_from_the_command_line():
+    parsed = config.parse({"foreground": {"cell": "32"}, "tokens": {"dihedral": "1"}})
+    assert (parsed.foreground.cell, parsed.tokens.dihedral) == (32, 1)
+    for wrong, shown in (("7", "7"), ("-1", "'-1'"), ("", "''"), ("one", "'one'")):
+        assert mistakes({"tokens": {"dihedral": wrong}}) == [
+            f"config: tokens.dihedral: Input should be 1 or 8 (found {shown})"
+        ]
 
 
 def test_sections_as_json_hold_defaults_and_come_back_equal():
@@ -67,9 +90,8 @@ def test_files_that_hold_no_mapping_are_refused(tmp_path, text):
         config.read(path)
 
 
-@pytest.mark.parametrize("name", ["config.yaml", "demo.yaml"])
-def test_the_given_configurations_are_valid_and_point_editors_to_the_schema(name):
-    path = ROOT / "config" / name
+@pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda p: p.stem)
+def test_the_given_configurations_are_valid_and_point_editors_to_the_schema(path):
     config.read(path)
     assert path.read_text().startswith("# yaml-language-server: $schema=config.schema.json\n")
 
@@ -102,15 +124,31 @@ def keys() -> str:
     lines += section("classes.NAME", config.ClassOptions)
     lines += section("models.NAME, holohisto", config.HolohistoModel)
     lines += section("models.NAME, threshold", config.ThresholdModel)
+    lines += section("models.NAME, over pixels", config.PixelModel)
+    lines += section("models.NAME, with backbone", config.BackboneModel, config.PixelModel)
+    for arm in config.PixelOptions.__args__:
+        shared = (
+            config.BackboneModel if issubclass(arm, config.BackboneModel) else (config.PixelModel)
+        )
+        lines += section(f"models.NAME, {arm.model_fields['kind'].default}", arm, shared)
+    lines += section("models.NAME, masks", config.MasksModel)
     return "".join(lines)
 
 
-def section(name: str, options: type[BaseModel]) -> list[str]:
-    return [line(f"{name}.{key}", field) for key, field in options.model_fields.items()]
+def section(name: str, options: type[BaseModel], known: type[BaseModel] | None = None) -> list[str]:
+    """The fields that `known` does not have, or has another default of."""
+    told = known.model_fields if known else {}
+    return [
+        line(f"{name}.{key}", field)
+        for key, field in options.model_fields.items()
+        if key not in told or told[key].default != field.default
+    ]
 
 
 def line(name: str, field) -> str:
     assert field.description or name == "classes", f"{name} has no description"
+    if field.is_required():
+        return f"| `{name}` | *required* | {field.description} |\n"
     default = yaml.safe_dump(plain(field.get_default()), default_flow_style=True, width=1000)
     default = default.replace("...", "").strip().replace("null", "")
     return f"| `{name}` | {f'`{default}`' if default else ''} | {field.description} |\n"

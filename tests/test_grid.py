@@ -34,6 +34,12 @@ def test_tile_rows_keep_width_and_height_apart():
     assert {(t.width, t.height) for row in rows for t in row} == {(64, 32)}
 
 
+def test_an_roi_of_3000_pixels_is_one_tile_of_whole_tokens():
+    tile = grid.whole((3000, 3000), 16)
+    assert tile == (3008, 3008)
+    assert grid.tile_rows((3000, 3000), tile, 0.25, 16) == [[grid.Tile(0, 0, 3008, 3008)]]
+
+
 def test_gaussian_weights_are_those_of_monai():
     theirs = compute_importance_map((48, 80), mode="gaussian", sigma_scale=0.125)
     np.testing.assert_allclose(grid.gaussian_weights(80, 48), theirs.numpy(), rtol=1e-5)

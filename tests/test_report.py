@@ -3,50 +3,16 @@
 import math
 import re
 import shutil
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 import report_fixture
 from PIL import Image
+from report_fixture import Page, make, render, run_of, shared
 
 from holohisto import cli
-from holohisto.report import failures, figures, ledger, page, pictures, tables
-from holohisto.report.gather import Run, table
-from holohisto.sheet import Row
-
-VOID = {"meta", "link", "img", "br", "input", "hr"}
-
-
-class Page(HTMLParser):
-    """Checks nesting; collects text and addresses."""
-
-    def __init__(self, text: str):
-        super().__init__()
-        self.open, self.addresses, self.words, self.ids = [], [], [], set()
-        self.feed(text)
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        for name, value in attrs:
-            if name in ("src", "href", "srcset", "data", "action"):
-                self.addresses.append(value)
-            if name == "id":
-                assert value not in self.ids
-                self.ids.add(value)
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] != "style":
-            self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.words).split())
+from holohisto.report import failures, figures, ledger, pictures, tables, words
+from holohisto.report.gather import table
 
 
 @pytest.fixture(scope="module")
@@ -62,14 +28,6 @@ def html(folder):
     return (folder / "report.html").read_text()
 
 
-def render(folder, **changes) -> str:
-    words = report_fixture.arguments(folder)["report"]
-    for name, value in changes.items():
-        words[words.index(f"--{name}") + 1] = value
-    assert cli.main(words) == 0
-    return (folder / "report.html").read_text()
-
-
 def test_the_page_is_one_file_that_loads_nothing(html):
     for address in Page(html).addresses:
         assert address.startswith(("data:", "#")), address[:60]
@@ -82,7 +40,9 @@ def test_the_page_is_one_file_that_loads_nothing(html):
 def test_links_of_the_page_lead_somewhere(html):
     parsed = Page(html)
     targets = {address[1:] for address in parsed.addresses if address.startswith("#")}
-    assert targets == {"failed", "scores", "slides", "training", "cost", "list", "parameters"}
+    assert targets == {
+        "failed", "scores", "slides", "training", "tokens", "cost", "list", "parameters",
+    }  # fmt: skip
     assert targets <= parsed.ids
 
 
@@ -115,9 +75,18 @@ def test_tables_show_the_values_of_the_cohort(folder, html):
         assert f"Dice {100 * row['dice_foreground']:.2f} %" in text
 
 
+def test_tables_say_what_each_training_started_from(html):
+    """But of the colour threshold, which is called what it is."""
+    text = Page(html).text
+    assert text.count("holohisto scratch") == len(tables.MEASURES)
+    assert text.count("floor colour threshold") == len(tables.MEASURES)
+
+
 def test_comparisons_are_in_words(html):
     text = Page(html).text
-    assert "floor all groups, by slides holohisto scores higher than floor +" in text
+    assert (
+        "floor pretrained: <mit>.pth; all groups, by slides holohisto scores higher than floor +"
+    ) in text
     assert "even if all subjects agreed, p could not be below 0.125" in text
     assert "*" not in text
 
@@ -162,6 +131,7 @@ def test_no_models_and_no_metrics(tmp_path):
     [
         "cohort/groups.tsv", "cohort/slides.tsv", "cohort/comparisons.tsv", "cohort/objects.tsv",
         "tokenizer/training.tsv", "benchmarks/tokens/DN_09.tsv", "check/DN_09.json",
+        "tokens/DN_09.json", "tokens/NEP25_02.json", "tokens/NEP25_02.jpg",
         "foreground/DN_09.jpg", "models/holohisto/overlays/DN_09.jpg",
     ],
 )  # fmt: skip
@@ -190,32 +160,6 @@ def test_objects_of_slides_without_annotation_come_from_their_outlines(tmp_path)
     text = Page(render(tmp_path)).text
     assert "glomerulus found: 3, median area 8 000 µm²" in text
     assert "failed in check" in text
-
-
-def run_of(tmp_path, **changes) -> Run:
-    rows = {
-        "a": Row("a", tmp_path / "a.tiff", "train", annotation=tmp_path / "a.png"),
-        "b": Row("b", tmp_path / "b.tiff", "test", annotation=tmp_path / "b.png"),
-        "c": Row("c", tmp_path / "c.tiff", "predict"),
-        "d": Row("d", tmp_path / "d.tiff", "test", exclude=True),
-    }
-    defaults = {
-        "rows": rows, "results": tmp_path / "results", "logs": tmp_path / "logs",
-        "models": {"m": {"weights": None}}, "classes": ("x", "y"), "reference": "m",
-        "splits": ("val", "test", "predict"),
-    }  # fmt: skip
-    return Run(**(defaults | changes))
-
-
-def make(tmp_path, *names):
-    for name in names:
-        path = tmp_path / "results" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("")
-
-
-def shared(slide):
-    return f"check/{slide}.json", f"foreground/{slide}.tif", f"tokens/{slide}.safetensors"
 
 
 def segmented(slide):
@@ -398,7 +342,7 @@ def test_short_jobs_take_their_peak_from_the_log(tmp_path):
         cost = line.cells[job.replace("/", " ")]
         assert cost.seconds == seconds
         assert math.isnan(cost.megabytes) if megabytes is None else cost.megabytes == megabytes
-    assert page.memory(line.cells["infer m"].megabytes) == "–"
+    assert words.memory(line.cells["infer m"].megabytes) == "–"
 
 
 def test_a_job_that_failed_or_left_nothing_costs_nothing(tmp_path):
@@ -423,13 +367,16 @@ def test_the_colour_threshold_is_called_a_weak_floor(html):
 
 
 def test_words_of_numbers():
-    assert page.duration(3.24) == "3.2 s"
-    assert page.duration(61) == "61 s"
-    assert page.duration(245.4) == "4 min 05 s"
-    assert page.duration(30_000) == "8 h 20 min"
-    assert page.memory(900) == "900 MB"
-    assert page.memory(21_040) == "21.0 GB"
-    assert page.memory(math.nan) == "–"
-    assert tables.percent(0.93785) == "93.78"
+    assert words.duration(3.24) == "3.2 s"
+    assert words.duration(61) == "61 s"
+    assert words.duration(245.4) == "4 min 05 s"
+    assert words.duration(30_000) == "8 h 20 min"
+    assert words.memory(900) == "900 MB"
+    assert words.memory(21_040) == "21.0 GB"
+    assert words.memory(9.94) == "9.9 MB"
+    assert words.memory(0.042) == "0.042 MB"
+    assert words.count(1_234_567) == "1\u2009234\u2009567"
+    assert words.memory(math.nan) == "–"
+    assert words.percent(0.93785) == "93.78"
     assert tables.probability(0.00003) == "< 0.0001"
     assert tables.probability(0.01562) == "0.016"

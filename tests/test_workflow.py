@@ -6,13 +6,14 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import openslide
 import pytest
 import yaml
+from checkpoint_files import Published, write_taming
+from safetensors import safe_open
 
 from holohisto.pyramid import write_slide_pyramid
 
@@ -150,7 +151,7 @@ def test_a_run_makes_every_file(finished):
     expected |= {f"tokenizer/{name}" for name in TOKENIZER_FILES}
     for slide in SPLITS:
         expected |= {f"check/{slide}.json", f"foreground/{slide}.tif", f"foreground/{slide}.jpg"}
-        expected |= {f"tokens/{slide}.safetensors"}
+        expected |= {f"tokens/{slide}.{kind}" for kind in ("safetensors", "json", "jpg")}
     for model in MODELS:
         expected |= {f"models/{model}/{n}" for n in ("segmenter.safetensors", "training.tsv")}
         for slide in ("e1", "e2", "p1"):
@@ -179,6 +180,34 @@ def test_the_threshold_model_finds_the_dark_discs(finished):
     assert {line.split("\t")[table[0].split("\t").index("slide")] for line in table[1:]} == {
         "e1", "e2",
     }  # fmt: skip
+
+
+def test_the_report_tells_what_the_verb_tokens_wrote(finished):
+    page = (finished / "results/report.html").read_text()
+    section = page.split('<section id="tokens">')[1].split("</section>")[0]
+    for slide, encoded in {
+        "t1": "frozen, fp32, 8 variants",
+        "e1": "frozen, fp32, 1 variant",
+    }.items():
+        told = json.loads((finished / f"results/tokens/{slide}.json").read_text())
+        line = section.split(f"<tr><th>{slide}<small>")[1].split("</tr>")[0]
+        assert line.startswith(encoded)
+        for text in (
+            f"{told['psnr']:.1f}", f"{told['ssim']:.2f}", f"{told['codes_used']}",
+            f"{100 * told['codes_used'] / 16:.0f} %", f"{told['perplexity']:.0f}",
+            f"{100 * told['native_agreement']:.1f} %",
+        ):  # fmt: skip
+            assert f">{text}<" in line
+    assert "dB closer to the upper" in section or "no closer to the upper" in section
+
+
+def test_online_needs_no_token_maps(copy):
+    write_config(copy, tokens={"mode": "online"})
+    for file in (copy / "results/tokens").iterdir():
+        file.unlink()
+    jobs = planned(copy)
+    assert {"report", "train holohisto"} <= jobs
+    assert not [job for job in jobs if job.startswith(("tokens", "tokenizer", "check"))]
 
 
 def test_masks_open_at_the_size_and_resolution_of_the_slide(finished):
@@ -272,6 +301,82 @@ def test_a_given_segmenter_is_not_trained(copy):
     jobs = planned(copy)
     assert "infer holohisto e1" in jobs
     assert not [job for job in jobs if job.startswith(("train", "tokens", "tokenizer"))]
+
+
+def test_an_edited_file_of_a_checkpoint_makes_the_tokenizer_again(copy):
+    file = "results/tokenizer/tokenizer.safetensors"
+    network = Published(ch_mult=[1, 1, 1, 1, 1], num_res_blocks=1)
+    described = write_taming(copy / "given", network).with_name("model.yaml")
+    write_config(copy, tokenizer={"checkpoint": "given"})
+    snakemake(copy, "--cores", "2", file)
+    assert planned(copy, file) == set()
+    described.write_text(described.read_text() + "# edited\n")
+    assert planned(copy, file) == {"tokenizer"}
+    described.unlink()
+    done = snakemake(copy, "-n", file, check=False)
+    assert done.returncode == 2
+    assert "given/last.ckpt: needs the .yaml that describes it beside it" in done.stdout
+
+
+def with_masks_from_elsewhere(folder: Path) -> None:
+    """Add a model whose masks are the annotation of e1, and of e2 that with a small speck."""
+    from PIL import Image
+
+    (folder / "winner").mkdir()
+    for seed, slide in enumerate(SPLITS):
+        discs = paint(seed)[1]
+        if slide == "e2":
+            discs[5:8, 5:8] = True
+        if SPLITS[slide] in ("test", "predict"):
+            Image.fromarray(discs.astype(np.uint8) * 255).save(folder / f"winner/{slide}.png")
+    winner = {"kind": "masks", "masks": "winner/{slide}.png"}
+    write_config(folder, models={"winner": winner})
+
+
+def test_masks_from_elsewhere_stand_as_a_model(copy):
+    with_masks_from_elsewhere(copy)
+    slides = ("e1", "e2", "p1")
+    steps = [("adopt", slides), ("mask", slides), ("metrics", ("e1", "e2"))]
+    expected = {f"{step} winner {slide}" for step, those in steps for slide in those}
+    assert planned(copy) == expected | COHORT_STEPS
+    snakemake(copy, "--cores", "2")
+    results = copy / "results"
+    scores = json.loads((results / "models/winner/metrics/e1.json").read_text())
+    assert scores["classes"]["glomerulus"]["everywhere"]["dice"] == 1.0
+    scores = json.loads((results / "models/winner/metrics/e2.json").read_text())
+    assert scores["classes"]["glomerulus"]["everywhere"]["fp"] == 9  # no cleaning
+    assert scores["classes"]["glomerulus"]["objects"]["fp"] == 1
+    rows = (results / "cohort/comparisons.tsv").read_text().splitlines()
+    assert any("\tholohisto\twinner\t" in row for row in rows)
+    page = (results / "report.html").read_text()
+    assert "winner" in page[page.index("<body") :]
+    assert "not started" not in page
+    edit(copy / "winner/e1.png")
+    assert planned(copy) == {f"{step} winner e1" for step, _ in steps} | COHORT_STEPS
+
+
+def test_missing_masks_from_elsewhere_are_told_before_anything_runs(copy):
+    with_masks_from_elsewhere(copy)
+    (copy / "winner/e2.png").unlink()
+    done = snakemake(copy, "--cores", "1", check=False)
+    assert done.returncode == 2
+    assert "config: models.winner.masks, slide e2: no such file: winner/e2.png\n" in done.stdout
+
+
+def test_online_encodes_tiles_when_they_are_used_and_keeps_no_maps(copy):
+    write_config(copy, tokens={"mode": "online"}, train={"epochs": 1})
+    jobs = planned(copy)
+    assert "train holohisto" in jobs
+    assert not [job for job in jobs if job.startswith("tokens")]
+    model = copy / "results/models/holohisto/segmenter.safetensors"
+    labels = copy / "results/models/holohisto/labels/e1.tif"
+    before = model.read_bytes()
+    shutil.rmtree(copy / "results" / "tokens")
+    snakemake(copy, "--cores", "2", str(labels.relative_to(copy)))
+    assert model.read_bytes() != before
+    assert not (copy / "results" / "tokens").exists()
+    with safe_open(model, framework="numpy") as file:
+        assert file.metadata()["mode"] == "online"
 
 
 def test_a_slide_is_segmented_without_any_to_train_on(finished, tmp_path):
@@ -425,15 +530,53 @@ def test_jobs_find_the_package_without_an_activated_environment(tmp_path, monkey
     assert (folder / "results/check/p1.json").is_file()
 
 
-def test_a_dry_run_of_sixty_slides_is_quick(tmp_path):
+def test_a_dry_run_of_sixty_slides_plans_every_job(tmp_path):
     folder = make_folder(tmp_path / "run")
+    empty_slides(folder, {f"e{n:02}": "test" if n > 20 else "train" for n in range(60)})
+    jobs = planned(folder)
+    assert len(jobs) == 60 * 3 + 1 + 2 + 39 * 3 * 2 + 2
+
+
+def empty_slides(folder: Path, slides: dict[str, str]) -> None:
+    """A sheet and files enough for planning."""
     (folder / "slides").mkdir()
-    slides = {f"e{n:02}": "test" if n > 20 else "train" for n in range(60)}
     for slide in slides:
         for suffix in ("tif", "png"):
             (folder / "slides" / f"{slide}.{suffix}").touch()
     write_sheet(folder, [row(slide, split) for slide, split in slides.items()])
-    start = time.monotonic()
-    jobs = planned(folder)
-    assert time.monotonic() - start < 10
-    assert len(jobs) == 60 * 3 + 1 + 2 + 39 * 3 * 2 + 2
+
+
+def test_every_row_of_table_1_is_planned_on_the_demo_cohort(tmp_path):
+    folder = make_folder(tmp_path / "run")
+    empty_slides(folder, {"t1": "train", "v1": "val", "e1": "test", "e2": "test"})
+    (folder / "demo").mkdir()
+    (folder / "config" / "slides.tsv").rename(folder / "demo" / "slides.tsv")
+    jobs = planned(folder, "--configfile", str(ROOT / "config" / "table1.yaml"))
+    models = {
+        "holohisto", "unet", "dynunet", "unetr", "swinunetr_v2", "segformer", "deeplabv3plus",
+        "sam_vit_b", "sam_vit_h",
+    }  # fmt: skip
+    assert {job for job in jobs if job.startswith("train ")} == {f"train {m}" for m in models}
+    for rule in ("infer", "mask", "metrics"):
+        expected = {f"{rule} {model} {slide}" for model in models for slide in ("e1", "e2")}
+        assert {job for job in jobs if job.startswith(f"{rule} ")} == expected
+    assert len([job for job in jobs if job.startswith("tokens ")]) == 4
+    assert {"tokenizer", "cohort", "report"} <= jobs
+
+
+def test_a_pretrained_start_is_an_input_of_that_training_alone(tmp_path):
+    folder = make_folder(tmp_path / "run")
+    empty_slides(folder, {"t1": "train", "e1": "test"})
+    models = {
+        "deeplab": {"kind": "deeplabv3plus", "init": "resnet.pth"}, "unet": {"kind": "unet"},
+    }  # fmt: skip
+    (folder / "config/config.yaml").write_text(yaml.safe_dump({**CONFIG, "models": models}))
+    done = snakemake(folder, "--cores", "1", check=False)
+    assert done.returncode == 2
+    assert "config: models.deeplab.init: no such file: resnet.pth\n" in done.stdout
+    (folder / "resnet.pth").touch()
+    text = snakemake(folder, "-n").stdout
+    jobs = re.findall(r"^rule train:\n    input: (.*)\n    output: (.*),", text, flags=re.M)
+    ends = {where.split("/")[2]: given.endswith("resnet.pth") for given, where in jobs}
+    assert ends == {"deeplab": True, "unet": False}
+    assert "rule tokenizer" not in text

@@ -7,7 +7,7 @@ from typing import Any
 
 from holohisto.report.gather import Run, column, record, rows_of
 from holohisto.report.pictures import Picture, picture
-from holohisto.report.tables import percent
+from holohisto.report.words import count, percent
 from holohisto.sheet import Row
 
 OVERLAY_BYTES = 58_000
@@ -16,8 +16,6 @@ THUMBNAIL_SIDE, THUMBNAIL_BYTES = 200, 8_000
 TRAINED_SIDE, TRAINED_BYTES = 320, 18_000
 AREA = "Area µm^2"
 """Measurement of an object in the GeoJSON."""
-THIN = "\u2009"
-"""Thin space between thousands."""
 OUTSIDE = 0.01
 """Share of the annotation outside the tissue from which the card warns."""
 
@@ -91,7 +89,7 @@ def facts(run: Run, row: Row) -> dict[str, str]:
     check = record(run.results / "check" / f"{row.slide}.json")
     told = {}
     if len(check.get("size") or ()) == 2:
-        told["size"] = "{:,} × {:,} px".format(*check["size"]).replace(",", THIN)
+        told["size"] = "{} × {} px".format(*map(count, check["size"]))
     if isinstance(check.get("mpp"), int | float):
         told["resolution"] = f"{check['mpp']:.4g} µm per pixel"
     return told
@@ -116,7 +114,7 @@ def _objects(run: Run, row: Row, objects: Any) -> dict[str, str]:
     told = {}
     for name, values in areas.items():
         if values:
-            area = f"{statistics.median(values):,.0f}".replace(",", THIN)
+            area = count(statistics.median(values))
             told[f"{name} found"] = f"{len(values)}, median area {area} µm²"
     return told
 

@@ -64,8 +64,8 @@ def _chains(run: Run, row: Row) -> list[list[Step]]:
     slide, results, logs = row.slide, run.results, run.logs
     outputs = {"check": f"check/{slide}.json", "foreground": f"foreground/{slide}.tif"}
     segmented = row.split in run.splits
-    taught = row.split in ("train", "val") and any(run.learned(model) for model in run.models)
-    if segmented or taught:
+    taught = row.split in ("train", "val") and any(map(run.learned, run.over_tokens))
+    if run.over_tokens and (segmented or taught) and not run.online:
         outputs["tokens"] = f"tokens/{slide}.safetensors"
     shared = [
         Step(stage, logs / stage / f"{slide}.log", (results / path,))
@@ -79,8 +79,9 @@ def _chains(run: Run, row: Row) -> list[list[Step]]:
 def _model_steps(run: Run, row: Row, model: str) -> list[Step]:
     slide, folder = row.slide, run.results / "models" / model
     masks = tuple(folder / f"masks/{slide}_{name}.tif" for name in run.classes)
+    first = "adopt" if run.models[model].get("kind") == "masks" else "infer"
     outputs = {
-        "infer": (folder / f"labels/{slide}.tif",),
+        first: (folder / f"labels/{slide}.tif",),
         "mask": (*masks, folder / f"geojson/{slide}.geojson", folder / f"overlays/{slide}.jpg"),
         "metrics": (folder / f"metrics/{slide}.json",),
     }
@@ -96,6 +97,7 @@ def cohort_failures(run: Run) -> list[Failure]:
     """Steps over the whole cohort that did not give their result: tokenizer and training."""
     path = run.results / "tokenizer/tokenizer.safetensors"
     steps = [Step("tokenizer", run.logs / "tokenizer/tokenizer.log", (path,))]
+    steps = steps if run.over_tokens else []
     for model in filter(run.learned, run.models):
         path = run.results / "models" / model / "segmenter.safetensors"
         steps.append(Step("train", run.logs / f"train/{model}.log", (path,), model))

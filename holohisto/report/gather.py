@@ -14,7 +14,7 @@ from holohisto.sheet import Row
 
 logger = logging.getLogger(__name__)
 TEXT = (
-    "model", "slide", "class", "group", "subject", "split", "annotated", "matched", "level",
+    "model", "init", "slide", "class", "group", "subject", "split", "annotated", "matched", "level",
     "scope", "reference", "method", "result", "note",
 )  # fmt: skip
 """Columns of the cohort's tables that are not numbers."""
@@ -46,7 +46,23 @@ class Run:
 
     def learned(self, model: str) -> bool:
         """Whether the run itself trains this model."""
-        return not self.models[model].get("weights")
+        options = self.models[model]
+        return options.get("kind") != "masks" and not options.get("weights")
+
+    @property
+    def over_tokens(self) -> list[str]:
+        """Models that read tokens."""
+        return [
+            name
+            for name, options in self.models.items()
+            if options.get("kind", "holohisto") == "holohisto"
+            and options.get("embedding", "tokens") == "tokens"
+        ]
+
+    @property
+    def online(self) -> bool:
+        """Whether tiles are encoded when they are used, so that no token map is kept."""
+        return (self.parameters.get("tokens") or {}).get("mode") == "online"
 
     @property
     def kept(self) -> list[Row]:

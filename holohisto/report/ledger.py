@@ -11,8 +11,8 @@ from pathlib import Path
 
 from holohisto.report.gather import FINISHED, Run, column, table
 
-SLIDE_STAGES = ("check", "foreground", "tokens", "infer", "mask", "metrics")
-BY_MODEL = ("infer", "mask", "metrics")
+SLIDE_STAGES = ("check", "foreground", "tokens", "infer", "adopt", "mask", "metrics")
+BY_MODEL = ("infer", "adopt", "mask", "metrics")
 SHORT = 1.0
 """Seconds below which sampled memory means nothing."""
 

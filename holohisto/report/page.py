@@ -16,6 +16,9 @@ from holohisto.report import cards, failures, ledger, tables
 from holohisto.report.figures import curve
 from holohisto.report.gather import Run, column, table
 from holohisto.report.pictures import picture
+from holohisto.report.rebuilt import rebuilt
+from holohisto.report.tokens import PSNR_GAP, qualities, token_table
+from holohisto.report.words import ABSENT, duration, memory
 
 FOLDER = Path(__file__).parent
 RECONSTRUCTION_BYTES = 120_000
@@ -52,6 +55,8 @@ def render(run: Run, options: ReportOptions) -> str:
     scores = tables.score_tables(run)
     facts = {row.slide: cards.facts(run, row) for row in run.kept}
     lines = ledger.slide_lines(run)
+    known = qualities(run)
+    pictures = rebuilt(run, known, options.picture_side)
     return environment.get_template("template.html").render(
         title=options.title,
         style=Markup((FOLDER / "style.css").read_text()),
@@ -66,7 +71,10 @@ def render(run: Run, options: ReportOptions) -> str:
         cards=cards.cards(run, options.picture_side),
         trained=cards.trained_cards(run),
         training=_training(run),
-        reconstruction=_reconstruction(run, options.picture_side),
+        tokens=token_table(known),
+        psnr_gap=PSNR_GAP,
+        rebuilt=pictures,
+        reconstruction=None if pictures else _reconstruction(run, options.picture_side),
         slide_lines=lines,
         longest=max((line.seconds for line in lines), default=0) or 1,
         stage_columns=list(dict.fromkeys(name for line in lines for name in line.cells)),
@@ -98,7 +106,7 @@ def _summary(run: Run, outcomes: dict[str, failures.Outcome], scores: list) -> s
         f"{line.cells[-1].text} % for {one.name}"
         for one in scores
         for line in one.blocks[0][1]
-        if line.reference and line.cells[-1].text != tables.ABSENT
+        if line.reference and line.cells[-1].text != ABSENT
     ]
     if not reached:
         return f"{size}: {counts}."
@@ -172,24 +180,3 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
-
-
-def duration(seconds: float) -> str:
-    """Seconds in the unit a reader thinks in."""
-    if seconds != seconds:
-        return tables.ABSENT
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def memory(megabytes: float) -> str:
-    """Megabytes, or gigabytes from one on."""
-    if megabytes != megabytes or megabytes <= 0:
-        return tables.ABSENT
-    return f"{megabytes:.0f} MB" if megabytes < 1000 else f"{megabytes / 1000:.1f} GB"

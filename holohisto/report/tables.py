@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from holohisto.report.figures import Dots, dot_plot, lower_end
 from holohisto.report.gather import Run, rows_of
+from holohisto.report.words import ABSENT, percent
 from holohisto.statistics import ALL, group_of, smallest_p
 
 MEASURES = (
@@ -15,7 +16,6 @@ MEASURES = (
     ("Tile Dice, %", "dice_over_tiles", None),
     ("Object F1, %", "f1_mean", "f1_sd"),
 )
-ABSENT = "–"
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,8 @@ class ModelLine:
     model: str
     reference: bool
     floor: bool
+    init: str
+    """What its training started from; empty: not known."""
     cells: list[Cell]
 
 
@@ -55,6 +57,7 @@ class ScoreTable:
 def score_tables(run: Run) -> list[ScoreTable]:
     """One per class that has scores; empty when there are none."""
     groups, slides, tests = (run.table(name) for name in ("groups", "slides", "comparisons"))
+    inits = _inits(groups)
     tables = []
     for name in run.classes:
         part = rows_of(groups, **{"class": name})
@@ -62,12 +65,12 @@ def score_tables(run: Run) -> list[ScoreTable]:
             continue
         columns = _columns(run, part)
         blocks = [
-            (title, _lines(run, part, columns, mean, spread)) for title, mean, spread in MEASURES
+            (title, _lines(run, part, columns, mean, spread, inits))
+            for title, mean, spread in MEASURES
         ]
         plots = _plots(run, rows_of(slides, **{"class": name}))
-        sentences = [
-            comparison(row) for row in rows_of(tests, **{"class": name}).to_dict("records")
-        ]
+        rows = rows_of(tests, **{"class": name}).to_dict("records")
+        sentences = [comparison(row, inits.get(row["model"], "")) for row in rows]
         tables.append(ScoreTable(name, columns, blocks, plots, sentences))
     return tables
 
@@ -84,8 +87,20 @@ def _columns(run: Run, part: pd.DataFrame) -> list[tuple[str, int]]:
     return columns
 
 
+def _inits(groups: pd.DataFrame) -> dict[str, str]:
+    """What each model's training started from, of those that say so."""
+    if "init" not in groups:
+        return {}
+    return {row["model"]: row["init"] for row in groups.dropna(subset="init").to_dict("records")}
+
+
 def _lines(
-    run: Run, part: pd.DataFrame, columns: list[tuple[str, int]], mean: str, spread: str | None
+    run: Run,
+    part: pd.DataFrame,
+    columns: list[tuple[str, int]],
+    mean: str,
+    spread: str | None,
+    inits: dict[str, str],
 ) -> list[ModelLine]:
     if mean not in part:
         return []
@@ -97,7 +112,8 @@ def _lines(
         for group, count in columns:
             cells.append(_cell(rows_of(own, group=group), count, mean, spread, best[group]))
         floor = options.get("kind") == "threshold"
-        lines.append(ModelLine(model, model == run.reference, floor, cells))
+        init = inits.get(model, "")
+        lines.append(ModelLine(model, model == run.reference, floor, init, cells))
     return lines
 
 
@@ -112,11 +128,6 @@ def _cell(row: pd.DataFrame, count: int, mean: str, spread: str | None, best: fl
         "" if slides == count else f"n = {slides}",
         value >= best and slides == count,
     )
-
-
-def percent(value: float) -> str:
-    """A share as a percentage with two decimals, as the paper prints them."""
-    return ABSENT if value is None or math.isnan(value) else f"{100 * value:.2f}"
 
 
 def _plots(run: Run, part: pd.DataFrame) -> list[tuple[str, Markup]]:
@@ -136,8 +147,8 @@ def _plots(run: Run, part: pd.DataFrame) -> list[tuple[str, Markup]]:
     return plots
 
 
-def comparison(row: dict) -> dict[str, str]:
-    """A row of comparisons.tsv in the words of the report."""
+def comparison(row: dict, init: str = "") -> dict[str, str]:
+    """A row of comparisons.tsv in the words of the report; `init` is the model's."""
     reference, model = row["reference"], row["model"]
     where = "all groups" if row["scope"] == ALL else f"group {row['scope']}"
     shift, low, high = (100 * row[key] for key in ("shift", "shift_low", "shift_high"))
@@ -154,6 +165,7 @@ def comparison(row: dict) -> dict[str, str]:
         words += f" ({row['note']})"
     return {
         "model": model,
+        "init": init,
         "where": where,
         "unit": row["level"],
         "overall": "yes" if row["scope"] == ALL else "",

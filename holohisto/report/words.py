@@ -1,0 +1,40 @@
+"""Numbers in the form that readers of the report think in."""
+
+import math
+
+ABSENT = "–"
+THIN = "\u2009"
+"""Thin space between thousands."""
+
+
+def percent(value: float) -> str:
+    """A share as a percentage with two decimals, as the paper prints them."""
+    return ABSENT if value is None or math.isnan(value) else f"{100 * value:.2f}"
+
+
+def count(value: float) -> str:
+    """A whole number, thousands set apart."""
+    return f"{value:,.0f}".replace(",", THIN)
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit a reader thinks in."""
+    if seconds != seconds:
+        return ABSENT
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def memory(megabytes: float) -> str:
+    """Megabytes, or gigabytes from one on."""
+    if megabytes != megabytes or megabytes <= 0:
+        return ABSENT
+    if megabytes < 10:
+        return f"{megabytes:.2g} MB"
+    return f"{megabytes:.0f} MB" if megabytes < 1000 else f"{megabytes / 1000:.1f} GB"
