@@ -164,8 +164,27 @@ def test_verb_scores_the_delivered_masks(tmp_path):
         "tp": 1, "fp": 1, "fn": 1, "precision": 0.5, "recall": 0.5, "f1": 0.5,
     }  # fmt: skip
     assert tuft["object_table"] == [
-        {"area_um2": 900.0, "x": 260.0, "y": 1020.0, "probability": 0.8, "matched": True},
-        {"area_um2": 900.0, "x": 660.0, "y": 1460.0, "probability": 0.8, "matched": False},
+        {
+            "area_um2": 900.0,
+            "x": 260.0,
+            "y": 1020.0,
+            "box": [200, 960, 320, 1080],
+            "probability": 0.8,
+            "matched": True,
+            "iou": 0.8333,
+        },
+        {
+            "area_um2": 900.0,
+            "x": 660.0,
+            "y": 1460.0,
+            "box": [600, 1400, 720, 1520],
+            "probability": 0.8,
+            "matched": False,
+            "iou": 0.0,
+        },
+    ]
+    assert tuft["missed"] == [
+        {"area_um2": 625.0, "x": 850.0, "y": 1850.0, "box": [800, 1800, 900, 1900], "iou": 0.0}
     ]
     assert (tuft["objects_found"], tuft["area_found_um2"]) == (2, 1800.0)
     assert (tuft["objects_annotated"], tuft["area_annotated_um2"]) == (2, 1375.0)
@@ -186,6 +205,70 @@ def test_verb_scores_the_delivered_masks(tmp_path):
     assert capsule["outside_foreground"] == 20 * 10
     assert capsule["foreground"] == {"tp": 0, "fp": 0, "fn": 0, "dice": 1.0}
     assert capsule["everywhere"]["dice"] == 0.0
+
+
+def test_all_scores_of_random_masks_equal_brute_force(tmp_path):
+    """Counts, Dice, tiles, objects, areas, centres and overlaps of one noisy slide."""
+    slide = LabelledSlide(tmp_path, (411, 597), 1, 0.5)
+    width, height = slide.working_size
+    rng = np.random.default_rng(8)
+    drawn = ndimage.gaussian_filter(rng.normal(size=(height, width)), 5)
+    marked = drawn > 0.5 * drawn.std()
+    found = drawn + 0.7 * np.roll(drawn, 3, 1) > 0.8 * drawn.std()
+    found[200:300] = False
+    cells = rng.random((38, 26)) < 0.8
+    tissue = cells.repeat(16, 0).repeat(16, 1)[:height, :width]
+    slide.write_labels(found.astype(np.uint8), CLASSES)
+    slide.write_annotation(marked.astype(np.uint8))
+    slide.write_foreground(cells)
+    scores = run_metrics(slide, mask={"min_object_um2": 0, "max_hole_um2": 0})["classes"]["tuft"]
+
+    assert scores["foreground"]["dice"] == slow_dice(found & tissue, marked & tissue)
+    assert scores["everywhere"]["dice"] == slow_dice(found, marked)
+    assert scores["outside_foreground"] == (marked & ~tissue).sum()
+    tiles = [
+        slow_dice(found[place], marked[place])
+        for top in range(0, height, 300) for left in range(0, width, 200)
+        if tissue[place := np.s_[top : top + 300, left : left + 200]].any()
+    ]  # fmt: skip
+    assert [tile["dice"] for tile in scores["tiles"]] == tiles
+    assert scores["tile_dice"] == pytest.approx(np.mean(tiles))
+
+    sides = [ndimage.label(mask, SQUARE) for mask in (found, marked)]
+    theirs, drawn_ones = (
+        [labels == number for number in range(1, count + 1)] for labels, count in sides
+    )
+    iou = np.array([[(p & q).sum() / (p | q).sum() for q in drawn_ones] for p in theirs])
+    matched, missed = (iou >= 0.5).any(axis=1), ~(iou >= 0.5).any(axis=0)
+    assert 3 < matched.sum() < len(theirs)
+    assert scores["objects"]["tp"] == matched.sum()
+    assert (scores["objects"]["fp"], scores["objects"]["fn"]) == ((~matched).sum(), missed.sum())
+    assert (scores["objects_found"], scores["objects_annotated"]) == iou.shape
+    assert scores["area_annotated_um2"] == marked.sum() * 0.25
+    expected = [
+        _entry(p) | {"iou": iou[i].max(), "matched": matched[i]} for i, p in enumerate(theirs)
+    ]
+    _compare(scores["object_table"], expected)
+    expected = [_entry(q) | {"iou": iou[:, j].max()} for j, q in enumerate(drawn_ones) if missed[j]]
+    _compare(scores["missed"], expected)
+
+
+def _entry(mask) -> dict:
+    rows, columns = np.nonzero(mask)
+    box = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+    return {
+        "area_um2": mask.sum() * 0.25, "box": box,
+        "x": columns.mean() + 0.5, "y": rows.mean() + 0.5,
+    }  # fmt: skip
+
+
+def _compare(ours: list[dict], theirs: list[dict]) -> None:
+    """Equal but for their order and for rounding."""
+    order = [sorted(table, key=lambda one: tuple(one["box"])) for table in (ours, theirs)]
+    assert len(ours) == len(theirs)
+    for one, other in zip(*order, strict=True):
+        for key, value in other.items():
+            assert one[key] == pytest.approx(value, abs=6e-3), key
 
 
 def test_classes_nobody_annotated_are_not_scored(tmp_path):

@@ -1,17 +1,20 @@
 """The report over a fabricated run: what it says, and that it stands alone."""
 
+import copy
+import json
 import math
 import re
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 import report_fixture
 from PIL import Image
 from report_fixture import Page, make, render, run_of, shared
 
 from holohisto import cli
-from holohisto.report import failures, figures, ledger, pictures, tables, words
+from holohisto.report import failures, figures, ledger, pictures, table3, words
 from holohisto.report.gather import table
 
 
@@ -54,7 +57,7 @@ def test_summary_counts_in_three_words(html):
 
 def test_failed_slides_come_first_with_stage_and_last_error(html):
     text = Page(html).text
-    failed, scores = text.index("Mend the cause"), text.index("Slide Dice takes")
+    failed, scores = text.index("Mend the cause"), text.index("Dice is the overlap")
     for slide, stage, reason in (
         ("NEP25_06", "infer holohisto", report_fixture.OUT_OF_MEMORY),
         ("normal_07", "check", "slides/normal_07.tiff: no resolution in the header"),
@@ -78,8 +81,145 @@ def test_tables_show_the_values_of_the_cohort(folder, html):
 def test_tables_say_what_each_training_started_from(html):
     """But of the colour threshold, which is called what it is."""
     text = Page(html).text
-    assert text.count("holohisto scratch") == len(tables.MEASURES)
-    assert text.count("floor colour threshold") == len(tables.MEASURES)
+    assert "holohisto scratch 9" in text  # Table 1, and what each model saw
+    assert "floor colour threshold n" not in text
+    assert "floor colour threshold; n = 8" in text
+    assert "floor pretrained: <mit>.pth 5 M" in text
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    """Rivals, variants and a second structure, whose scores are those of the first."""
+    folder = report_fixture.build(
+        tmp_path_factory.mktemp("compared"), slides=32, side=300, models=report_fixture.COMPARED
+    )
+    for path in folder.glob("results/models/*/metrics/*.json"):
+        record = json.loads(path.read_text())
+        record["classes"]["tuft"] = copy.deepcopy(record["classes"]["glomerulus"])
+        record["classes"]["tuft"]["foreground"]["dice"] /= 2
+        path.write_text(json.dumps(record))
+    classes = json.dumps({"glomerulus": {}, "tuft": {}})
+    for line in report_fixture.arguments(folder, report_fixture.COMPARED).values():
+        line[line.index("--classes") + 1] = classes
+        assert cli.main(line) == 0
+    return folder
+
+
+def test_table_1_is_that_of_the_paper(compared):
+    """Tiles by group, their mean and that of all slides, slides, and the tests of both units."""
+    shown = table(compared / "results/tables/table1.tsv")
+    groups = table(compared / "results/cohort/groups.tsv")
+    tests = table(compared / "results/cohort/comparisons.tsv")
+    assert list(shown["model"]) == 2 * list(report_fixture.COMPARED)
+    own = shown[(shown["class"] == "tuft") & (shown["model"] == "unet")].iloc[0]
+    parts = groups[(groups["class"] == "tuft") & (groups["model"] == "unet")].set_index("group")
+    for group in (*report_fixture.GROUPS, "All", "pooled"):
+        assert own[f"tile_dice {group}"] == parts["dice_over_tiles"][group]
+        assert own[f"slide_dice {group}"] == parts["dice_mean"][group]
+    tested = tests[(tests["class"] == "tuft") & (tests["model"] == "unet")]
+    tested = tested[tested["scope"] == "All"].set_index("level")
+    for unit in ("slides", "subjects"):
+        for key in ("n", "shift", "p", "p_holm", "effect"):
+            assert own[f"{key} {unit}"] == tested[key][unit]
+    html = (compared / "report.html").read_text()
+    head = html[html.index("Table 1: the models") :]
+    head = head[head.index("<thead>") : head.index("</thead>")]
+    assert (
+        re.sub(r"<[^>]+>|\s+", " ", head).split("Model")[1].split()
+        == ("56Nx DN NEP25 normal All all_slides All all_slides by_slides by_subjects")
+        .replace("_", " ")
+        .split()
+    )
+    body = html[html.index("Table 1: the models, tuft") :]
+    row = body[body.index("<th>unet") :].split("</tr>")[0]
+    cells = [re.split("<small>", cell)[0] for cell in re.findall(r"<td[^>]*>(.*?)</td>", row)]
+    dice = [parts["dice_over_tiles"][group] for group in (*report_fixture.GROUPS, "All", "pooled")]
+    dice += [parts["dice_mean"][group] for group in ("All", "pooled")]
+    assert cells[:8] == [words.percent(value) for value in dice]
+    assert cells[8:] == ["yes, higher"] * 2
+
+
+def test_table_2_is_by_structure(compared):
+    shown = table(compared / "results/tables/table2.tsv").set_index("model")
+    groups = table(compared / "results/cohort/groups.tsv")
+    groups = groups[groups["group"] == "All"].set_index(["model", "class"])["dice_mean"]
+    for model in report_fixture.COMPARED:
+        one, other = groups[model]["glomerulus"], groups[model]["tuft"]
+        assert list(shown.loc[model, ["dice glomerulus", "dice tuft"]]) == [one, other]
+        assert shown["dice mean"][model] == pytest.approx((one + other) / 2)
+    text = Page((compared / "report.html").read_text()).text
+    mean = 100 * shown["dice mean"]["segformer"]
+    assert f"{mean:.2f} F1" in text[text.index("Table 2") : text.index("Table 3")]
+
+
+def test_one_structure_needs_no_table_2_and_no_variants_no_table_3(folder, html):
+    text = Page(html).text
+    assert "Table 1" in text
+    assert "Table 2" not in text
+    assert "Table 3" not in text
+    for name in ("table2", "table3"):
+        assert (folder / f"results/tables/{name}.tsv").exists()
+
+
+def test_table_3_holds_the_variants_of_the_method_alone(compared):
+    shown = pd.read_csv(compared / "results/tables/table3.tsv", sep="\t")
+    shown = shown[shown["class"] == "glomerulus"].set_index("model")
+    assert list(shown.index) == ["holohisto", "softmax", "grid-half"]
+    assert list(shown["attention"]) == ["relu", "softmax", "relu"]
+    assert list(shown["sampler"]) == ["random", "random", "grid"]
+    assert list(shown["tile"]) == ["3840 × 2160", "3840 × 2160", "2048 × 1080"]
+    assert set(shown["steps"]) == {12_000}
+    assert set(shown["pixels"]) == {96_000 * 3840 * 2160}
+    html = (compared / "report.html").read_text()
+    part = html[html.index("Table 3") : html.index("Group by group")]
+    changed = re.findall(r'class="says changed">([^<]+)', part)
+    assert changed == ["softmax, 1 scale", "on a grid", "2048 × 1080"]
+    assert "All of them saw 796\u2009G pixels, within 5 %" in part
+
+
+def test_variants_are_recognised_by_their_options(tmp_path):
+    plain = {"kind": "holohisto", "size": "T"}
+    models = {
+        "a": plain, "b": {**plain, "tile": [64, 64]}, "c": {**plain, "size": "S"},
+        "d": {"kind": "unet"}, "e": {**plain, "tile": [128, 64]},
+    }  # fmt: skip
+    run = run_of(tmp_path, models=models, reference="a", parameters={"train": {"tile": [128, 64]}})
+    assert table3.variants(run) == ["a", "b", "e"]
+    run = run_of(tmp_path, models={key: models[key] for key in "ae"}, parameters=run.parameters)
+    assert table3.variants(run) == []
+
+
+def test_unequal_shares_of_pixels_are_told():
+    rows = pd.DataFrame({"pixels": [1e9, 2e9]})
+    assert "between 1\u2009G and 2\u2009G pixels" in table3._fair(rows)[0]
+    assert "may not be comparable" in table3._fair(pd.DataFrame({"pixels": [1e9, math.nan]}))[0]
+
+
+def test_objects_are_told_by_group(compared):
+    shown = table(compared / "results/cohort/distributions.tsv")
+    own = shown[(shown["model"] == "holohisto") & (shown["class"] == "glomerulus")]
+    html = (compared / "report.html").read_text()
+    text = Page(html).text
+    for row in own.to_dict("records"):
+        name = "all groups" if row["group"] == "pooled" else row["group"]
+        assert (
+            f"{name} {row['slides']} {words.count(row['objects'])} {row['objects_per_slide']:.1f}"
+        ) in text
+        assert words.area(row["area_p50_um2"]).replace(words.THIN, " ") in text
+    plot = html[html.index('aria-label="Areas of glomerulus') :].split("</svg>")[0]
+    assert plot.count('class="half"') == len(report_fixture.GROUPS)
+
+
+def test_box_plot_places_quantiles_on_a_logarithmic_axis():
+    box = figures.Box("g", 7, [100, 200, 400, 800, 1600])
+    drawing = str(figures.box_plot([box], "label"))
+    low, high = 100 / 1.1, 1600 * 1.1
+    span = figures.WIDTH - figures.LEFT - figures.RIGHT
+    left = figures.LEFT + span * math.log(200 / low) / math.log(high / low)
+    width = span * math.log(4) / math.log(high / low)
+    assert f'<rect class="half" x="{left:.1f}"' in drawing
+    assert f'width="{width:.1f}"' in drawing
+    assert re.findall(r">(\d+)</text>", drawing) == ["100", "200", "500", "1000"]
 
 
 def test_comparisons_are_in_words(html):
@@ -130,6 +270,7 @@ def test_no_models_and_no_metrics(tmp_path):
     "name",
     [
         "cohort/groups.tsv", "cohort/slides.tsv", "cohort/comparisons.tsv", "cohort/objects.tsv",
+        "cohort/distributions.tsv", "models/holohisto/segmenter.safetensors",
         "tokenizer/training.tsv", "benchmarks/tokens/DN_09.tsv", "check/DN_09.json",
         "tokens/DN_09.json", "tokens/NEP25_02.json", "tokens/NEP25_02.jpg",
         "foreground/DN_09.jpg", "models/holohisto/overlays/DN_09.jpg",
@@ -378,5 +519,5 @@ def test_words_of_numbers():
     assert words.count(1_234_567) == "1\u2009234\u2009567"
     assert words.memory(math.nan) == "–"
     assert words.percent(0.93785) == "93.78"
-    assert tables.probability(0.00003) == "< 0.0001"
-    assert tables.probability(0.01562) == "0.016"
+    assert words.probability(0.00003) == "< 0.0001"
+    assert words.probability(0.01562) == "0.016"

@@ -11,6 +11,7 @@ from holohisto.sheet import Row
 from holohisto.statistics import (
     SLIDES,
     comparison_table,
+    distribution_table,
     group_table,
     hodges_lehmann,
     holm,
@@ -366,6 +367,31 @@ def test_unannotated_classes_have_objects_and_no_match():
     first, second = object_rows(RECORD, ROW)
     assert (first["area_um2"], first["x"], first["matched"]) == (9.0, 1.5, "yes")
     assert (second["class"], second["matched"]) == ("capsule", None)
+
+
+def test_distributions_by_hand():
+    """Groups, then all objects together; slides without objects count."""
+    scored = pd.DataFrame(
+        {
+            "model": "m", "class": "t", "slide": list("abc"), "group": ["x", "x", "y"],
+            "objects_annotated": [3, 1, 2],
+        }
+    )  # fmt: skip
+    objects = pd.DataFrame(
+        {
+            "model": "m", "slide": list("aaaaac"), "class": "t", "group": list("xxxxxy"),
+            "area_um2": [1.0, 2, 3, 4, 5, 60], "probability": [0.5, 0.6, 0.7, 0.8, 0.9, 0.2],
+            "matched": ["yes", "no", "yes", "yes", None, "no"],
+        }
+    )  # fmt: skip
+    x, y, pooled = distribution_table(objects, scored).to_dict("records")
+    assert (x["group"], x["slides"], x["objects"]) == ("x", 2, 5)
+    assert (x["objects_per_slide"], x["annotated_per_slide"]) == (2.5, 2.0)
+    assert [x[f"area_p{q}_um2"] for q in (5, 25, 50, 75, 95)] == pytest.approx([1.2, 2, 3, 4, 4.8])
+    assert (x["probability_median"], x["matched_share"]) == (0.7, 0.75)
+    assert (y["objects"], y["area_p50_um2"], y["matched_share"]) == (1, 60.0, 0.0)
+    assert (pooled["group"], pooled["slides"], pooled["objects"]) == ("pooled", 3, 6)
+    assert (pooled["area_p50_um2"], pooled["matched_share"]) == (3.5, 0.6)
 
 
 def test_unannotated_classes_are_in_no_mean():

@@ -148,6 +148,7 @@ def test_a_run_makes_every_file(finished):
     results = finished / "results"
     made = {str(p.relative_to(results)) for p in results.rglob("*") if p.is_file()}
     expected = {"report.html", *(f"cohort/{name}.tsv" for name in COHORT_TABLES)}
+    expected |= {f"tables/table{number}.tsv" for number in (1, 2, 3)}
     expected |= {f"tokenizer/{name}" for name in TOKENIZER_FILES}
     for slide in SPLITS:
         expected |= {f"check/{slide}.json", f"foreground/{slide}.tif", f"foreground/{slide}.jpg"}
@@ -168,7 +169,7 @@ def test_a_run_makes_every_file(finished):
     assert {"check/e1.log", "infer/threshold/e1.log", "train/holohisto.log"} <= logs
 
 
-COHORT_TABLES = ("slides", "groups", "comparisons", "objects")
+COHORT_TABLES = ("slides", "groups", "comparisons", "objects", "distributions")
 TOKENIZER_FILES = ("tokenizer.safetensors", "training.tsv", "reconstruction.jpg")
 
 

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--output", type=Path, required=True,
-        help="folder for slides.tsv, groups.tsv, comparisons.tsv and objects.tsv",
+        help="folder for slides.tsv, groups.tsv, comparisons.tsv, objects.tsv, distributions.tsv",
     )  # fmt: skip
 
 
@@ -53,6 +53,7 @@ def run(arguments: argparse.Namespace) -> None:
             slides, reference, options.level, options.bootstrap, options.confidence
         ),
         "objects": objects,
+        "distributions": statistics.distribution_table(objects, slides),
     }
     for name, table in tables.items():
         text = table.to_csv(sep="\t", index=False, float_format="%.9g", lineterminator="\n")

@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--parameters", default="{}", help="sections of the configuration to print, JSON"
     )
+    parser.add_argument("--tables", type=Path, help="folder for Tables 1 to 3 as TSV; else none")
     parser.add_argument("--output", type=Path, required=True, help="the HTML file")
 
 
@@ -51,6 +52,10 @@ def run(arguments: argparse.Namespace) -> None:
         splits=tuple(arguments.splits.split(",")),
         parameters=given | json.loads(arguments.parameters),
     )
+    if arguments.tables:
+        for name, frame in report.frames(gathered, report.trained(gathered)).items():
+            text = frame.to_csv(sep="\t", index=False, float_format="%.9g", lineterminator="\n")
+            atomic.write_text(arguments.tables / f"{name}.tsv", text)
     page = report.render(gathered, options)
     atomic.write_text(arguments.output, page)
     logger.info("%s: %.1f MB", arguments.output, len(page.encode()) / 1e6)

@@ -1,5 +1,7 @@
 """Objects: which of the predicted ones match which of the annotated ones."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -74,21 +76,72 @@ def summed(pairs: np.ndarray) -> np.ndarray:
     return result
 
 
-def object_table(table: Table, frame: Frame, match: np.ndarray | None) -> list[dict[str, Any]]:
-    """One entry a predicted object; x, y is its centre of mass in level-0 pixels.
+def closest(
+    predicted: np.ndarray, annotated: np.ndarray, pairs: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Highest intersection over union of each object with any of the other side; 0 with none.
 
-    `matched` is None where nobody annotated the class.
+    Args:
+        predicted: areas of the predicted objects, (n,) int.
+        annotated: areas of the annotated objects, (m,) int.
+        pairs: (k, 3) int: predicted object, annotated object, pixels they share.
+
+    Returns:
+        (n,) and (m,) float64.
     """
-    centre = table.centre * frame.factor
+    best = np.zeros(len(predicted)), np.zeros(len(annotated))
+    one, other, shared = pairs.T
+    iou = shared / (predicted[one] + annotated[other] - shared)
+    np.maximum.at(best[0], one, iou)
+    np.maximum.at(best[1], other, iou)
+    return best
+
+
+@dataclass(frozen=True)
+class Matching:
+    """Which objects of one side have a partner on the other, and how close any comes."""
+
+    found: np.ndarray
+    """(n,) bool."""
+    iou: np.ndarray
+    """(n,) float64: highest intersection over union with any object of the other side."""
+
+
+def object_table(table: Table, frame: Frame, matching: Matching | None) -> list[dict[str, Any]]:
+    """One entry a predicted object.
+
+    x, y is its centre of mass, `box` its left, top, right and bottom, in level-0 pixels. `matched`
+    and `iou` are None where nobody annotated the class.
+    """
     return [
         {
+            **place,
+            "probability": round(float(probability), 4),
+            "matched": None if matching is None else bool(matching.found[i]),
+            "iou": None if matching is None else round(float(matching.iou[i]), 4),
+        }
+        for i, (place, probability) in enumerate(
+            zip(_places(table, frame), table.probability, strict=True)
+        )
+    ]
+
+
+def missed_table(table: Table, frame: Frame, matching: Matching) -> list[dict[str, Any]]:
+    """One entry an annotated object that no predicted one matches, as in `object_table`."""
+    return [
+        {**place, "iou": round(float(matching.iou[i]), 4)}
+        for i, place in enumerate(_places(table, frame))
+        if not matching.found[i]
+    ]
+
+
+def _places(table: Table, frame: Frame) -> Iterator[dict[str, Any]]:
+    """Area, centre and box of each object."""
+    boxes = np.minimum(table.box * frame.factor, [*frame.size, *frame.size])
+    for area, (x, y), box in zip(table.area, table.centre * frame.factor, boxes, strict=True):
+        yield {
             "area_um2": round(float(area) * frame.pixel_um2, 3),
             "x": round(float(x), 2),
             "y": round(float(y), 2),
-            "probability": round(float(probability), 4),
-            "matched": None if match is None else bool(match[i] >= 0),
+            "box": box.tolist(),
         }
-        for i, (area, (x, y), probability) in enumerate(
-            zip(table.area, centre, table.probability, strict=True)
-        )
-    ]

@@ -15,7 +15,10 @@ from holohisto.metrics import kpis2024
 from holohisto.metrics.boundary import Boundary
 from holohisto.metrics.counts import Tally
 from holohisto.metrics.objects import (
+    Matching,
+    closest,
     match_objects,
+    missed_table,
     object_scores,
     object_table,
     overlaps,
@@ -64,10 +67,15 @@ class _Class:
         self.tally.add(rows[0], predicted, annotated, tissue)
         self.boundary.add(predicted, annotated)
 
-    def match(self, iou: float) -> np.ndarray:
-        """Of each found object the annotated one it is, or -1."""
+    def match(self, iou: float) -> tuple[Matching, Matching]:
+        """Which of the found and of the annotated objects have a partner."""
         areas = self.found.table.area, self.truth.table.area
-        return match_objects(*areas, summed(np.concatenate(self.pairs)), iou)
+        pairs = summed(np.concatenate(self.pairs))
+        partner = match_objects(*areas, pairs, iou)
+        annotated = np.zeros(len(areas[1]), bool)
+        annotated[partner[partner >= 0]] = True
+        closest_found, closest_annotated = closest(*areas, pairs)
+        return Matching(partner >= 0, closest_found), Matching(annotated, closest_annotated)
 
 
 def score(
@@ -127,16 +135,17 @@ def _unknown(found: Objects, frame: Frame) -> dict[str, Any]:
 
 
 def _known(one: _Class, frame: Frame, options: MetricsOptions) -> dict[str, Any]:
-    match = one.match(options.iou)
-    matched = int(np.count_nonzero(match >= 0))
+    found, annotated = one.match(options.iou)
+    matched = int(np.count_nonzero(found.found))
     return {
         "annotated": True,
         **one.tally.scores(frame.factor),
         "boundary": {"tolerance_um": options.boundary_um, **one.boundary.scores()},
-        "objects": object_scores(matched, len(match), len(one.truth.table)),
+        "objects": object_scores(matched, len(one.found.table), len(one.truth.table)),
         **_amount("found", one.found, frame),
         **_amount("annotated", one.truth, frame),
-        "object_table": object_table(one.found.table, frame, match),
+        "object_table": object_table(one.found.table, frame, found),
+        "missed": missed_table(one.truth.table, frame, annotated),
     }
 
 

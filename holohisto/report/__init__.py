@@ -2,5 +2,7 @@
 
 from holohisto.report.gather import Run
 from holohisto.report.page import render
+from holohisto.report.tables import frames
+from holohisto.report.trained import trained
 
-__all__ = ["Run", "render"]
+__all__ = ["Run", "frames", "render", "trained"]

@@ -99,6 +99,67 @@ def _row(dots: Dots, model: str, x, y: float) -> Markup:  # noqa: ANN001
     return Markup("").join(parts)
 
 
+@dataclass(frozen=True)
+class Box:
+    """Spread of one group's values."""
+
+    group: str
+    count: int
+    quantiles: Sequence[float]
+    """5th, 25th, 50th, 75th and 95th percentile, all above 0."""
+
+
+def box_plot(boxes: Sequence[Box], label: str) -> Markup:
+    """One row a group: a box over the middle half, a bar at the median, a line from 5 to 95 %.
+
+    The axis is logarithmic, with a tick at every 1, 2 and 5.
+    """
+    top, bottom = 8, 22
+    height = top + ROW * len(boxes) + bottom
+    low = min(box.quantiles[0] for box in boxes) / 1.1
+    high = max(box.quantiles[-1] for box in boxes) * 1.1
+
+    def x(value: float) -> float:
+        share = math.log(value / low) / math.log(high / low)
+        return LEFT + share * (WIDTH - LEFT - RIGHT)
+
+    parts = []
+    for value in _logarithmic_ticks(low, high):
+        parts.append(
+            Markup(
+                '<line class="grid" x1="{0:.1f}" x2="{0:.1f}" y1="{1}" y2="{2}"/>'
+                '<text class="tick" x="{0:.1f}" y="{3}" text-anchor="middle">{4}</text>'
+            ).format(x(value), top, height - bottom, height - bottom + 15, _short(value))
+        )
+    for place, box in enumerate(boxes):
+        parts.append(_box(box, x, top + ROW * (place + 0.5)))
+    return _svg(height, label, parts)
+
+
+def _logarithmic_ticks(low: float, high: float) -> list[float]:
+    """Values 1, 2 and 5 times powers of ten between the ends; every decade alone if many."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    factors = (1, 2, 5) if high / low < 200 else (1,)
+    ticks = [factor * 10.0**power for power in powers for factor in factors]
+    return [tick for tick in ticks if low <= tick <= high]
+
+
+def _box(box: Box, x, y: float) -> Markup:  # noqa: ANN001
+    short = box.group if len(box.group) <= NAME else box.group[: NAME - 1] + "…"
+    left, low, median, high, right = (x(value) for value in box.quantiles)
+    return Markup(
+        '<g><title>{}: {} objects, median {:.0f}, half between {:.0f} and {:.0f} µm²</title>'
+        '<text class="name" x="{}" y="{:.1f}" text-anchor="end">{}</text>'
+        '<line class="range" x1="{:.1f}" x2="{:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>'
+        '<rect class="half" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="16"/>'
+        '<line class="mean" x1="{m:.1f}" x2="{m:.1f}" y1="{:.1f}" y2="{:.1f}"/></g>'
+    ).format(
+        box.group, box.count, box.quantiles[2], box.quantiles[1], box.quantiles[3],
+        LEFT - 10, y + 4, short, left, right, low, y - 8, high - low, y - 10, y + 10,
+        y=y, m=median,
+    )  # fmt: skip
+
+
 def curve(xs: Sequence[float], ys: Sequence[float], what: str, along: str) -> Markup | None:
     """A line chart of `ys` over `xs`; None without two finite points.
 

@@ -11,8 +11,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from holohisto import __version__
-from holohisto.config import ReportOptions
-from holohisto.report import cards, failures, ledger, tables
+from holohisto.config import MetricsOptions, ReportOptions
+from holohisto.report import cards, failures, ledger, table1, table2, tables, trained
 from holohisto.report.figures import curve
 from holohisto.report.gather import Run, column, table
 from holohisto.report.pictures import picture
@@ -52,7 +52,9 @@ def render(run: Run, options: ReportOptions) -> str:
     )  # fmt: skip
     environment.filters |= {"duration": duration, "memory": memory}
     outcomes = failures.outcomes(run)
-    scores = tables.score_tables(run)
+    seen = trained.trained(run)
+    numbers = tables.frames(run, seen)
+    scores = tables.score_tables(run, numbers)
     facts = {row.slide: cards.facts(run, row) for row in run.kept}
     lines = ledger.slide_lines(run)
     known = qualities(run)
@@ -68,6 +70,10 @@ def render(run: Run, options: ReportOptions) -> str:
         facts=facts,
         notes={row.slide: _note(run, row) for row in run.rows.values()},
         score_tables=scores,
+        table2=table2.table2(run, numbers["table2"]),
+        level=table1.level_of(run),
+        tile_words=_tile(run),
+        trained_models=trained.trained_table(seen, run.reference),
         cards=cards.cards(run, options.picture_side),
         trained=cards.trained_cards(run),
         training=_training(run),
@@ -103,15 +109,21 @@ def _summary(run: Run, outcomes: dict[str, failures.Outcome], scores: list) -> s
         if number
     )  # fmt: skip
     reached = [
-        f"{line.cells[-1].text} % for {one.name}"
+        f"{line.cells[-2].text} % for {one.name}"
         for one in scores
-        for line in one.blocks[0][1]
-        if line.reference and line.cells[-1].text != ABSENT
+        for line in (one.blocks[0][1] if one.blocks else ())
+        if line.reference and line.cells[-2].text != ABSENT
     ]
     if not reached:
         return f"{size}: {counts}."
     reached = ", ".join(reached)
     return f"{size}: {counts}; {run.reference} reaches a mean slide Dice of {reached}."
+
+
+def _tile(run: Run) -> str:
+    """Size of a tile of the tile Dice."""
+    tile = (run.parameters.get("metrics") or {}).get("tile") or MetricsOptions().tile
+    return f"{trained.size(tuple(tile))} pixels"
 
 
 def _note(run: Run, row: Any) -> list[str]:

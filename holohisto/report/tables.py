@@ -6,26 +6,20 @@ from dataclasses import dataclass
 import pandas as pd
 from markupsafe import Markup
 
+from holohisto.report import objects, table1, table2, table3
 from holohisto.report.figures import Dots, dot_plot, lower_end
 from holohisto.report.gather import Run, rows_of
-from holohisto.report.words import ABSENT, percent
-from holohisto.statistics import ALL, group_of, smallest_p
+from holohisto.report.trained import Trained
+from holohisto.report.wide import Cell, Wide
+from holohisto.report.words import ABSENT, percent, probability
+from holohisto.statistics import ALL, smallest_p
 
 MEASURES = (
     ("Slide Dice, %", "dice_mean", "dice_sd"),
-    ("Tile Dice, %", "dice_over_tiles", None),
     ("Object F1, %", "f1_mean", "f1_sd"),
+    ("Boundary F1, %", "boundary_f1_mean", "boundary_f1_sd"),
+    ("Dice as the KPIs challenge scores it, %", "kpis2024_mean", "kpis2024_sd"),
 )
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A number, its spread, and the number of slides where it differs from the column's."""
-
-    text: str
-    spread: str = ""
-    remark: str = ""
-    best: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,18 +40,33 @@ class ScoreTable:
 
     name: str
     columns: list[tuple[str, int]]
-    """Group and its number of slides (the reference model's, or the largest)."""
+    """Group, mean of groups or all slides, and its number of slides (the reference model's, or the
+    largest)."""
     blocks: list[tuple[str, list[ModelLine]]]
     """Measure and its lines."""
     plots: list[tuple[str, Markup]]
     """Group and its dot plot."""
     comparisons: list[dict[str, str]]
+    table1: Wide | None = None
+    table3: Wide | None = None
+    objects: Wide | None = None
+    sizes: Markup | None = None
+    """Areas by group, drawn."""
 
 
-def score_tables(run: Run) -> list[ScoreTable]:
-    """One per class that has scores; empty when there are none."""
+def frames(run: Run, known: dict[str, Trained]) -> dict[str, pd.DataFrame]:
+    """Tables 1 to 3 in numbers, by name; empty ones have their headings."""
+    return {
+        "table1": table1.numbers(run),
+        "table2": table2.numbers(run),
+        "table3": table3.numbers(run, known),
+    }
+
+
+def score_tables(run: Run, numbers: dict[str, pd.DataFrame]) -> list[ScoreTable]:
+    """One per class that has scores; empty when there are none. `numbers` are those of frames."""
     groups, slides, tests = (run.table(name) for name in ("groups", "slides", "comparisons"))
-    inits = _inits(groups)
+    inits, sizes = _inits(groups), dict(objects.size_plots(run))
     tables = []
     for name in run.classes:
         part = rows_of(groups, **{"class": name})
@@ -67,20 +76,27 @@ def score_tables(run: Run) -> list[ScoreTable]:
         blocks = [
             (title, _lines(run, part, columns, mean, spread, inits))
             for title, mean, spread in MEASURES
+            if mean in part and part[mean].notna().any()
         ]
         plots = _plots(run, rows_of(slides, **{"class": name}))
         rows = rows_of(tests, **{"class": name}).to_dict("records")
         sentences = [comparison(row, inits.get(row["model"], "")) for row in rows]
-        tables.append(ScoreTable(name, columns, blocks, plots, sentences))
+        tables.append(
+            ScoreTable(
+                name, columns, blocks, plots, sentences,
+                table1.table1(run, numbers["table1"], name),
+                table3.table3(run, numbers["table3"], name),
+                objects.object_table(run, name),
+                sizes.get(name),
+            )
+        )  # fmt: skip
     return tables
 
 
 def _columns(run: Run, part: pd.DataFrame) -> list[tuple[str, int]]:
     reference = rows_of(part, model=run.reference)
     columns = []
-    scored = set(part["group"])
-    groups = [g for g in dict.fromkeys(map(group_of, run.rows.values())) if g in scored]
-    for group in (*groups, ALL):
+    for group in table1.columns(run, part):
         counts = rows_of(reference, group=group)["slides"]
         counts = counts if len(counts) else rows_of(part, group=group)["slides"]
         columns.append((str(group), int(counts.max()) if len(counts) else 0))
@@ -102,8 +118,6 @@ def _lines(
     spread: str | None,
     inits: dict[str, str],
 ) -> list[ModelLine]:
-    if mean not in part:
-        return []
     best = {group: rows_of(part, group=group)[mean].max() for group, _ in columns}
     lines = []
     for model, options in run.models.items():
@@ -177,8 +191,3 @@ def comparison(row: dict, init: str = "") -> dict[str, str]:
         "words": words,
         "result": row["result"].replace(" ", "-"),
     }
-
-
-def probability(p: float) -> str:
-    """A p value with two significant digits."""
-    return "< 0.0001" if p < 0.0001 else f"{p:.2g}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from holohisto.report.gather import Run, record
-from holohisto.report.tables import Cell
+from holohisto.report.wide import Cell
 from holohisto.report.words import ABSENT, count, duration, memory
 
 PSNR_GAP = 3.0

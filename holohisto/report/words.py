@@ -17,6 +17,30 @@ def count(value: float) -> str:
     return f"{value:,.0f}".replace(",", THIN)
 
 
+def large(value: float) -> str:
+    """A count with three digits at most: 5.0 M, 31 G."""
+    if math.isnan(value):
+        return ABSENT
+    for step, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= 0.9995 * step:
+            return f"{value / step:.3g}{THIN}{letter}"
+    return f"{value:.0f}"
+
+
+def area(square_micrometres: float) -> str:
+    """An area in µm², or in mm² from a tenth on."""
+    if math.isnan(square_micrometres):
+        return ABSENT
+    if square_micrometres >= 1e5:
+        return f"{square_micrometres / 1e6:.2g} mm²"
+    return f"{count(square_micrometres)} µm²"
+
+
+def probability(p: float) -> str:
+    """A p value with two significant digits."""
+    return "< 0.0001" if p < 0.0001 else f"{p:.2g}"
+
+
 def duration(seconds: float) -> str:
     """Seconds in the unit a reader thinks in."""
     if seconds != seconds:

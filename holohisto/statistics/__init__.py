@@ -1,5 +1,10 @@
 """Cohort statistics: means of groups, paired tests with their limits, intervals."""
 
+from holohisto.statistics.distributions import (
+    DISTRIBUTIONS,
+    QUANTILES,
+    distribution_table,
+)
 from holohisto.statistics.paired import (
     SignedRank,
     hodges_lehmann,
@@ -24,12 +29,15 @@ from holohisto.statistics.tables import (
 
 __all__ = [
     "ALL",
+    "DISTRIBUTIONS",
     "OBJECTS",
     "POOLED",
+    "QUANTILES",
     "SLIDES",
     "UNGROUPED",
     "SignedRank",
     "comparison_table",
+    "distribution_table",
     "group_of",
     "group_table",
     "hodges_lehmann",

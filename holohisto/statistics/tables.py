@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from holohisto.sheet import Row
+from holohisto.statistics.distributions import POOLED
 from holohisto.statistics.paired import (
     DECIMALS,
     hodges_lehmann,
@@ -16,7 +17,7 @@ from holohisto.statistics.paired import (
     smallest_p,
 )
 
-ALL, POOLED, UNGROUPED = "All", "pooled", "ungrouped"
+ALL, UNGROUPED = "All", "ungrouped"
 MEASURES = {
     "dice": "dice_foreground", "tile_dice": "tile_dice", "f1": "object_f1",
     "boundary_f1": "boundary_f1", "kpis2024": "dice_kpis2024",
@@ -31,6 +32,7 @@ SLIDES = (
 )  # fmt: skip
 OBJECTS = (
     "model", "slide", "class", "group", "area_um2", "x", "y", "probability", "matched",
+    "iou",
 )  # fmt: skip
 GROUPS = (
     "model", "init", "class", "group", "slides", "slides_empty", "subjects", "tiles", "tiles_empty",
@@ -90,7 +92,7 @@ def object_rows(record: dict[str, Any], row: Row) -> list[dict[str, Any]]:
             rows.append(
                 {
                     "model": record["model"], "slide": row.slide, "class": name,
-                    "group": group_of(row), **cells, "matched": matched,
+                    "group": group_of(row), **cells, "matched": matched, "iou": item.get("iou"),
                 }
             )  # fmt: skip
     return rows

@@ -26,6 +26,11 @@ rule cohort:
             caption="../report/objects.rst",
             category="Scores",
         ),
+        distributions=report(
+            "results/cohort/distributions.tsv",
+            caption="../report/distributions.rst",
+            category="Scores",
+        ),
     log:
         "logs/cohort/cohort.log",
     benchmark:

@@ -89,6 +89,10 @@ def slides(*splits, annotated=False):
 learned = slides("train", "val")
 segmented = slides(*cfg.infer.splits)
 scored = slides(*cfg.infer.splits, annotated=True)
+segmenters = [
+    model.weights or f"results/models/{name}/segmenter.safetensors"
+    for name, model in computed.items()
+]
 to_train = [name for name, model in computed.items() if not model.weights]
 over_tokens = cfg.over_tokens
 encoded = [slide for slide, row in rows.items() if cfg.encodings(row.split)]

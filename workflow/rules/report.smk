@@ -5,10 +5,20 @@ rule report:
         tokenizer=rules.tokenizer.output if over_tokens else [],
         tokens=expand([rules.tokens.output.quality, rules.tokens.output.picture], slide=encoded),
         training=expand(rules.train.output.table, model=to_train),
+        segmenters=segmenters,
         overlays=expand(rules.mask.output.overlay, model=cfg.models, slide=segmented),
         cohort=rules.cohort.output,
     output:
-        report("results/report.html", caption="../report/report.rst", category="Report"),
+        page=report("results/report.html", caption="../report/report.rst", category="Report"),
+        table1=report(
+            "results/tables/table1.tsv", caption="../report/table1.rst", category="Scores"
+        ),
+        table2=report(
+            "results/tables/table2.tsv", caption="../report/table2.rst", category="Scores"
+        ),
+        table3=report(
+            "results/tables/table3.tsv", caption="../report/table3.rst", category="Scores"
+        ),
     log:
         "logs/report/report.log",
     benchmark:
@@ -37,5 +47,6 @@ rule report:
             --reference {params.reference:q} \
             --splits {params.splits:q} \
             --parameters {params.parameters:q} \
-            --output {output:q}
+            --tables results/tables \
+            --output {output.page:q}
         """

@@ -1,0 +1,63 @@
+"""Table 2: every model by structure (class), and the mean over the structures."""
+
+import math
+from typing import Any
+
+import pandas as pd
+
+from holohisto.report.gather import Run, rows_of
+from holohisto.report.table1 import FLOOR, init_of
+from holohisto.report.wide import NOTHING, Cell, Head, Line, Wide
+from holohisto.report.words import percent
+from holohisto.statistics import ALL
+
+MEAN = "mean"
+MEASURES = {"dice": "dice_mean", "f1": "f1_mean"}
+
+
+def numbers(run: Run) -> pd.DataFrame:
+    """Slide Dice and object F1 over all groups, one row a model: table2.tsv.
+
+    The mean is over all structures; a model that lacks one has none.
+    """
+    groups = rows_of(run.table("groups"), group=ALL)
+    names = [name for name in run.classes if len(rows_of(groups, **{"class": name}))]
+    rows = []
+    for model in run.models:
+        own = rows_of(groups, model=model)
+        if own.empty:
+            continue
+        row: dict[str, Any] = {"model": model, "init": init_of(own)}
+        for measure, column in MEASURES.items():
+            values = [_value(own, name, column) for name in names]
+            row |= {f"{measure} {name}": value for name, value in zip(names, values, strict=True)}
+            row[f"{measure} {MEAN}"] = sum(values) / len(values)
+        rows.append(row)
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=["model", "init"])
+
+
+def table2(run: Run, table: pd.DataFrame) -> Wide | None:
+    """The table in print; None unless several structures were scored."""
+    names = [key.removeprefix("dice ") for key in table.columns if key.startswith("dice ")]
+    if len(names) < 3:  # two structures and their mean
+        return None
+    best = {name: table[f"dice {name}"].max() for name in names}
+    lines = []
+    for row in table.to_dict("records"):
+        cells = []
+        for name in names:
+            dice, f1 = row[f"dice {name}"], row[f"f1 {name}"]
+            cells.append(
+                NOTHING if math.isnan(dice)
+                else Cell(percent(dice), f"F1 {percent(f1)}", best=dice >= best[name])
+            )  # fmt: skip
+        floor = run.models[row["model"]].get("kind") == "threshold"
+        small = FLOOR if floor else row["init"]
+        lines.append(Line(row["model"], small, row["model"] == run.reference, cells))
+    heads = [Head(name, first=name == MEAN) for name in names]
+    return Wide("Model", heads, lines, [("Slide Dice, %", len(names))])
+
+
+def _value(own: pd.DataFrame, name: str, column: str) -> float:
+    row = rows_of(own, **{"class": name})
+    return float(row[column].iloc[0]) if len(row) and column in row else math.nan
