@@ -218,6 +218,11 @@ class TrainOptions(Section):
         description="Tiles that a device computes at once, when the memory does not hold its share"
         " of a step; gradients of several such parts are added up. Empty: all.",
     )
+    recompute: bool = Field(
+        default=False,
+        description="Blocks of `holohisto` keep their input alone and compute the rest again in"
+        " the backward pass: a fraction of the memory, about a third more time, the same result.",
+    )
     devices: Count = Field(
         default=1,
         description="GPUs of one machine that share a step's tiles; the result is the same but"
@@ -662,7 +667,8 @@ def as_json(config: Config) -> dict[str, str]:
     """
     sections = config.model_dump(mode="json")
     sections["infer"].pop("splits")  # which slides, not how
-    sections["train"].pop("devices")  # how fast
+    for speed_only in ("devices", "recompute"):
+        sections["train"].pop(speed_only)
     sections["train_tokens"] = {"mode": sections["tokens"]["mode"]}
     sections["values"] = {
         name: {"values": one["values"]} for name, one in sections["classes"].items()

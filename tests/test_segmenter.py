@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional
 
 from holohisto.config import HolohistoModel, ThresholdModel
@@ -330,3 +331,27 @@ def test_a_damaged_segmenter_is_refused(tmp_path):
     path.write_bytes(bytes(content))
     with pytest.raises(HolohistoError, match="damaged"):
         store.load(path)
+
+
+@pytest.mark.parametrize("attention", ["relu", "softmax"])
+def test_blocks_computed_again_change_nothing_but_memory(attention):
+    def passed(recompute: bool) -> tuple[dict[str, torch.Tensor], int]:
+        torch.manual_seed(5)
+        model = backbone.Backbone(nn.Conv2d(8, 64, 1), SIZES["T"], attention)
+        model.recompute = recompute
+        kept: dict[int, int] = {}
+
+        def pack(tensor: torch.Tensor) -> torch.Tensor:
+            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            out = model(torch.rand(2, 8, 33, 21))
+        out.square().mean().backward()
+        gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+        return {**gradients, **model.state_dict(), "out": out}, sum(kept.values())
+
+    (whole, much), (again, little) = passed(False), passed(True)
+    assert whole.keys() == again.keys()
+    assert all(torch.equal(whole[name], again[name]) for name in whole)
+    assert little < 0.5 * much

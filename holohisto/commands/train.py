@@ -30,6 +30,7 @@ from holohisto.errors import HolohistoError
 from holohisto.progress import phase, track
 from holohisto.sampler import Field
 from holohisto.segmenter import pretrained, store
+from holohisto.segmenter.holohisto import HolohistoSegmenter
 from holohisto.training_slide import TrainingSlide, annotated_cells
 
 LINEAR_DOWNSCALE = 16
@@ -50,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--classes", type=from_json(Classes), required=True)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--devices", type=int, default=1, help="GPUs; a CPU trains in one process")
+    parser.add_argument("--recompute", type=int, choices=(0, 1), default=0, help="see the options")
     parser.add_argument("--workers", type=int, default=2, help="threads that read tiles")
     parser.add_argument("--segmenter", type=Path, required=True, help="the segmenter to write")
     parser.add_argument("--table", type=Path, required=True, help="training table to write")
@@ -129,6 +131,8 @@ def _train(
 ) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     if fabric.device.type == "cpu":
         model = model.to(memory_format=torch.channels_last)  # pyright: ignore
+    if isinstance(model, HolohistoSegmenter):
+        model.backbone.recompute = bool(arguments.recompute)
     trainer = train.Trainer(
         model, slides["train"], slides["val"], arguments.options, arguments.seed, fabric,
         arguments.workers, online,

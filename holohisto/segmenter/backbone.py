@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from holohisto.segmenter.block import Block, MBConv
+from holohisto.segmenter.recompute import recomputed
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class Backbone(nn.Module):
     def __init__(self, embed: nn.Module, size: Size, attention: str) -> None:
         """`embed` gives size.stage1 channels at the tokens' resolution; `attention` as in Block."""
         super().__init__()
+        self.recompute = False
+        """Whether blocks compute their inner activations again in the backward pass."""
         self.embed = nn.Sequential(embed, nn.BatchNorm2d(size.stage1))
 
         def stage(channels: int, blocks: int) -> nn.Sequential:
@@ -53,7 +56,14 @@ class Backbone(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Turn what `embed` takes into features (B, fused, h, w)."""
-        fine = self.stage1(self.embed(x))
-        coarse = self.lateral2(self.stage2(self.down(fine)))  # (B, fused, ceil(h/2), ceil(w/2))
+        fine = self._stage(self.stage1, self.embed(x))
+        coarse = self._stage(self.stage2, self.down(fine))
+        coarse = self.lateral2(coarse)  # (B, fused, ceil(h/2), ceil(w/2))
         coarse = functional.interpolate(coarse, size=fine.shape[2:], mode="bilinear")
         return self.fuse(torch.cat([self.lateral1(fine), coarse], dim=1))
+
+    def _stage(self, blocks: nn.Sequential, x: Tensor) -> Tensor:
+        """Run the blocks of a stage, (B, C, H, W) kept."""
+        for block in blocks:
+            x = recomputed(block, x) if self.recompute and self.training else block(x)
+        return x

@@ -59,8 +59,9 @@ class _Attention(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        count, head = len(ctx.saved_tensors) // 2, ctx.head
-        branches, sums = ctx.saved_tensors[:count], ctx.saved_tensors[count:]
+        saved, head = ctx.saved_tensors, ctx.head  # each access unpacks: once only
+        count = len(saved) // 2
+        branches, sums = saved[:count], saved[count:]
         found = [torch.empty_like(branch) for branch in branches]
         with torch.autocast(grads[0].device.type, enabled=False):
             parts = grads[0].chunk(count, dim=1)

@@ -21,6 +21,7 @@ rule train:
     threads: 8
     resources:
         gpu=cfg.train.devices,
+        recompute=int(cfg.train.recompute),
         mem_mb=scaled(32000),
         runtime=scaled(1440),
     params:
@@ -46,6 +47,7 @@ rule train:
             --classes {params.classes:q} \
             --seed {params.seed} \
             --devices {resources.gpu} \
+            --recompute {resources.recompute} \
             --workers {threads} \
             --segmenter {output.segmenter:q} \
             --table {output.table:q}

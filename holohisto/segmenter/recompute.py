@@ -1,0 +1,39 @@
+"""Activation checkpointing: a block keeps its input alone and computes the rest once more.
+
+Chen et al. 2016, arXiv 1604.06174. Memory falls by what blocks hold for the backward pass, time
+rises by about a third, the result stays the same bit for bit.
+"""
+
+import contextlib
+from collections.abc import Iterator
+
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+Context = contextlib.AbstractContextManager[None]
+
+
+def recomputed(block: nn.Module, x: Tensor) -> Tensor:
+    """Return block(x), keeping only x for the backward pass."""
+
+    def contexts() -> tuple[Context, Context]:
+        return contextlib.nullcontext(), _statistics_untouched(block)
+
+    out = checkpoint(block, x, use_reentrant=False, context_fn=contexts)
+    assert isinstance(out, Tensor)
+    return out
+
+
+@contextlib.contextmanager
+def _statistics_untouched(block: nn.Module) -> Iterator[None]:
+    """Let BatchNorms leave their running statistics: the second pass sees the same tiles again."""
+    norms = [module for module in block.modules() if isinstance(module, nn.BatchNorm2d)]
+    usual = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+        norm.num_batches_tracked = None
+    try:
+        yield
+    finally:
+        for norm, (momentum, batches) in zip(norms, usual, strict=True):
+            norm.momentum, norm.num_batches_tracked = momentum, batches
