@@ -1,9 +1,11 @@
-"""Reading ahead: a function over items, in order, by threads, with a bounded lead."""
+"""Working ahead by threads, in order, with a bounded lead."""
 
+import queue
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -37,3 +39,48 @@ def prefetch(
         finally:
             for future in pending:
                 future.cancel()
+
+
+def ahead(items: Iterable[Item], length: int) -> Iterator[Item]:
+    """Yield `items`, drawn by a thread of their own that is at most `length` and one ahead.
+
+    An error among the items is raised at its place. When the consumer stops early the thread ends
+    after the item that it is at.
+    """
+    waiting: queue.Queue[tuple[bool, Any]] = queue.Queue(length)
+    stopped = threading.Event()
+    thread = threading.Thread(target=_draw, args=(iter(items), waiting, stopped), daemon=True)
+    thread.start()
+    try:
+        while True:
+            more, item = waiting.get()
+            if more:
+                yield item
+            elif item is None:
+                return
+            else:
+                raise item
+    finally:
+        stopped.set()
+        thread.join()
+
+
+def _draw(items: Iterator[Any], waiting: queue.Queue, stopped: threading.Event) -> None:
+    def put(entry: tuple[bool, Any]) -> None:
+        while not stopped.is_set():
+            try:
+                return waiting.put(entry, timeout=0.1)
+            except queue.Full:
+                continue
+
+    try:
+        for item in items:
+            put((True, item))
+            if stopped.is_set():
+                break
+        put((False, None))
+    except BaseException as error:
+        put((False, error))
+    finally:
+        if hasattr(items, "close"):
+            items.close()  # pyright: ignore

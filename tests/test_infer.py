@@ -5,7 +5,9 @@ from monai.inferers import sliding_window_inference
 from torch import nn
 
 from holohisto import infer
+from holohisto.config import HolohistoModel
 from holohisto.grid import tile_rows
+from holohisto.segmenter import store
 from holohisto.segmenter.inputs import Inputs
 
 SIZE = (611, 443)
@@ -44,7 +46,7 @@ def segment(rgb, tile, overlap, wanted=lambda tile: True):
     job = infer.Job((rgb.shape[1], rgb.shape[0]), tile, overlap, wanted, 16)
     model = Convolution()
     bands = infer.probability_bands(model, Inputs(model, None), reader(rgb), job, 2)
-    return torch.cat(list(bands), dim=1).numpy()
+    return torch.cat([band.clone() for band in bands], dim=1).numpy()
 
 
 @pytest.mark.parametrize("overlap", [0.0, 0.25, 0.5])
@@ -102,16 +104,125 @@ def test_only_the_open_rows_are_kept():
     assert max(heights) <= 96
 
 
-def test_labels_hold_one_bit_a_class_and_the_small_picture_the_largest_mean(tmp_path):
-    probability = torch.zeros(3, 10, 14)
-    probability[0, 2:6, 3:9] = 0.9
-    probability[2, 4:8, 3:9] = 0.5
-    small = infer.Quarter((14, 10), tmp_path)
-    bands = iter([probability[:, :3], probability[:, 3:9], probability[:, 9:]])
-    labels = np.concatenate(list(infer.label_bands(bands, 0.5, small)))
-    assert labels.shape == (10, 14)
-    assert (labels[2, 3], labels[4, 3], labels[7, 8], labels[8, 8]) == (1, 5, 4, 0)
-    quarter = np.concatenate(list(small.bands()))
-    assert quarter.shape == (3, 4)
-    block = probability.amax(0)[0:4, 4:8].mean()
-    assert quarter[0, 1] == round(float(block) * 255)
+class Given(nn.Module):
+    """A segmenter whose logits stand in the picture: red for class 0, green for class 1."""
+
+    needs_tokens, needs_pixels, downscale = False, True, 16
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("nothing", torch.zeros(1))
+
+    def forward(self, tokens, rgb, size):
+        return (rgb[:, :2].float() - 128) / 32
+
+
+def run(model, rgb, job, first=0):
+    return list(infer.segment(model, Inputs(model, None), reader(rgb), job, 2, first=first))
+
+
+def joined(bands):
+    bands = list(bands)
+    return [
+        np.concatenate([getattr(band, name) for band in bands])
+        for name in ("labels", "probability")
+    ] + [sum(band.seam for band in bands)]
+
+
+def test_labels_hold_one_bit_a_class_and_the_small_picture_the_largest_mean():
+    rgb = np.full((90, 131, 3), 96, np.uint8)
+    rgb[20:60, 30:91, 0] = 160
+    rgb[40:80, 60:120, 1] = 128  # probability 0.5: the class
+    job = infer.Job((131, 90), (64, 48), 0.25, lambda tile: True, 16)
+    labels, probability, _ = joined(run(Given(), rgb, job))
+    expected = (rgb[..., 0] == 160) * 1 + (rgb[..., 1] == 128) * 2
+    assert np.array_equal(labels, expected)
+    assert probability.shape == (23, 33)
+    high, middle, low = (round(255 / (1 + np.exp(-v))) for v in (1, 0, -1))
+    assert (probability[6, 10], probability[11, 17], probability[15, 20]) == (high, high, middle)
+    assert probability[0, 0] == low
+    assert probability[22, 32] == low  # the cut block
+
+
+SPEEDS = [
+    infer.Speed(2, 1, 1),
+    infer.Speed(5, 3, 7),
+    infer.Speed(1, 2, 2, 3),
+    infer.Speed(3, 4, 1, 2),
+]
+
+
+@pytest.mark.parametrize("speed", SPEEDS)
+def test_no_batch_thread_or_queue_alters_a_bit(speed):
+    torch.manual_seed(0)
+    model = store.build(HolohistoModel(size="T"), torch.randn(64, 8), 16, 2).eval()
+    model.requires_grad_(False)
+    tokens = np.random.default_rng(2).integers(0, 64, (32, 42))
+    pixels = reader(picture())
+
+    def read(tile):
+        part = tokens[tile.y // 16 :, tile.x // 16 :][: tile.height // 16, : tile.width // 16]
+        return part, pixels(tile)[1]
+
+    job = infer.Job(SIZE, (176, 128), 0.25, lambda tile: (tile.x + tile.y) % 5 != 0, 16)
+    found = [
+        joined(infer.segment(model, Inputs(model, None), read, job, 2, one))
+        for one in (infer.Speed(1, 1, 1), speed)
+    ]
+    assert len(np.unique(found[0][0])) > 1
+    for one, other in zip(*found, strict=True):
+        assert np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("overlap", [0.0, 0.25, 0.5, 0.75])
+def test_bands_are_the_same_from_any_one_on(overlap):
+    job = infer.Job(SIZE, (176, 96), overlap, lambda tile: (tile.x + tile.y) % 5 != 0, 16)
+    whole = run(Convolution(), picture(), job)
+    assert len(whole) == len(job.ends) > 4
+    for first in range(len(whole) + 1):
+        rest = run(Convolution(), picture(), job, first=first)
+        assert len(rest) == len(whole) - first
+        for one, other in zip(rest, whole[first:], strict=True):
+            for name in ("labels", "probability", "seam"):
+                assert np.array_equal(getattr(one, name), getattr(other, name))
+
+
+def test_tiles_that_see_the_same_disagree_nowhere():
+    *_, seam = joined(run(Given(), picture(), infer.Job(SIZE, (128, 96), 0.25, bool, 16)))
+    assert (seam[:, 0] == 0).all()
+    assert (seam[:, 1] > 0).all()
+
+
+class Sided(Given):
+    """Finds the class in the left half of every tile only."""
+
+    def forward(self, tokens, rgb, size):
+        logits = torch.full((len(rgb), 2, *size), -4.0)
+        logits[..., : size[1] // 2] = 4
+        return logits
+
+
+def test_seams_are_counted_where_overlapping_tiles_differ():
+    """Two tiles of 128 x 64 that share columns 64 to 127: there one says yes, the other no."""
+    rgb = np.zeros((64, 192, 3), np.uint8)
+    job = infer.Job((192, 64), (128, 64), 0.5, lambda tile: True, 16)
+    (band,) = run(Sided(), rgb, job)
+    strips = 2 * 16 * 64  # after the second tile's border, and before the first one's
+    assert band.seam.tolist() == [[strips, strips]] * 2
+    alone = infer.Job((192, 64), (128, 64), 0.5, lambda tile: tile.x == 0, 16)
+    assert run(Sided(), rgb, alone)[0].seam.tolist() == [[0, 0]] * 2
+    apart = infer.Job((256, 64), (128, 64), 0.0, lambda tile: True, 16)
+    assert run(Sided(), np.zeros((64, 256, 3), np.uint8), apart)[0].seam.tolist() == [[0, 0]] * 2
+
+
+@pytest.mark.parametrize(
+    ("seconds", "name"),
+    [
+        ({"read": 9, "tokenise": 0, "model": 2, "stitch": 1, "write": 1}, "model"),
+        ({"read": 13, "tokenise": 0, "model": 2, "stitch": 1, "write": 1}, "read"),
+        ({"read": 1, "tokenise": 4, "model": 2, "stitch": 1, "write": 6}, "tokenise"),
+        ({"read": 1, "tokenise": 4, "model": 2, "stitch": 1, "write": 8}, "write"),
+    ],
+)
+def test_the_bottleneck_is_the_longest_of_what_goes_on_side_by_side(seconds, name):
+    assert infer.bottleneck(seconds, readers=4) == name

@@ -1,16 +1,28 @@
 """Segment a whole slide."""
 
 import argparse
+import hashlib
+import json
 import logging
+import math
+import os
+import platform
+import time
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 
-from holohisto import foreground, infer, pyramid, tokens, vqgan
+from holohisto import __version__, atomic, foreground, infer, pyramid, tokens, vqgan
 from holohisto.check import SlideRecord
 from holohisto.config import Classes, InferOptions, from_json
 from holohisto.errors import HolohistoError
 from holohisto.grid import Tile
+from holohisto.journal import Journal
+from holohisto.prefetch import ahead
 from holohisto.progress import phase
 from holohisto.sampler import holds_foreground
 from holohisto.segmenter import store
@@ -18,6 +30,11 @@ from holohisto.segmenter.inputs import Inputs
 
 logger = logging.getLogger(__name__)
 MPP_RATIO = 1.4  # both sides may be off by check.mpp_tolerance
+THREADS_A_TILE = 4
+"""Threads that share the arithmetic of a tile on a CPU, however many cores there are: another
+number would round differently."""
+BANDS_AHEAD = 1
+"""Finished bands that wait for the writer."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,8 +46,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--segmenter", type=Path, required=True)
     parser.add_argument("--options", type=from_json(InferOptions), default=InferOptions())
     parser.add_argument("--classes", type=from_json(Classes), help="the config's classes")
+    cores = len(os.sched_getaffinity(0))
+    parser.add_argument("--threads", type=int, default=cores, help="alters the time only")
+    parser.add_argument("--batch", type=int, default=1, help="tiles computed at once")
+    parser.add_argument("--queue", type=int, default=4, help="batches read ahead")
     parser.add_argument("--labels", type=Path, required=True, help="labels to write")
     parser.add_argument("--probability", type=Path, required=True, help="probabilities to write")
+    parser.add_argument("--facts", type=Path, required=True, help="times and seams to write, JSON")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -41,6 +63,7 @@ def run(arguments: argparse.Namespace) -> None:
     _require_mpp(record, card, arguments.segmenter)
     _require_classes(arguments.classes, card, arguments.segmenter)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.set_num_threads(THREADS_A_TILE)
     model = model.to(device).to(memory_format=torch.channels_last)  # pyright: ignore
     token_map = _token_map(arguments, card, record)
     inputs = Inputs(model, _tokenizer(arguments, card, device))
@@ -49,15 +72,22 @@ def run(arguments: argparse.Namespace) -> None:
         tile=model.tile or options.tile,
         overlap=options.overlap,
         wanted=lambda tile: holds_foreground(found.mask, found.cell, tile),
-        snap=card.downscale if card.tokenizer else 16,
+        snap=math.lcm(card.downscale if card.tokenizer else 16, infer.DIVISOR),
+        threshold=options.threshold,
     )
     header = {
         "slide": record.slide, "size": list(record.size), "mpp": record.mpp,
         "factor": record.factor, "classes": list(card.classes), "model": card.name,
         "init": card.summary.get("init", ""), "segmenter": digest, "threshold": options.threshold,
+        "tile": list(job.fitted), "overlap": job.overlap, "snap": job.snap,
     }  # fmt: skip
-    small = infer.Quarter(record.working_size, arguments.probability.parent)
-    with record.open(arguments.image) as slide, phase("segmenting"):
+    identity = _identity(header, record, options, found.mask, token_map, device)
+    small = infer.Spool(record.working_size, arguments.probability.parent)
+    speed = _speed(arguments, device)
+    seam = np.zeros((len(card.classes), 2), np.int64)
+    clock, start = infer.Clock(device), time.perf_counter()
+    journal = Journal(arguments.labels.with_suffix(".journal"), identity)
+    with journal, record.open(arguments.image) as slide, phase("segmenting"):
 
         def read(tile: Tile) -> infer.TileData:
             return (
@@ -71,14 +101,88 @@ def run(arguments: argparse.Namespace) -> None:
                 else None,
             )
 
-        bands = infer.probability_bands(model, inputs, read, job, len(card.classes))
-        labels = infer.label_bands(bands, options.threshold, small)
+        kept = infer.Kept(journal)
+        if kept.count:
+            logger.info("taking up after %d of %d bands", kept.count, len(job.ends))
+        computed = infer.segment(
+            model, inputs, read, job, len(card.classes), speed, clock, kept.count
+        )
+        bands = kept.adding(ahead(computed, BANDS_AHEAD), clock)
+        labels = _labels(bands, small, seam, clock)
         pyramid.write_rows(arguments.labels, labels, job.size, record.working_mpp, header)
-    quarter = infer.PROBABILITY_DIVISOR
-    pyramid.write_rows(
-        arguments.probability, small.bands(), small.size, record.working_mpp * quarter,
-        {**header, "divisor": quarter},
-    )  # fmt: skip
+        with clock("write"):
+            pyramid.write_rows(
+                arguments.probability, small.bands(), small.size,
+                record.working_mpp * infer.DIVISOR, {**header, "divisor": infer.DIVISOR},
+            )  # fmt: skip
+    wall = time.perf_counter() - start
+    facts = {
+        "slide": record.slide, "model": card.name, "device": _name(device),
+        "tiles": sum(map(job.wanted, chain(*job.rows))), "all_tiles": sum(map(len, job.rows)),
+        "bands": len(job.ends), "taken_up": kept.count, **_times(clock, wall, speed),
+        "seam": dict(zip(card.classes, map(_disagreement, seam.tolist()), strict=True)),
+    }  # fmt: skip
+    atomic.write_text(arguments.facts, json.dumps(facts, indent=2) + "\n")
+    journal.discard()
+    logger.info("bottleneck: %s; seconds at work: %s", facts["bottleneck"], facts["stages"])
+
+
+def _labels(
+    bands: Iterator[infer.Band], small: infer.Spool, seam: np.ndarray, clock: infer.Clock
+) -> Iterator[np.ndarray]:
+    """Hand the labels to the writer, and all else aside."""
+    for band in bands:
+        small.add(band.probability)
+        seam += band.seam
+        with clock("write"):  # the writer is at work until it asks for more
+            yield band.labels
+
+
+def _speed(arguments: argparse.Namespace, device: torch.device) -> infer.Speed:
+    side_by_side = 1 if device.type == "cuda" else max(1, arguments.threads // THREADS_A_TILE)
+    return infer.Speed(
+        max(1, arguments.batch), max(1, arguments.threads), max(1, arguments.queue), side_by_side
+    )
+
+
+def _times(clock: infer.Clock, wall: float, speed: infer.Speed) -> dict[str, Any]:
+    """Seconds in all, seconds each stage was at work, and the stage that the others wait for."""
+    seconds = clock.seconds()
+    device = sum(seconds[stage] for stage in infer.ON_DEVICE) / speed.at_once
+    return {
+        "seconds": round(wall, 3), "stages": seconds, "readers": speed.readers,
+        "busy": round(min(1.0, device / wall), 4),
+        "bottleneck": infer.bottleneck(seconds, speed.readers, speed.at_once),
+    }  # fmt: skip
+
+
+def _disagreement(counts: list[int]) -> dict[str, int | float | None]:
+    """Share of pixels of the class along tile borders that overlapping tiles see differently."""
+    differing, either = counts
+    share = round(differing / either, 6) if either else None
+    return {"differing": differing, "either": either, "disagreement": share}
+
+
+def _name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{platform.machine()} CPU"
+
+
+def _identity(
+    header: dict[str, Any],
+    record: SlideRecord,
+    options: InferOptions,
+    mask: np.ndarray,
+    token_map: tokens.TokenMap | None,
+    device: torch.device,
+) -> str:
+    """Digest of all that decides the labels, so that only the same computation is taken up."""
+    facts = [__version__, header, record.text(), options.model_dump_json(), _name(device)]
+    digest = hashlib.sha256(json.dumps(facts).encode() + np.packbits(mask).tobytes())
+    if token_map is not None:
+        digest.update(token_map.tokens[0].tobytes())
+    return digest.hexdigest()
 
 
 def _require_mpp(record: SlideRecord, card: store.Card, path: Path) -> None:

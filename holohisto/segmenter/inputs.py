@@ -27,7 +27,10 @@ class Inputs:
 
     @torch.no_grad()
     def __call__(
-        self, tokens: np.ndarray | None, rgb: np.ndarray | None, device: torch.device
+        self,
+        tokens: np.ndarray | Tensor | None,
+        rgb: np.ndarray | Tensor | None,
+        device: torch.device,
     ) -> tuple[Tensor | None, Tensor | None]:
         """Return the segmenter's first two arguments.
 
@@ -36,8 +39,10 @@ class Inputs:
             rgb: (B, 3, H, W) uint8, None unless pixels are read; sides are multiples of f.
             device: Of the segmenter.
         """
-        on_device = None if tokens is None else torch.from_numpy(tokens).to(device)
-        pixels = None if rgb is None else torch.from_numpy(rgb).to(device)
+        on_device, pixels = (
+            None if given is None else torch.as_tensor(given).to(device, non_blocking=True)
+            for given in (tokens, rgb)
+        )
         if self.tokenizer is not None:
             assert pixels is not None
             on_device = self.tokenizer.to(device).tokens(pixels)

@@ -1,0 +1,55 @@
+"""The small picture of probabilities, a quarter of the working resolution."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+DIVISOR = 4
+ROWS = 512
+"""Rows reduced, or read back, at a time."""
+
+
+def quarter(band: Tensor) -> Tensor:
+    """Average the largest probability over the classes in blocks of 4 x 4.
+
+    Args:
+        band: (classes, rows, width) in 0..1; a block cut by the border repeats its last pixels.
+
+    Returns:
+        (ceil(rows / 4), ceil(width / 4)) uint8, 255 for 1.
+    """
+    parts = []
+    for part in band.split(ROWS, dim=1):
+        largest = part.amax(dim=0)[None, None]
+        margin = (0, -largest.shape[3] % DIVISOR, 0, -largest.shape[2] % DIVISOR)
+        wide = functional.pad(largest, margin, mode="replicate")
+        parts.append((functional.avg_pool2d(wide, DIVISOR)[0, 0] * 255).round().to(torch.uint8))
+    return torch.cat(parts)
+
+
+class Spool:
+    """Keeps the small picture in a nameless file until the labels are written."""
+
+    def __init__(self, size: tuple[int, int], folder: Path) -> None:
+        """`size` is the working width and height; the spool lies in `folder`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.size = (-(-size[0] // DIVISOR), -(-size[1] // DIVISOR))
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # closed by bands()
+
+    def add(self, rows: np.ndarray) -> None:
+        """Take the next rows, (rows, width) uint8."""
+        self._file.write(np.ascontiguousarray(rows).tobytes())
+
+    def bands(self) -> Iterator[np.ndarray]:
+        """Yield the picture from the top in bands, (rows, width) uint8."""
+        self._file.seek(0)
+        width, height = self.size
+        for row in range(0, height, ROWS):
+            rows = min(ROWS, height - row)
+            yield np.frombuffer(self._file.read(rows * width), np.uint8).reshape(rows, width)
+        self._file.close()
