@@ -123,7 +123,7 @@ def inspect(
         if slide.mpp is None:
             raise HolohistoError(
                 image, f"slide {slide_id}: the file does not tell its micrometres per pixel",
-                advice="set the column `mpp` of the sheet (about 0.25 for 40x, 0.5 for 20x)",
+                advice="set the column `mpp` of the sheet or `segment --mpp` (40x: 0.25, 20x: 0.5)",
             )  # fmt: skip
         return _record(slide_id, slide, slide.mpp, annotation, options)
 

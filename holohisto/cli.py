@@ -24,6 +24,7 @@ VERBS = {
     "tokens": "compute the token map of a slide",
     "train": "train a segmenter",
     "infer": "segment a whole slide",
+    "segment": "segment one image of any size with a trained model, without a workflow",
     "adopt": "take masks from elsewhere, such as published results, as a model's labels",
     "mask": "write mask pyramids, outlines for QuPath and an overlay",
     "metrics": "score a slide's labels against its annotation",

@@ -287,6 +287,10 @@ class MaskOptions(Section):
     overlay_side: Annotated[int, Field(ge=200, le=8000)] = Field(
         default=1200, description="Longer side of the overlay picture, pixels."
     )
+    ome: bool = Field(
+        default=False, description="Also write each mask as OME-TIFF, `{slide}_{class}.ome.tif`."
+    )
+    gzip: bool = Field(default=False, description="Pack the outlines: `{slide}.geojson.gz`.")
 
 
 class MetricsOptions(Section):

@@ -39,6 +39,8 @@ SCRIPT = "<script>alert('x')</script>"
 MPP = 0.25
 OFF_STAIN, FEW_CODES = "NEP25_02", "DN_09"
 """Slides whose tokens fall out of the cohort."""
+READ_SLOWLY = "56Nx_08"
+"""Slide that waited for its pixels, and whose tiles can be seen."""
 
 
 def build(
@@ -130,6 +132,9 @@ def _slide(
         ):  # fmt: skip
             _write(own / name, "")
         _save(picture, own / f"overlays/{slide}.jpg")
+        _write(own / f"labels/{slide}.json", json.dumps(_inference(slide, model)))
+        objects = {"glomerulus": {"objects": 40, "at_borders": 10}}
+        _write(own / f"masks/{slide}.json", json.dumps(objects))
         _write(own / f"metrics/{slide}.json", json.dumps(_metrics(slide, model, random)))
         for stage, seconds in (("infer", 95), ("mask", 60), ("metrics", 14)):
             factor = random.uniform(0.6, 1.6) * (0.2 if model == "floor" else 1)
@@ -153,6 +158,20 @@ def _token_quality(row: dict[str, str]) -> dict:
     if slide == FEW_CODES:
         told |= {"codes_used": 300, "perplexity": 55.4}
     return told
+
+
+def _inference(slide: str, model: str) -> dict:
+    stages = {"read": 210.0, "tokenise": 0.0, "model": 90.0, "stitch": 4.0, "write": 31.0}
+    if slide == READ_SLOWLY:
+        stages |= {"read": 900.0}
+    return {
+        "slide": slide, "model": model, "device": "x86_64 CPU", "tiles": 40, "all_tiles": 90,
+        "bands": 9, "taken_up": 3 if slide == READ_SLOWLY else 0, "seconds": 98.0,
+        "stages": stages, "readers": 4, "busy": 0.9,
+        "bottleneck": "read" if slide == READ_SLOWLY else "model",
+        "seam": {"glomerulus": {"differing": 90 if slide == READ_SLOWLY else 12, "either": 1000,
+                                "disagreement": 0.012}},
+    }  # fmt: skip
 
 
 def _rebuilt(tissue: Image.Image, blur: float) -> Image.Image:

@@ -1,7 +1,10 @@
 """Cleaning, outlines, mask pyramids and GeoJSON."""
 
+import gzip
 import json
+from itertools import chain
 
+import jsonschema
 import numpy as np
 import openslide
 import pytest
@@ -12,11 +15,14 @@ from PIL import Image
 from scipy import ndimage
 
 from holohisto import cli
-from holohisto.config import MaskOptions
+from holohisto.annotation import Annotation
+from holohisto.config import ClassOptions, MaskOptions
 from holohisto.errors import HolohistoError
 from holohisto.masks import cleaning, delivery, outlines, overlay
 from holohisto.masks import runs as rle
 from holohisto.masks.cleaning import Bands, Probability
+from holohisto.masks.frame import Frame
+from holohisto.pyramid import Raster
 
 SQUARE = np.ones((3, 3))
 
@@ -168,13 +174,14 @@ def draw(slide: LabelledSlide) -> np.ndarray:
     return labels
 
 
-def run_mask(slide: LabelledSlide, classes: dict, **options) -> int:
+def run_mask(slide: LabelledSlide, classes: dict, geojson="{slide}.geojson", **options) -> int:
     out = slide.folder / "out"
     return cli.main([
         "mask", str(slide.labels), "--image", str(slide.image), "--check", str(slide.check),
         "--probability", str(slide.probability), "--options", json.dumps(options),
         "--classes", json.dumps(classes), "--masks", str(out / "{model}/{slide}_{class}.tif"),
-        "--geojson", str(out / "{slide}.geojson"), "--overlay", str(out / "{slide}.jpg"),
+        "--geojson", str(out / geojson), "--overlay", str(out / "{slide}.jpg"),
+        "--facts", str(out / "{slide}.json"),
         *(["--annotation", str(slide.annotation)] if slide.annotation.exists() else []),
     ])  # fmt: skip
 
@@ -362,6 +369,144 @@ def test_a_picture_is_reduced_without_its_sticking_out_border():
     assert small[:, -1].max() < 64
 
 
+QUPATH = {
+    "type": "object",
+    "required": ["type", "features"],
+    "properties": {
+        "type": {"const": "FeatureCollection"},
+        "features": {"type": "array", "items": {"$ref": "#/$defs/feature"}},
+    },
+    "additionalProperties": False,
+    "$defs": {
+        "feature": {
+            "type": "object",
+            "required": ["type", "id", "geometry", "properties"],
+            "properties": {
+                "type": {"const": "Feature"},
+                "id": {"type": "string", "pattern": "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"},
+                "geometry": {"oneOf": [
+                    {"properties": {"type": {"const": "Polygon"},
+                                    "coordinates": {"$ref": "#/$defs/rings"}}},
+                    {"properties": {"type": {"const": "MultiPolygon"}, "coordinates": {
+                        "type": "array", "minItems": 2, "items": {"$ref": "#/$defs/rings"}}}},
+                ], "required": ["type", "coordinates"], "additionalProperties": False,
+                    "properties": {"type": {}, "coordinates": {}}},
+                "properties": {
+                    "type": "object",
+                    "required": ["objectType", "classification"],
+                    "properties": {
+                        "objectType": {"enum": [
+                            "annotation", "detection", "cell", "tile", "tma_core", "root"]},
+                        "name": {"type": "string"},
+                        "isLocked": {"type": "boolean"},
+                        "classification": {
+                            "type": "object",
+                            "required": ["name", "color"],
+                            "properties": {
+                                "name": {"type": "string"},
+                                "color": {"type": "array", "minItems": 3, "maxItems": 3, "items": {
+                                    "type": "integer", "minimum": 0, "maximum": 255}},
+                            },
+                            "additionalProperties": False,
+                        },
+                        "measurements": {
+                            "type": "object", "additionalProperties": {"type": "number"}},
+                    },
+                    "additionalProperties": False,
+                },
+            },
+            "additionalProperties": False,
+        },
+        "rings": {"type": "array", "minItems": 1, "items": {
+            "type": "array", "minItems": 4, "items": {
+                "type": "array", "minItems": 2, "maxItems": 2, "items": {"type": "number"}}}},
+    },
+}  # fmt: skip
+"""What QuPath 0.5 writes and reads: GeoJSON with objectType, name, classification with colour, and
+measurements as numbers by name."""
+
+
+def test_outlines_are_of_qupaths_documented_form(tmp_path):
+    slide = LabelledSlide(tmp_path, (301, 1237), 1, 0.5)
+    labels = draw(slide)
+    labels[700:740, 20:60] = labels[740:790, 60:120] = 1  # two parts that touch by a corner
+    slide.write_labels(labels, CLASSES)
+    assert run_mask(slide, CLASSES, min_object_um2=3, max_hole_um2=3) == 0
+    found = json.loads((tmp_path / "out" / "s1.geojson").read_text())
+    jsonschema.validate(found, QUPATH)
+    kinds = {feature["geometry"]["type"] for feature in found["features"]}
+    assert kinds == {"Polygon", "MultiPolygon"}
+    for feature in found["features"]:
+        first = feature["geometry"]["coordinates"]
+        rings = first if feature["geometry"]["type"] == "Polygon" else chain(*first)
+        assert all(ring[0] == ring[-1] for ring in rings)
+
+
+def test_gzipped_outlines_hold_the_same_and_are_an_annotation(tmp_path):
+    slide = LabelledSlide(tmp_path, (301, 1237), 1, 0.5)
+    slide.write_labels(draw(slide), CLASSES)
+    assert run_mask(slide, CLASSES) == 0
+    assert run_mask(slide, CLASSES, "{slide}.geojson.gz", gzip=True) == 0
+    packed = tmp_path / "out" / "s1.geojson.gz"
+    plain = (tmp_path / "out" / "s1.geojson").read_bytes()
+    assert gzip.decompress(packed.read_bytes()) == plain
+    first = packed.read_bytes()
+    assert run_mask(slide, CLASSES, "{slide}.geojson.gz", gzip=True) == 0
+    assert packed.read_bytes() == first
+    classes = {name: ClassOptions() for name in CLASSES}
+    with Annotation(packed, classes, slide.size, 1, tuple(CLASSES)) as annotation:
+        assert not annotation.is_empty()
+
+
+@pytest.mark.parametrize(("size", "factor", "mpp"), CASES)
+def test_the_ome_tiff_is_the_same_mask(tmp_path, size, factor, mpp):
+    slide = LabelledSlide(tmp_path, size, factor, mpp)
+    slide.write_labels(draw(slide), CLASSES)
+    assert run_mask(slide, CLASSES, min_object_um2=3, ome=True) == 0
+    folder = tmp_path / "out" / "m1"
+    with tifffile.TiffFile(folder / "s1_tuft.tif") as plain:
+        expected = [page.asarray() for page in plain.pages]
+    with tifffile.TiffFile(folder / "s1_tuft.ome.tif") as ome:
+        assert ome.is_ome
+        assert ome.series[0].axes == "YX"
+        assert len(ome.pages) == 1  # the reduced levels are sub-IFDs
+        found = [level.asarray() for level in ome.series[0].levels]
+        pixels = tifffile.xml2dict(ome.ome_metadata)["OME"]["Image"]["Pixels"]
+    assert len(found) == len(expected) > 1
+    for one, other in zip(found, expected, strict=True):
+        assert np.array_equal(one, other)
+    assert (pixels["PhysicalSizeX"], pixels["PhysicalSizeY"]) == pytest.approx((mpp, mpp))
+    assert pixels["PhysicalSizeXUnit"] == "µm"
+
+
+def test_objects_at_borders_of_tiles_are_counted(tmp_path):
+    """Tiles of 128 x 512 without overlap on 301 x 1237: borders at x = 128, 173, 256, y = 512,
+    729, 1024."""
+    slide = LabelledSlide(tmp_path, (301, 1237), 1, 0.5)
+    labels = np.zeros((1237, 301), np.uint8)
+    labels[10:40, 100:127] = 1  # ends one pixel before a border
+    labels[10:40, 131:150] = 1  # begins three after it
+    labels[60:90, 100:128] = 1  # ends at it
+    labels[100:140, 200:280] = 1  # crosses one
+    labels[480:512, 20:60] = 1  # ends at a horizontal one
+    labels[600:640, 20:60] = 2
+    slide.write_labels(labels, CLASSES)
+    assert run_mask(slide, CLASSES, min_object_um2=3) == 0
+    unknown = json.loads((tmp_path / "out" / "s1.json").read_text())
+    assert unknown["tuft"] == {"objects": 5, "at_borders": None}
+    header = slide.header
+    slide.header = lambda classes: header(classes) | {
+        "tile": [128, 512], "overlap": 0.0, "snap": 1,
+    }  # fmt: skip
+    slide.write_labels(labels, CLASSES)
+    assert run_mask(slide, CLASSES, min_object_um2=3) == 0
+    assert json.loads((tmp_path / "out" / "s1.json").read_text()) == {
+        "tuft": {"objects": 5, "at_borders": 3},
+        "capsule": {"objects": 1, "at_borders": 0},
+        "vessel": {"objects": 0, "at_borders": 0},
+    }
+
+
 def test_failed_verb_leaves_no_mask(tmp_path, monkeypatch, capsys):
     slide = LabelledSlide(tmp_path, (301, 1237), 1, 0.5)
     slide.write_labels(draw(slide), CLASSES)
@@ -386,8 +531,9 @@ def test_witness_tells_a_wrong_mask(tmp_path):
     slide.write_labels(draw(slide), CLASSES)
     assert run_mask(slide, CLASSES, min_object_um2=3, max_hole_um2=3) == 0
     path = tmp_path / "out" / "m1" / "s1_tuft.tif"
+    frame = Frame("s1", "m1", (301, 1237), 0.5, 1)
     witness = delivery.Witness(np.array([[2, 2], [290, 1200]]), slide.working_size)
     runs = rle.find(draw(slide) & 1 != 0)
     witness.see(runs, (0, 1237))
-    with pytest.raises(HolohistoError, match="differs from the labels"):
-        witness.compare(path, 1)  # the hole and the speck are not in the mask
+    with Raster(path) as mask, pytest.raises(HolohistoError, match="differs from the labels"):
+        witness.compare(mask.read, path, frame)  # the hole and the speck are not in the mask

@@ -14,7 +14,11 @@ from PIL import Image
 from report_fixture import Page, make, render, run_of, shared
 
 from holohisto import cli
+<<<<<<< HEAD
 from holohisto.report import failures, figures, ledger, pictures, table3, words
+=======
+from holohisto.report import failures, figures, inference, ledger, pictures, tables, words
+>>>>>>> 61c23ee (holohisto segment; OME-TIFF and gzipped outlines; inference's stages and seams in the report; objects at tile borders)
 from holohisto.report.gather import table
 
 
@@ -44,7 +48,8 @@ def test_links_of_the_page_lead_somewhere(html):
     parsed = Page(html)
     targets = {address[1:] for address in parsed.addresses if address.startswith("#")}
     assert targets == {
-        "failed", "scores", "slides", "training", "tokens", "cost", "list", "parameters",
+        "failed", "scores", "slides", "training", "tokens", "cost", "inference", "list",
+        "parameters",
     }  # fmt: skip
     assert targets <= parsed.ids
 
@@ -505,6 +510,25 @@ def test_a_verb_logs_time_and_peak_that_the_report_understands(folder, tmp_path)
 def test_the_colour_threshold_is_called_a_weak_floor(html):
     assert "The colour threshold is a weak floor and no rival" in Page(html).text
     assert "most of the tissue as one object" in Page(html).text
+
+
+def test_inference_tells_bottleneck_and_seams(html, folder):
+    text = Page(html).text
+    facts = sorted(folder.glob("results/models/*/labels/*.json"))
+    assert len(facts) > 10
+    assert f"The bottleneck is model on {len(facts) - 2} of {len(facts)}." in text
+    assert "On 2 of them overlapping tiles disagree by 5 % or more." in text
+    start = f"{report_fixture.READ_SLOWLY}<small>holo"
+    row = next(part for part in html.split("<tr>") if start in part)
+    words = [cell.strip() for cell in re.sub("<[^>]*>", "|", row).split("|") if cell.strip()]
+    assert words[1:] == [
+        "holohisto, x86_64 CPU", "read", "1 min 38 s, 3 bands from before", "15 min 00 s", "0.0 s",
+        "1 min 30 s", "4.0 s", "31 s", "9.0 %", "25 % of 40",
+    ]  # fmt: skip
+
+
+def test_inference_of_masks_from_elsewhere_is_not_told(tmp_path):
+    assert inference.inference(run_of(tmp_path)) is None
 
 
 def test_words_of_numbers():

@@ -158,6 +158,8 @@ def test_a_run_makes_every_file(finished):
         for slide in ("e1", "e2", "p1"):
             expected |= {
                 f"models/{model}/labels/{slide}.tif",
+                f"models/{model}/labels/{slide}.json",
+                f"models/{model}/masks/{slide}.json",
                 f"models/{model}/probability/{slide}.tif",
                 f"models/{model}/masks/{slide}_glomerulus.tif",
                 f"models/{model}/geojson/{slide}.geojson",

@@ -2,18 +2,24 @@
 
 import argparse
 import contextlib
+import gzip
+import io
+import json
 import logging
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import shapely
 
 from holohisto import progress
 from holohisto.annotation import Annotation, annotated_classes
-from holohisto.atomic import replacing
+from holohisto.atomic import replacing, write_text
 from holohisto.check import SlideRecord
 from holohisto.config import Classes, MaskOptions, from_json
 from holohisto.masks import cleaning, delivery, geojson, outlines
+from holohisto.masks.borders import Borders
 from holohisto.masks.cleaning import Bands, Objects
 from holohisto.masks.frame import (
     Frame,
@@ -48,8 +54,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--masks", required=True, help="pattern of the masks, with {class} and maybe {slide}"
     )
-    parser.add_argument("--geojson", required=True, help="outlines for QuPath")
+    parser.add_argument(
+        "--geojson", required=True, help="outlines for QuPath; gzipped when it ends in .gz"
+    )
     parser.add_argument("--overlay", required=True, help="JPEG picture")
+    parser.add_argument("--facts", help="number of objects, and of those at borders of tiles, JSON")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -68,10 +77,20 @@ def run(arguments: argparse.Namespace) -> None:
                 bands, list(range(len(classes))), frame.pixel_um2, options,
                 probability_of(raster, frame),
             )  # fmt: skip
+        borders = Borders(labels.header, labels.size)
+        facts = {}
         for bit, name in enumerate(classes):
-            path = outputs.enter_context(replacing(frame.fill(arguments.masks, **{"class": name})))
-            with progress.phase(f"mask of {name}, {len(found[bit].table)} objects"):
-                delivery.write(path, bands, found[bit], frame, f"holohisto mask of {name}")
+            final = frame.fill(arguments.masks, **{"class": name})
+            path = outputs.enter_context(replacing(final))
+            ome = None
+            if options.ome:
+                ome = outputs.enter_context(replacing(final.with_suffix(".ome.tif")))
+            count = len(found[bit].table)
+            with progress.phase(f"mask of {name}, {count} objects"):
+                touching = delivery.write(
+                    path, bands, found[bit], frame, f"holohisto mask of {name}", ome, borders
+                )
+            facts[name] = {"objects": count, "at_borders": touching if borders.known else None}
         with record.open(arguments.image) as slide:
             overlay = _start_overlay(slide, frame, options.overlay_side)
         path = outputs.enter_context(replacing(frame.fill(arguments.geojson)))
@@ -86,6 +105,8 @@ def run(arguments: argparse.Namespace) -> None:
                 _add_annotation(annotation, frame, len(classes), overlay)
         path = outputs.enter_context(replacing(frame.fill(arguments.overlay)))
         overlay.draw().save(path, quality=88, subsampling=0)  # else thin lines lose colour
+        if arguments.facts:
+            write_text(frame.fill(arguments.facts), json.dumps(facts, indent=2) + "\n")
 
 
 def _start_overlay(slide: Slide, frame: Frame, side: int) -> Overlay:
@@ -108,7 +129,7 @@ def _write_outlines(
     """Write the GeoJSON object by object, and hand each outline to the overlay."""
     names = list(classes)
     separator = "\n"
-    with path.open("w", encoding="utf-8") as file:
+    with _text_file(path) as file:
         file.write(geojson.HEAD)
         for bit, numbers, polygons in outlines.polygons_of(bands, found):
             exact = outlines.scaled(polygons, frame.factor, frame.size)
@@ -124,6 +145,17 @@ def _write_outlines(
     for bit, name in enumerate(names):
         count = len(found[bit].table)
         overlay.name(f"{name}: {count} object{'s' * (count != 1)}", classes[name].colour)
+
+
+@contextlib.contextmanager
+def _text_file(path: Path) -> Iterator[TextIO]:
+    """A text file to write, gzipped when it ends in .gz; the same text gives the same bytes."""
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(path.open("wb"))
+        if path.suffix == ".gz":
+            packed = gzip.GzipFile("", "wb", compresslevel=6, fileobj=file, mtime=0)
+            file = stack.enter_context(packed)
+        yield stack.enter_context(io.TextIOWrapper(file, encoding="utf-8"))
 
 
 def _add_annotation(annotation: Annotation, frame: Frame, count: int, overlay: Overlay) -> None:

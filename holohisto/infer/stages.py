@@ -21,7 +21,7 @@ class Clock:
     def __init__(self, device: torch.device) -> None:
         """Start at 0."""
         self._device = device
-        self._seconds = dict.fromkeys(STAGES, 0.0)
+        self._seconds: dict[str, float] = dict.fromkeys(STAGES, 0.0)
         self._events: list[tuple[str, torch.cuda.Event, torch.cuda.Event]] = []
         self._lock = threading.Lock()
 

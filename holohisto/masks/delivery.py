@@ -9,6 +9,7 @@ import numpy as np
 from holohisto import pyramid
 from holohisto.errors import HolohistoError
 from holohisto.masks import runs as rle
+from holohisto.masks.borders import Borders
 from holohisto.masks.cleaning import Bands, Objects
 from holohisto.masks.frame import Frame
 from holohisto.masks.runs import Runs
@@ -36,24 +37,44 @@ class Witness:
                 right = min(left + WINDOW, self.size[0])
                 self.seen.append(((left, low), _cut(runs, (low, high), (left, right))))
 
-    def compare(self, path: Path, factor: int) -> None:
+    def compare(self, read: pyramid.ReadMask, path: Path, frame: Frame) -> None:
         """Read the rectangles back from the mask at `path`.
 
         Raises:
             HolohistoError: a pixel of the mask differs from the labels.
         """
-        with pyramid.Raster(path) as mask:
-            for (left, top), part in self.seen:
-                corner = (left * factor, top * factor)
-                size = (part.shape[1] * factor, part.shape[0] * factor)
-                size = tuple(min(s, w - c) for s, w, c in zip(size, mask.size, corner, strict=True))
-                expected = np.kron(part, np.full((factor, factor), 255, np.uint8))
-                if not np.array_equal(mask.read(corner, size), expected[: size[1], : size[0]]):
-                    raise HolohistoError(path, f"the mask differs from the labels at {corner}")
+        factor = frame.factor
+        for (left, top), part in self.seen:
+            x, y = left * factor, top * factor
+            width = min(part.shape[1] * factor, frame.size[0] - x)
+            height = min(part.shape[0] * factor, frame.size[1] - y)
+            expected = np.kron(part, np.full((factor, factor), 255, np.uint8))[:height, :width]
+            if not np.array_equal(read((x, y), (width, height)), expected):
+                raise HolohistoError(path, f"the mask differs from the labels at {(x, y)}")
 
 
-def write(path: Path, bands: Bands, objects: Objects, frame: Frame, description: str) -> None:
+def write(
+    path: Path,
+    bands: Bands,
+    objects: Objects,
+    frame: Frame,
+    description: str,
+    ome: Path | None = None,
+    borders: Borders | None = None,
+) -> int:
     """Write the mask of a class and read it back: metadata, tiles and watched rectangles.
+
+    Args:
+        path: The mask to write.
+        bands: The labels.
+        objects: The objects of the class.
+        frame: The slide.
+        description: Text of the ImageDescription.
+        ome: The same as OME-TIFF, if wanted.
+        borders: Of the tiles.
+
+    Returns:
+        Number of objects that touch a border of the tiles.
 
     Raises:
         HolohistoError: the file cannot be written, or does not read back as written.
@@ -65,24 +86,45 @@ def write(path: Path, bands: Bands, objects: Objects, frame: Frame, description:
         some = boxes[rng.integers(0, len(boxes), WINDOWS), :2]
         corners = np.concatenate([corners, np.maximum(some - WINDOW // 4, 0)])
     witness = Witness(corners, frame.working_size)
-    rows = enlarged(bands, objects, frame, witness)
+    touching = np.zeros(len(boxes), bool)
+    rows = enlarged(bands, objects, frame, witness, (borders, touching) if borders else None)
     pyramid.write_mask_pyramid(path, rows, frame.size, frame.mpp, description)
-    pyramid.verify_mask(path, frame.size, frame.mpp)
-    witness.compare(path, frame.factor)
+    for read in pyramid.verified_mask(path, frame.size, frame.mpp):
+        witness.compare(read, path, frame)
+    if ome is not None:
+        rows = enlarged(bands, objects, frame)
+        pyramid.write_ome_mask(ome, rows, frame.size, frame.mpp, description)
+        for read in pyramid.verified_ome_mask(ome, frame.size, frame.mpp):
+            witness.compare(read, ome, frame)
+    return int(touching.sum())
 
 
 def enlarged(
-    bands: Bands, objects: Objects, frame: Frame, witness: Witness | None = None
+    bands: Bands,
+    objects: Objects,
+    frame: Frame,
+    witness: Witness | None = None,
+    touching: tuple[Borders, np.ndarray] | None = None,
 ) -> Iterator[np.ndarray]:
     """Yield the cleaned mask at level 0, (rows, width) bool, from the top.
 
     A working pixel becomes factor x factor pixels; the last column and row are cut to the slide.
+
+    Args:
+        bands: The labels.
+        objects: The objects of the class.
+        frame: The slide.
+        witness: Sees the labels on their way.
+        touching: Borders, and (objects,) bool where those that touch one are marked.
     """
     (width, height), factor = frame.size, frame.factor
     for band, rows, labels in bands:
-        runs, _ = objects.runs(labels, rows, band)
+        runs, number = objects.runs(labels, rows, band)
         if witness:
             witness.see(runs, rows)
+        if touching:
+            borders, marked = touching
+            marked[number[borders.touched(runs)]] = True
         wide = Runs(runs.y, runs.start * factor, np.minimum(runs.end * factor, width))
         for top in range(rows[0], rows[1], STEP):
             part = (top, min(top + STEP, rows[1]))

@@ -78,9 +78,18 @@ class Raster:
         """Return the corners of the first, the last and the `count` longest encoded tiles."""
         counts = np.asarray(self._page.counts)
         chosen = {0, len(counts) - 1, *np.argsort(counts, kind="stable")[-count:].tolist()}
+        return self._corners(sorted(chosen))
+
+    def any_tiles(self, count: int) -> list[tuple[int, int]]:
+        """Return the corners of `count` tiles drawn by chance, of each file in its own way."""
+        tiles = len(self._page.counts)
+        draw = np.random.default_rng([*self.size, int(np.sum(self._page.counts))])
+        return self._corners(draw.integers(0, tiles, count).tolist())
+
+    def _corners(self, tiles: list[int]) -> list[tuple[int, int]]:
         width, height = self._page.segment
         across = -(-self.size[0] // width)
-        return [(index % across * width, index // across * height) for index in sorted(chosen)]
+        return [(index % across * width, index // across * height) for index in tiles]
 
     def close(self) -> None:
         """Close the file; a second time does nothing."""

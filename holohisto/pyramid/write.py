@@ -44,7 +44,7 @@ def write_rows(
     rows = _regroup(path, bands, size)
     with replacing(path) as temporary, tifffile.TiffWriter(temporary, bigtiff=True) as writer:
         tiles = (tile for row in rows for tile in encoder.tiles(row))
-        _write_page(writer, tiles, size, mpp, description=json.dumps(header))
+        _write_page(writer, tiles, size, mpp, description=json.dumps(header), metadata=None)
 
 
 def write_mask_pyramid(
@@ -66,18 +66,50 @@ def write_mask_pyramid(
     Raises:
         HolohistoError: the bands do not add up to `size`, or the file cannot be written.
     """
+    _write_mask(path, bands, size, mpp, description=description, metadata=None)
+
+
+def _write_mask(
+    path: Path,
+    bands: Iterable[np.ndarray],
+    size: tuple[int, int],
+    mpp: float,
+    ome: bool = False,
+    **top: Any,
+) -> None:
+    """Write all levels in one pass; `top` is what tifffile is told of the uppermost page."""
     sizes = pyramid_sizes(size)
     with (
         replacing(path) as temporary,
-        tifffile.TiffWriter(temporary, bigtiff=True) as writer,
+        tifffile.TiffWriter(temporary, bigtiff=True, ome=ome) as writer,
         tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES, dir=str(path.parent)) as spool,
     ):
         encoder = Encoder()
         levels = [Level(level, spool, encoder) for level in sizes[1:]]
         tiles = top_tiles(_regroup(path, bands, size), levels, encoder)
-        _write_page(writer, tiles, size, mpp, description=description)
+        _write_page(writer, tiles, size, mpp, **top)
         for depth, level in enumerate(levels, start=1):
-            _write_page(writer, level.tiles(), level.size, mpp * 2**depth, subfiletype=1)
+            _write_page(
+                writer, level.tiles(), level.size, mpp * 2**depth, subfiletype=1, metadata=None
+            )
+
+
+def write_ome_mask(
+    path: Path,
+    bands: Iterable[np.ndarray],
+    size: tuple[int, int],
+    mpp: float,
+    name: str,
+) -> None:
+    """Write the same levels as an OME-TIFF, the reduced ones as its sub-IFDs.
+
+    Args and errors: as `write_mask_pyramid`; `name` becomes the name of the image.
+    """
+    length = {f"PhysicalSize{axis}": mpp for axis in "XY"}
+    units = {f"PhysicalSize{axis}Unit": "µm" for axis in "XY"}
+    metadata = {"axes": "YX", "Name": name, **length, **units}
+    levels = len(pyramid_sizes(size)) - 1
+    _write_mask(path, bands, size, mpp, ome=True, subifds=levels, metadata=metadata)
 
 
 def write_slide_pyramid(
@@ -115,10 +147,9 @@ def _write_page(
     tiles: Iterator[bytes],
     size: tuple[int, int],
     mpp: float,
-    description: str | None = None,
-    subfiletype: int = 0,
+    **more: Any,
 ) -> None:
-    """Append one page of encoded tiles."""
+    """Append one page of encoded tiles; `more` is what else tifffile is told of it."""
     writer.write(
         tiles,
         shape=(size[1], size[0]),
@@ -129,10 +160,8 @@ def _write_page(
         predictor=False,
         resolution=(10_000 / mpp, 10_000 / mpp),
         resolutionunit="CENTIMETER",
-        description=description,
-        subfiletype=subfiletype,
-        metadata=None,
         software=False,
+        **more,
     )
     next(tiles, None)  # the writer stops at the last tile; rows too many are told only after it
 

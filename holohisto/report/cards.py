@@ -105,7 +105,7 @@ def _objects(run: Run, row: Row, objects: Any) -> dict[str, str]:
     """Number and size of the objects: from the scores, else from the outlines for QuPath."""
     areas = {name: column(rows_of(objects, **{"class": name}), "area_um2") for name in run.classes}
     if not any(areas.values()):
-        path = run.results / "models" / run.reference / "geojson" / f"{row.slide}.geojson"
+        path = run.geojson(run.reference, row.slide)
         for feature in record(path).get("features") or ():
             told = feature.get("properties") or {}
             name = (told.get("classification") or {}).get("name")

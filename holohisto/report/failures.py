@@ -82,7 +82,7 @@ def _model_steps(run: Run, row: Row, model: str) -> list[Step]:
     first = "adopt" if run.models[model].get("kind") == "masks" else "infer"
     outputs = {
         first: (folder / f"labels/{slide}.tif",),
-        "mask": (*masks, folder / f"geojson/{slide}.geojson", folder / f"overlays/{slide}.jpg"),
+        "mask": (*masks, run.geojson(model, slide), folder / f"overlays/{slide}.jpg"),
         "metrics": (folder / f"metrics/{slide}.json",),
     }
     if row.annotation is None:

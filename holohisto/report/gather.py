@@ -1,8 +1,10 @@
 """What a run left behind, read with patience: whatever is missing is simply not there."""
 
+import gzip
 import json
 import logging
 import re
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,6 +50,11 @@ class Run:
         """Whether the run itself trains this model."""
         options = self.models[model]
         return options.get("kind") != "masks" and not options.get("weights")
+
+    def geojson(self, model: str, slide: str) -> Path:
+        """Outlines of a slide, gzipped where the configuration says so."""
+        packed = ".gz" if (self.parameters.get("mask") or {}).get("gzip") else ""
+        return self.results / "models" / model / "geojson" / f"{slide}.geojson{packed}"
 
     @property
     def over_tokens(self) -> list[str]:
@@ -102,12 +109,13 @@ def column(frame: pd.DataFrame, name: str) -> list[float]:
 
 
 def record(path: Path) -> dict[str, Any]:
-    """A JSON object; empty when absent or broken."""
+    """A JSON object, gzipped or not; empty when absent or broken."""
     try:
-        value = json.loads(path.read_text())
+        packed = path.suffix == ".gz"
+        value = json.loads(gzip.decompress(path.read_bytes()) if packed else path.read_text())
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         logger.warning("%s: left out (%s)", path, error)
         return {}
     return value if isinstance(value, dict) else {}

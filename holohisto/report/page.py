@@ -15,6 +15,7 @@ from holohisto.config import MetricsOptions, ReportOptions
 from holohisto.report import cards, failures, ledger, table1, table2, tables, trained
 from holohisto.report.figures import curve
 from holohisto.report.gather import Run, column, table
+from holohisto.report.inference import STAGES, inference
 from holohisto.report.pictures import picture
 from holohisto.report.rebuilt import rebuilt
 from holohisto.report.tokens import PSNR_GAP, qualities, token_table
@@ -86,6 +87,8 @@ def render(run: Run, options: ReportOptions) -> str:
         stage_columns=list(dict.fromkeys(name for line in lines for name in line.cells)),
         stages=ledger.SLIDE_STAGES,
         cohort_lines=ledger.cohort_lines(run),
+        inference=inference(run),
+        inference_stages=STAGES,
         parameters=_flat(run.parameters),
         versions=versions(),
         version=__version__,

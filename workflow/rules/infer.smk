@@ -10,6 +10,7 @@ rule infer:
     output:
         labels="results/models/{model}/labels/{slide}.tif",
         probability="results/models/{model}/probability/{slide}.tif",
+        facts="results/models/{model}/labels/{slide}.json",
     log:
         "logs/infer/{model}/{slide}.log",
     benchmark:
@@ -35,5 +36,7 @@ rule infer:
             --options {params.options:q} \
             --classes {params.classes:q} \
             --labels {output.labels:q} \
-            --probability {output.probability:q}
+            --probability {output.probability:q} \
+            --facts {output.facts:q} \
+            --threads {threads}
         """

@@ -6,8 +6,13 @@ rule mask:
         labels="results/models/{model}/labels/{slide}.tif",
         probability="results/models/{model}/probability/{slide}.tif",
     output:
-        masks=expand("results/models/{{model}}/masks/{{slide}}_{name}.tif", name=cfg.classes),
-        geojson="results/models/{model}/geojson/{slide}.geojson",
+        masks=expand(
+            "results/models/{{model}}/masks/{{slide}}_{name}{kind}",
+            name=cfg.classes,
+            kind=[".tif", ".ome.tif"] if cfg.mask.ome else [".tif"],
+        ),
+        geojson="results/models/{model}/geojson/{slide}.geojson" + (".gz" if cfg.mask.gzip else ""),
+        facts="results/models/{model}/masks/{slide}.json",
         overlay=report(
             "results/models/{model}/overlays/{slide}.jpg",
             caption="../report/overlay.rst",
@@ -40,5 +45,6 @@ rule mask:
             --classes {params.classes:q} \
             --masks 'results/models/{wildcards.model}/masks/{wildcards.slide}_{{class}}.tif' \
             --geojson {output.geojson:q} \
-            --overlay {output.overlay:q}
+            --overlay {output.overlay:q} \
+            --facts {output.facts:q}
         """
