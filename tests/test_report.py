@@ -14,11 +14,7 @@ from PIL import Image
 from report_fixture import Page, make, render, run_of, shared
 
 from holohisto import cli
-<<<<<<< HEAD
-from holohisto.report import failures, figures, ledger, pictures, table3, words
-=======
-from holohisto.report import failures, figures, inference, ledger, pictures, tables, words
->>>>>>> 61c23ee (holohisto segment; OME-TIFF and gzipped outlines; inference's stages and seams in the report; objects at tile borders)
+from holohisto.report import failures, figures, inference, ledger, pictures, table3, words
 from holohisto.report.gather import table
 
 
