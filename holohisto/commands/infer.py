@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from holohisto import __version__, atomic, foreground, infer, pyramid, tokens, vqgan
+from holohisto import __version__, atomic, foreground, gpus, infer, pyramid, tokens, vqgan
 from holohisto.check import SlideRecord
 from holohisto.config import Classes, InferOptions, from_json
 from holohisto.errors import HolohistoError
@@ -56,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    gpus.take()
     options: InferOptions = arguments.options
     record = SlideRecord.read(arguments.check)
     found = foreground.load(arguments.foreground, record)

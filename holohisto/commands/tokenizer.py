@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from holohisto import atomic, calibration, foreground, sheet, table, tokenizer, vqgan
+from holohisto import atomic, calibration, foreground, gpus, sheet, table, tokenizer, vqgan
 from holohisto.check import SlideRecord
 from holohisto.checkpoints import load
 from holohisto.config import TokenizerOptions, from_json
@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    gpus.take()
     options: TokenizerOptions = arguments.options
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     tissue = Tissue(arguments)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from holohisto import __version__, atomic, foreground, tokens, vqgan
+from holohisto import __version__, atomic, foreground, gpus, tokens, vqgan
 from holohisto.check import SlideRecord
 from holohisto.config import TokensOptions, from_json
 from holohisto.errors import HolohistoError
@@ -39,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    gpus.take()
     options: TokensOptions = arguments.options
     if options.mode == "online":
         raise HolohistoError(

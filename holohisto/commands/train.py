@@ -12,7 +12,7 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
-from holohisto import __version__, foreground, sheet, table, tokens, train, vqgan
+from holohisto import __version__, foreground, gpus, sheet, table, tokens, train, vqgan
 from holohisto.annotation import Annotation
 from holohisto.check import SlideRecord
 from holohisto.config import (
@@ -68,6 +68,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise HolohistoError(
             arguments.model, "reads tokens", advice="give --tokenizer and --tokens"
         )
+    gpus.take(arguments.devices)
     fabric = _fabric(arguments.devices)
     fabric.launch()  # starts the other devices' processes, each from the top
     tokenizer = vqgan.load(arguments.tokenizer) if by_tokens else None

@@ -1,12 +1,11 @@
 import os
 import re
 import shlex
-import shutil
 import sys
 from pathlib import Path
 
 from holohisto import config as configuration
-from holohisto import sheet
+from holohisto import gpus, sheet
 from holohisto.checkpoints import layout
 from holohisto.errors import HolohistoError, SeveralErrors
 
@@ -73,11 +72,11 @@ wildcard_constraints:
     model="|".join(cfg.models),
 
 
-# Jobs on this machine share its GPU one at a time, unless --resources gpu=N allows more. A limit in
-# a profile would also hold on a cluster, and cut a job's `gpu: 4` down to it.
-if workflow.local_exec and not workflow.dryrun and shutil.which("nvidia-smi"):
+# Jobs on this machine use one GPU each, and as many run as there are GPUs, unless --resources gpu=N
+# says otherwise. A limit in a profile would also hold on a cluster, and cut a job's `gpu: 4` down.
+if workflow.local_exec and not workflow.dryrun and (there := gpus.visible()):
     if workflow.is_main_process and "gpu" not in workflow.global_resources:
-        workflow.register_resource("gpu", 1)
+        workflow.register_resource("gpu", len(there))
 
 
 def slides(*splits, annotated=False):
