@@ -326,6 +326,30 @@ class CohortOptions(Section):
     bootstrap: Count = Field(default=2000, description="Resamples of an interval.")
 
 
+class ExamplesOptions(Section):
+    """Pictures of typical fields and of the largest errors."""
+
+    groups: Annotated[int, Field(ge=0)] = Field(
+        default=6,
+        description="Groups of which a typical field is shown beside every model: one field of the"
+        " slide with the group's median Dice.",
+    )
+    field_um: Annotated[float, Field(ge=50, le=2000)] = Field(
+        default=800.0, description="Side of such a field; at most 4096 px of the slide are read."
+    )
+    worst: Annotated[int, Field(ge=0)] = Field(
+        default=4,
+        description="Slides with the lowest Dice whose largest errors are shown; at most a third of"
+        " the scored slides.",
+    )
+    errors: Annotated[int, Field(ge=1, le=20)] = Field(
+        default=3, description="False positives, and false negatives, of each of them."
+    )
+    side: Annotated[int, Field(ge=100, le=1000)] = Field(
+        default=320, description="Longer side of a picture, pixels; errors are not enlarged."
+    )
+
+
 class ReportOptions(Section):
     """The HTML report."""
 
@@ -553,6 +577,7 @@ class Config(Section):
     mask: MaskOptions = MaskOptions()
     metrics: MetricsOptions = MetricsOptions()
     cohort: CohortOptions = CohortOptions()
+    examples: ExamplesOptions = ExamplesOptions()
     report: ReportOptions = ReportOptions()
 
     @field_validator("classes", "models")

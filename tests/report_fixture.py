@@ -64,6 +64,7 @@ def build(
     _tokenizer(folder, random)
     for model in models:
         _model(folder, model, random)
+    _examples(folder, [row for row in rows if row["split"] == "test"], failing, models, random)
     return folder
 
 
@@ -271,6 +272,37 @@ def pictures(side: int, random) -> tuple[Image.Image, Image.Image]:
     for circle in circles:
         ImageDraw.Draw(outlined).ellipse(circle, outline="#00c853", width=max(1, side // 300))
     return tissue, outlined
+
+
+def _examples(folder: Path, rows: list, failing: list[str], models: dict, random) -> None:
+    """Typical fields of every group and errors of three slides, as `examples` leaves them."""
+    own = folder / "results/examples"
+    whole = [row for row in rows if row["slide"] not in failing and not row["exclude"]]
+    index: dict[str, list] = {"fields": [], "failures": []}
+    for row in {row["group"]: row for row in whole}.values():
+        kinds = [("input", ""), ("annotation", ""), *(("model", m) for m in models)]
+        entries = []
+        for i, (what, model) in enumerate([*kinds, ("whole slide", "holohisto")]):
+            _save(
+                pictures(230, random)[i > 0].crop((0, 0, 160, 160)), own / f"{row['slide']}.{i}.jpg"
+            )
+            entries.append({"what": what, "model": model, "file": f"{row['slide']}.{i}.jpg"})
+        index["fields"].append(
+            {key: row[key] for key in ("slide", "group")} | {"pictures": entries}
+        )
+    for row in whole[:3]:
+        told = {key: row[key] for key in ("slide", "group")}
+        for kind in ("extra", "missed"):
+            told[kind] = []
+            for i in range(3 if kind == "extra" else row is whole[0]):
+                file = f"{row['slide']}.{kind}-{i}.jpg"
+                _save(pictures(230, random)[1].crop((0, 0, 160, 160)), own / file)
+                told[kind].append({
+                    "file": file, "class": "glomerulus", "area_um2": 17_000 / (i + 1),
+                    "iou": 0.31 * i, "reduced": 1.0 + 1.3 * (i == 2), "x": 1.0, "y": 2.0,
+                })  # fmt: skip
+        index["failures"].append(told)
+    _write(own / "examples.json", json.dumps(index))
 
 
 def _benchmark(folder: Path, name: str, seconds: float, megabytes: float) -> None:

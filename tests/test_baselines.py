@@ -8,11 +8,13 @@ import pytest
 import torch
 from PIL import Image
 
-from holohisto import cli, config
+from holohisto import cli, config, sheet
+from holohisto.demo import cohort
 from holohisto.pyramid import Raster, write_slide_pyramid
 from holohisto.report.gather import table
 from holohisto.segmenter import store
 
+ROOT = Path(__file__).parents[1]
 SIZE = (413, 331)
 TRAIN = config.TrainOptions(tile=(256, 192), epochs=1, batch=1, coverage=1.0)
 CLASSES = json.dumps({"glomerulus": {}})
@@ -55,12 +57,14 @@ def folder(tmp_path_factory):
     return folder
 
 
-def train(folder: Path, name: str, options: config.ModelOptions) -> Path:
+def train(
+    folder: Path, name: str, options: config.ModelOptions, how: config.TrainOptions = TRAIN
+) -> Path:
     path = folder / f"{name}.safetensors"
     verb(
         "train", model=name, sheet=folder / "slides.tsv", check=folder / "{slide}.json",
         foreground=folder / "{slide}_foreground.tif", model_options=options.model_dump_json(),
-        options=TRAIN.model_dump_json(), classes=CLASSES, segmenter=path,
+        options=how.model_dump_json(), classes=CLASSES, segmenter=path,
         table=folder / f"{name}.tsv",
     )  # fmt: skip
     return path
@@ -126,3 +130,53 @@ def test_tiles_of_a_baseline_are_its_own_when_it_segments(folder, monkeypatch):
     )  # fmt: skip
     assert set(seen) == {(96, 128)}
     assert len(seen) > 4
+
+
+TOY = {
+    name: model
+    for name, model in config.read(ROOT / "config" / "table1.yaml").computed.items()
+    if name != "holohisto"
+}
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """The demo cohort, small: its sheet's training and test slides, checked."""
+    folder = tmp_path_factory.mktemp("demo")
+    cohort.write_cohort(folder, scale=0.14, slides=4)
+    rows = sheet.read(folder / "slides.tsv")
+    for name, row in rows.items():
+        verb("check", row.image, slide=name, output=folder / f"{name}.json")
+        verb(
+            "foreground", row.image, check=folder / f"{name}.json",
+            foreground=folder / f"{name}_foreground.tif", picture=folder / f"{name}.jpg",
+        )  # fmt: skip
+    return folder, next(row for row in rows.values() if row.split == "test")
+
+
+@pytest.mark.parametrize("name", TOY)
+def test_every_network_of_table_1_learns_and_segments_the_demo_cohort(demo, name):
+    folder, slide = demo
+    options = TOY[name].model_copy(update={"tile": (96, 64)})
+    how = TRAIN.model_copy(update={"epochs": 2, "ema": 0.0, "learning_rate": 2e-3})
+    segmenter = train(folder, name, options, how)
+    _, card, _ = store.load(segmenter)
+    seen = card.summary
+    assert seen["init"] == "scratch"
+    assert seen["pixels"] == 96 * 64 * seen["tiles_a_step"] * seen["steps"]
+    assert seen["tiles_a_step"] == 8  # one tile of 256 x 192 a step
+    losses = table(folder / f"{name}.tsv")["loss"]
+    assert len(losses) == 2
+    assert losses.between(0, 5).all()
+    labels = folder / f"{name}_labels.tif"
+    verb(
+        "infer", slide.image, check=folder / f"{slide.slide}.json",
+        foreground=folder / f"{slide.slide}_foreground.tif", segmenter=segmenter, classes=CLASSES,
+        labels=labels, probability=folder / f"{name}_probability.tif",
+    )  # fmt: skip
+    record = json.loads((folder / f"{slide.slide}.json").read_text())
+    with Raster(labels) as raster, Raster(folder / f"{name}_probability.tif") as probability:
+        assert list(raster.size) == record["working_size"]
+        assert raster.header["model"] == name
+        values = np.concatenate([band.ravel() for band in probability.rows()])
+    assert len(np.unique(values[values > 0])) > 1

@@ -14,7 +14,7 @@ from PIL import Image
 from report_fixture import Page, make, render, run_of, shared
 
 from holohisto import cli
-from holohisto.report import failures, figures, inference, ledger, pictures, table3, words
+from holohisto.report import examples, failures, figures, inference, ledger, pictures, table3, words
 from holohisto.report.gather import table
 
 
@@ -44,7 +44,7 @@ def test_links_of_the_page_lead_somewhere(html):
     parsed = Page(html)
     targets = {address[1:] for address in parsed.addresses if address.startswith("#")}
     assert targets == {
-        "failed", "scores", "slides", "training", "tokens", "cost", "inference", "list",
+        "failed", "scores", "examples", "slides", "training", "tokens", "cost", "inference", "list",
         "parameters",
     }  # fmt: skip
     assert targets <= parsed.ids
@@ -247,10 +247,42 @@ def test_what_users_write_is_escaped(folder, tmp_path):
     Page(html)
 
 
-def test_a_slide_takes_less_than_100_kb(folder, html):
-    assert len(html.encode()) < 100_000 * 16
+def test_a_slide_takes_less_than_100_kb(folder, compared, html):
+    assert len(html.encode()) < 100_000 * 15  # one of 16 is excluded
+    assert len((compared / "report.html").read_bytes()) < 100_000 * 31
     cards = [card.split("</article>")[0] for card in html.split('<article class="card">')[1:]]
     assert 40_000 < max(map(len, cards)) < 100_000
+
+
+def test_examples_stand_beside_each_other(html):
+    """Of every group a field by every model; of failures what is extra, and what was missed."""
+    part = html[html.index('id="examples"') : html.index('id="slides"')]
+    titles = re.findall(r"<figcaption>([^<]+)", part)
+    row = ["input", "annotation", "holohisto", "floor", "whole slide"]
+    assert titles[: 4 * len(row)] == 4 * row
+    text = Page(f"<section {part.rsplit('<section', 1)[0]}").text
+    assert "glomerulus, 17 000 µm² touches nothing" in text
+    assert "overlap 31 %" in text
+    assert "overlap 62 %, reduced 2.3 times" in text
+    assert text.count("nothing") == 3 + 1 + 2  # found or missed nothing near; nothing missed
+    for alt in ("input, slide DN_13", "Missed: glomerulus"):
+        assert f'alt="{alt}' in part
+
+
+def test_pictures_of_examples_leave_room_for_the_slides(folder):
+    run = run_of(folder, models={"holohisto": {}}, reference="holohisto")
+    sizes = {
+        room: sum(
+            len(one.picture.data) for strip in (*fields, *failures)
+            for one in (*strip.pictures, *strip.missed)
+        )
+        for room in (0, 150_000, 10**7)
+        for fields, failures in [examples.strips(run, room)]
+    }  # fmt: skip
+    number = 4 * 5 + 3 * 3 + 1
+    assert 0 < sizes[0] <= number * (examples.LEAST * 4 / 3 + 30)
+    assert sizes[0] < sizes[150_000] <= 155_000 < sizes[10**7]
+    assert sizes[10**7] <= number * (examples.MOST * 4 / 3 + 30)
 
 
 def test_an_empty_run_is_still_a_page(tmp_path):
@@ -272,6 +304,7 @@ def test_no_models_and_no_metrics(tmp_path):
     [
         "cohort/groups.tsv", "cohort/slides.tsv", "cohort/comparisons.tsv", "cohort/objects.tsv",
         "cohort/distributions.tsv", "models/holohisto/segmenter.safetensors",
+        "examples/examples.json",
         "tokenizer/training.tsv", "benchmarks/tokens/DN_09.tsv", "check/DN_09.json",
         "tokens/DN_09.json", "tokens/NEP25_02.json", "tokens/NEP25_02.jpg",
         "foreground/DN_09.jpg", "models/holohisto/overlays/DN_09.jpg",

@@ -122,10 +122,10 @@ def per_model(rule: str, *slides: str) -> set[str]:
 def jobs_of_slide(slide: str, scored: bool = True) -> set[str]:
     jobs = {f"{rule} {slide}" for rule in ("check", "foreground", "tokens")}
     jobs |= per_model("infer", slide) | per_model("mask", slide) | {"report"}
-    return jobs | per_model("metrics", slide) | {"cohort"} if scored else jobs
+    return jobs | per_model("metrics", slide) | {"cohort", "examples"} if scored else jobs
 
 
-COHORT_STEPS = {"cohort", "report"}
+COHORT_STEPS = {"cohort", "examples", "report"}
 
 
 @pytest.fixture(scope="module")
@@ -166,6 +166,16 @@ def test_a_run_makes_every_file(finished):
                 f"models/{model}/overlays/{slide}.jpg",
             }
         expected |= {f"models/{model}/metrics/{slide}.json" for slide in ("e1", "e2")}
+    # A field of each group: input, annotation, two models, whole slide. Errors go by the scores.
+    shown = {name for name in made if name.startswith("examples/")}
+    fields = {f"examples/{slide}.field-{i}.jpg" for slide in ("e1", "e2") for i in range(5)}
+    assert {*fields, "examples/examples.json"} <= shown
+    assert all(
+        ".extra-" in name or ".missed-" in name
+        for name in shown - fields - expected
+        if name.endswith(".jpg")
+    )
+    made -= shown
     assert {name for name in made if not name.startswith("benchmarks/")} == expected
     logs = {str(p.relative_to(finished / "logs")) for p in (finished / "logs").rglob("*.log")}
     assert {"check/e1.log", "infer/threshold/e1.log", "train/holohisto.log"} <= logs

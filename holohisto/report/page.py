@@ -2,7 +2,9 @@
 
 import platform
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from markupsafe import Markup
 
 from holohisto import __version__
 from holohisto.config import MetricsOptions, ReportOptions
-from holohisto.report import cards, failures, ledger, table1, table2, tables, trained
+from holohisto.report import cards, examples, failures, ledger, table1, table2, tables, trained
 from holohisto.report.figures import curve
 from holohisto.report.gather import Run, column, table
 from holohisto.report.inference import STAGES, inference
@@ -23,6 +25,8 @@ from holohisto.report.words import ABSENT, duration, memory
 
 FOLDER = Path(__file__).parent
 RECONSTRUCTION_BYTES = 120_000
+SLIDE_BYTES, TEXT_BYTES, PAGE_BYTES = 97_000, 4_000, 150_000
+"""Of the page: a slide, of that text, and what stands in it once."""
 PACKAGES = ("torch", "numpy", "scipy", "tifffile", "cucim-cu12", "openslide-bin", "snakemake")
 SEGMENTER_CURVES = (
     ("loss", "Training loss", "epoch"),
@@ -47,11 +51,6 @@ class Chart:
 
 def render(run: Run, options: ReportOptions) -> str:
     """The whole page as text."""
-    environment = Environment(
-        loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters |= {"duration": duration, "memory": memory}
     outcomes = failures.outcomes(run)
     seen = trained.trained(run)
     numbers = tables.frames(run, seen)
@@ -60,40 +59,58 @@ def render(run: Run, options: ReportOptions) -> str:
     lines = ledger.slide_lines(run)
     known = qualities(run)
     pictures = rebuilt(run, known, options.picture_side)
-    return environment.get_template("template.html").render(
-        title=options.title,
-        style=Markup((FOLDER / "style.css").read_text()),
-        summary=_summary(run, outcomes, scores),
-        run=run,
-        outcomes=outcomes,
-        cohort_failures=failures.cohort_failures(run) if run.models else [],
-        failure_lines=failures.lines(outcomes),
-        facts=facts,
-        notes={row.slide: _note(run, row) for row in run.rows.values()},
-        score_tables=scores,
-        table2=table2.table2(run, numbers["table2"]),
-        level=table1.level_of(run),
-        tile_words=_tile(run),
-        trained_models=trained.trained_table(seen, run.reference),
-        cards=cards.cards(run, options.picture_side),
-        trained=cards.trained_cards(run),
-        training=_training(run),
-        tokens=token_table(known),
-        psnr_gap=PSNR_GAP,
-        rebuilt=pictures,
-        reconstruction=None if pictures else _reconstruction(run, options.picture_side),
-        slide_lines=lines,
-        longest=max((line.seconds for line in lines), default=0) or 1,
-        stage_columns=list(dict.fromkeys(name for line in lines for name in line.cells)),
-        stages=ledger.SLIDE_STAGES,
-        cohort_lines=ledger.cohort_lines(run),
-        inference=inference(run),
-        inference_stages=STAGES,
-        parameters=_flat(run.parameters),
-        versions=versions(),
-        version=__version__,
-        date=time.strftime("%d %B %Y").lstrip("0"),
+    made, small = cards.cards(run, options.picture_side), cards.trained_cards(run)
+    fields, errors = examples.strips(run, _room(run, (*made, *small)))
+    return (
+        _environment()
+        .get_template("template.html")
+        .render(
+            title=options.title,
+            style=Markup((FOLDER / "style.css").read_text()),
+            summary=_summary(run, outcomes, scores),
+            run=run,
+            outcomes=outcomes,
+            cohort_failures=failures.cohort_failures(run) if run.models else [],
+            failure_lines=failures.lines(outcomes),
+            facts=facts,
+            notes={row.slide: _note(run, row) for row in run.rows.values()},
+            score_tables=scores,
+            table2=table2.table2(run, numbers["table2"]),
+            level=table1.level_of(run),
+            tile_words=_tile(run),
+            trained_models=trained.trained_table(seen, run.reference),
+            cards=made,
+            trained=small,
+            fields=fields,
+            failures=errors,
+            training=_training(run),
+            tokens=token_table(known),
+            psnr_gap=PSNR_GAP,
+            rebuilt=pictures,
+            reconstruction=None if pictures else _reconstruction(run, options.picture_side),
+            slide_lines=lines,
+            longest=max((line.seconds for line in lines), default=0) or 1,
+            stage_columns=list(dict.fromkeys(name for line in lines for name in line.cells)),
+            stages=ledger.SLIDE_STAGES,
+            cohort_lines=ledger.cohort_lines(run),
+            inference=inference(run),
+            inference_stages=STAGES,
+            parameters=_flat(run.parameters),
+            versions=versions(),
+            version=__version__,
+            date=time.strftime("%d %B %Y").lstrip("0"),
+        )
     )
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters |= {"duration": duration, "memory": memory}
+    return environment
 
 
 def _summary(run: Run, outcomes: dict[str, failures.Outcome], scores: list) -> str:
@@ -121,6 +138,12 @@ def _summary(run: Run, outcomes: dict[str, failures.Outcome], scores: list) -> s
         return f"{size}: {counts}."
     reached = ", ".join(reached)
     return f"{size}: {counts}; {run.reference} reaches a mean slide Dice of {reached}."
+
+
+def _room(run: Run, made: Sequence[cards.Card]) -> float:
+    """Bytes that pictures of examples may take so that the page stays below SLIDE_BYTES a slide."""
+    taken = sum(len(p.data) for c in made for p in (c.overlay, c.foreground) if p is not None)
+    return (SLIDE_BYTES - TEXT_BYTES) * len(run.kept) - taken - PAGE_BYTES
 
 
 def _tile(run: Run) -> str:

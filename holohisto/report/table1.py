@@ -15,7 +15,7 @@ TILE, SLIDE = "dice_over_tiles", "dice_mean"
 UNITS = ("slides", "subjects")
 FLOOR = "colour threshold"
 KEYS = ("class", "model", "init")
-TESTED = ("n", "shift", "p", "p_holm", "effect", "result")
+TESTED = ("n", "shift", "p", "p_holm", "p_least_holm", "effect", "result")
 
 
 def numbers(run: Run) -> pd.DataFrame:
@@ -125,6 +125,8 @@ def _verdict(row: dict[Any, Any], unit: str, reference: bool, level: float) -> C
     if not isinstance(result, str) or not isinstance(p, int | float):
         return NOTHING
     if result == "n too small":
+        return Cell(f"too few {unit}", f"n = {row[f'n {unit}']:.0f}")
+    if result not in ("higher", "lower") and row[f"p_least_holm {unit}"] >= level:
         return Cell(f"too few {unit}", f"n = {row[f'n {unit}']:.0f}")
     told = f"p {'' if p < 0.0001 else '= '}{probability(p)}"
     words = {"higher": "yes, higher", "lower": "yes, lower"}.get(result, f"not shown at {level:g}")

@@ -167,6 +167,7 @@ def comparison(row: dict, init: str = "") -> dict[str, str]:
     where = "all groups" if row["scope"] == ALL else f"group {row['scope']}"
     shift, low, high = (100 * row[key] for key in ("shift", "shift_low", "shift_high"))
     interval = ABSENT if math.isnan(low) else f"{low:+.2f} to {high:+.2f}".replace("-", "−")
+    effect = float(row.get("effect", math.nan))
     words = {
         "higher": f"{reference} scores higher than {model}",
         "lower": f"{reference} scores lower than {model}",
@@ -186,6 +187,7 @@ def comparison(row: dict, init: str = "") -> dict[str, str]:
         "pairs": f"{row['n']:.0f}",
         "shift": f"{shift:+.2f}".replace("-", "−"),
         "interval": interval,
+        "effect": "" if math.isnan(effect) else f"effect {effect:+.2f}".replace("-", "−"),
         "p": probability(row["p_holm"]),
         "method": row["method"],
         "words": words,

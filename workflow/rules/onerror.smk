@@ -21,4 +21,5 @@ def run_on_what_there_is(name):
 onerror:
     drop_outdated()
     run_on_what_there_is("cohort")
+    run_on_what_there_is("examples")
     run_on_what_there_is("report")

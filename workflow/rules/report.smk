@@ -8,6 +8,7 @@ rule report:
         segmenters=segmenters,
         overlays=expand(rules.mask.output.overlay, model=cfg.models, slide=segmented),
         cohort=rules.cohort.output,
+        examples=rules.examples.output,
     output:
         page=report("results/report.html", caption="../report/report.rst", category="Report"),
         table1=report(

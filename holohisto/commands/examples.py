@@ -1,0 +1,255 @@
+"""`holohisto examples`: pictures of typical fields by every model, and of the largest errors."""
+
+import argparse
+import contextlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from holohisto import examples, sheet, statistics
+from holohisto.annotation import Annotation
+from holohisto.check import SlideRecord
+from holohisto.config import Classes, ExamplesOptions, from_json
+from holohisto.errors import HolohistoError
+from holohisto.examples import Field
+from holohisto.masks.overlay import fitted
+from holohisto.pyramid import Raster
+from holohisto.report.gather import table
+from holohisto.sheet import Row
+from holohisto.slide import Slide
+
+logger = logging.getLogger(__name__)
+INDEX = "examples.json"
+EXPERT = "#ffffff"
+LEAST_UM = 100.0
+"""Side of the picture of an error, at least."""
+AROUND = 1.5
+"""Side of the picture of an error, in sides of its box."""
+LONGEST = 4096
+"""Longest side that is read, level-0 pixels: of a larger error only the middle is shown."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--sheet", type=Path, required=True, help="the sample sheet")
+    parser.add_argument("--scores", type=Path, required=True, help="slides.tsv of cohort")
+    parser.add_argument("--check", required=True, help="pattern of check's records, with {slide}")
+    parser.add_argument(
+        "--metrics", required=True, help="pattern of the metrics, with {model} and {slide}"
+    )
+    parser.add_argument(
+        "--masks", required=True, help="pattern of the masks, with {model}, {slide} and {class}"
+    )
+    parser.add_argument("--models", required=True, help="names, separated by commas")
+    parser.add_argument("--reference", help="model whose scores choose; else the first")
+    parser.add_argument(
+        "--options", type=from_json(ExamplesOptions), default=ExamplesOptions(),
+        help="section `examples`, JSON",
+    )  # fmt: skip
+    parser.add_argument(
+        "--classes", type=from_json(Classes), required=True, help="section `classes`, JSON"
+    )
+    parser.add_argument("--output", type=Path, required=True, help="folder of the pictures")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    options: ExamplesOptions = arguments.options
+    rows = sheet.read(arguments.sheet, tuple(arguments.classes))
+    models = arguments.models.split(",")
+    reference = arguments.reference or models[0]
+    scores = table(arguments.scores)
+    known = scores[scores["slide"].isin(rows)] if len(scores) else scores
+    folder = arguments.output.with_name(f".{arguments.output.name}.{os.getpid()}")
+    folder.mkdir(parents=True)
+    try:
+        index: dict[str, list[dict[str, Any]]] = {"fields": [], "failures": []}
+        if len(known):
+            for slide in examples.typical(known, reference, options.groups):
+                with _told(slide), _Shown.open(arguments, rows[slide]) as shown:
+                    index["fields"].append(_field(shown, models, reference, options, folder))
+            for slide in examples.worst(known, reference, options.worst):
+                with _told(slide), _Shown.open(arguments, rows[slide]) as shown:
+                    index["failures"].append(_failure(shown, reference, options, folder))
+        (folder / INDEX).write_text(json.dumps(index, indent=1) + "\n")
+        if arguments.output.exists():
+            shutil.rmtree(arguments.output)
+        folder.rename(arguments.output)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    counts = len(index["fields"]), len(index["failures"])
+    logger.info("%s: fields of %d slides, errors of %d", arguments.output, *counts)
+
+
+@contextlib.contextmanager
+def _told(slide: str) -> Iterator[None]:
+    """A slide that cannot be shown is left out: pictures are no reason to fail."""
+    try:
+        yield
+    except HolohistoError as error:
+        logger.warning("%s: not shown (%s)", slide, error)
+
+
+@dataclass
+class _Shown:
+    """One slide's picture, annotation and masks, open."""
+
+    arguments: argparse.Namespace
+    row: Row
+    record: SlideRecord
+    slide: Slide
+    annotation: Annotation
+
+    @staticmethod
+    @contextlib.contextmanager
+    def open(arguments: argparse.Namespace, row: Row) -> "Iterator[_Shown]":
+        record = SlideRecord.read(Path(arguments.check.format(slide=row.slide)))
+        if row.annotation is None:
+            raise HolohistoError(arguments.sheet, f"slide {row.slide} has no annotation")
+        with (
+            record.open(row.image) as slide,
+            Annotation(
+                row.annotation, arguments.classes, record.size, record.factor, row.annotated
+            ) as annotation,
+        ):
+            yield _Shown(arguments, row, record, slide, annotation)
+
+    @property
+    def classes(self) -> list[str]:
+        """Those annotated on the slide."""
+        return [
+            name for name in self.arguments.classes
+            if self.row.annotated is None or name in self.row.annotated
+        ]  # fmt: skip
+
+    def colour(self, name: str) -> str:
+        return self.arguments.classes[name].colour
+
+    def metrics(self, model: str) -> dict[str, Any]:
+        path = self._path(self.arguments.metrics, model)
+        try:
+            return json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise HolohistoError(path, f"cannot be read ({error})") from error
+
+    def mask_path(self, model: str, name: str) -> Path:
+        return self._path(self.arguments.masks.replace("{class}", name), model)
+
+    def input(self, field: Field) -> np.ndarray:
+        """(h, w, 3) uint8 at full resolution."""
+        return self.slide.read(field.xy, field.size)
+
+    def found(self, field: Field, model: str, name: str) -> np.ndarray:
+        """(h, w) bool at full resolution."""
+        with Raster(self.mask_path(model, name)) as mask:
+            return mask.read(field.xy, field.size) > 0
+
+    def drawn(self, field: Field, name: str) -> np.ndarray:
+        """(h, w) bool at full resolution."""
+        factor, bit = self.record.factor, list(self.arguments.classes).index(name)
+        size = field.size[0] // factor, field.size[1] // factor
+        mask = (self.annotation.read(field.xy, size) >> bit) & 1 != 0
+        return mask.repeat(factor, axis=0).repeat(factor, axis=1)
+
+    def whole(self, field: Field, model: str, side: int) -> np.ndarray:
+        """The whole slide with the outlines of a model and a frame around the field."""
+        size = self.slide.size
+        picture = fitted(*self.slide.overview(2 * side), size, side)
+        for name in self.classes:
+            with Slide(self.mask_path(model, name), mpp=1.0, background=(0, 0, 0)) as mask:
+                found = fitted(*mask.overview(2 * side), size, side)[..., 0] >= 128
+            picture = examples.outlined(picture, found, self.colour(name))
+        return examples.with_box(picture, field, size)
+
+    def _path(self, pattern: str, model: str) -> Path:
+        return Path(pattern.replace("{model}", model).replace("{slide}", self.row.slide))
+
+
+def _field(
+    shown: _Shown, models: list[str], reference: str, options: ExamplesOptions, folder: Path
+) -> dict[str, Any]:
+    """A row of pictures: the input, the annotation, every model, the whole slide."""
+    record, side = shown.record, options.side
+    length = min(options.field_um / record.mpp, max(record.size), LONGEST)
+    points = examples.objects_drawn(shown.metrics(reference))
+    middle = record.size[0] / 2, record.size[1] / 2
+    centre = examples.densest(points, length) if len(points) else middle
+    field = Field.around(centre, length, record.size, record.factor)
+    plain = examples.shrunk(shown.input(field), side)
+    width_um = field.size[0] * record.mpp
+    pictures = [("input", "", examples.with_bar(plain, width_um))]
+    drawn = {name: shown.drawn(field, name) for name in shown.classes}
+    pictures.append(("annotation", "", _outlines(plain, drawn, shown, side)))
+    for model in models:
+        if not all(shown.mask_path(model, name).exists() for name in shown.classes):
+            continue
+        found = {name: shown.found(field, model, name) for name in shown.classes}
+        pictures.append(("model", model, _outlines(plain, found, shown, side)))
+    pictures.append(("whole slide", reference, shown.whole(field, reference, side)))
+    slide = shown.row.slide
+    return {
+        "slide": slide, "group": statistics.group_of(shown.row), "width_um": round(width_um, 1),
+        "xy": field.xy, "size": field.size,
+        "pictures": [
+            {"what": what, "model": model, "file": _save(folder, f"{slide}.field-{i}", picture)}
+            for i, (what, model, picture) in enumerate(pictures)
+        ],
+    }  # fmt: skip
+
+
+def _outlines(
+    plain: np.ndarray, masks: dict[str, np.ndarray], shown: _Shown, side: int
+) -> np.ndarray:
+    for name, mask in masks.items():
+        plain = examples.outlined(plain, examples.shrunk(mask, side), shown.colour(name))
+    return plain
+
+
+def _failure(
+    shown: _Shown, reference: str, options: ExamplesOptions, folder: Path
+) -> dict[str, Any]:
+    """The largest false positives and negatives of a slide, at full resolution."""
+    told: dict[str, Any] = {"slide": shown.row.slide, "group": statistics.group_of(shown.row)}
+    errors = examples.largest_errors(shown.metrics(reference), options.errors)
+    for kind, entries in errors.items():
+        told[kind] = []
+        for i, entry in enumerate(entries):
+            picture, facts = _error(shown, reference, entry, options.side)
+            file = _save(folder, f"{shown.row.slide}.{kind}-{i}", picture)
+            keys = ("class", "area_um2", "iou", "x", "y")
+            told[kind].append({"file": file, **{key: entry.get(key) for key in keys}, **facts})
+    return told
+
+
+def _error(
+    shown: _Shown, reference: str, entry: dict[str, Any], side: int
+) -> tuple[np.ndarray, dict[str, Any]]:
+    record, name = shown.record, entry["class"]
+    left, top, right, bottom = entry["box"]
+    # What shows all of the error; what is larger than the picture is reduced.
+    length = max(AROUND * max(right - left, bottom - top), LEAST_UM / record.mpp, side)
+    middle = (left + right) / 2, (top + bottom) / 2
+    if length > LONGEST:
+        length, middle = LONGEST, (entry["x"], entry["y"])
+    field = Field.around(middle, length, record.size, record.factor)
+    picture = examples.shrunk(shown.input(field), side)
+    masks = shown.drawn(field, name), shown.found(field, reference, name)
+    for mask, colour in zip(masks, (EXPERT, shown.colour(name)), strict=True):
+        picture = examples.outlined(picture, examples.shrunk(mask, side), colour)
+    reduced = field.size[0] / picture.shape[1]
+    width_um = field.size[0] * record.mpp
+    return examples.with_bar(picture, width_um), {
+        "width_um": round(width_um, 1), "reduced": round(reduced, 2),
+    }  # fmt: skip
+
+
+def _save(folder: Path, name: str, picture: np.ndarray) -> str:
+    file = f"{name}.jpg"
+    Image.fromarray(picture).save(folder / file, quality=88, subsampling=0)
+    return file

@@ -1,0 +1,52 @@
+rule examples:
+    input:
+        images=[rows[slide].image for slide in scored],
+        annotations=[rows[slide].annotation for slide in scored],
+        check=expand("results/check/{slide}.json", slide=scored),
+        metrics=expand(
+            "results/models/{model}/metrics/{slide}.json",
+            model=cfg.models,
+            slide=scored,
+        ),
+        masks=expand(
+            "results/models/{model}/masks/{slide}_{name}.tif",
+            model=cfg.models,
+            slide=scored,
+            name=cfg.classes,
+        ),
+        scores=rules.cohort.output.slides,
+    output:
+        report(
+            directory("results/examples"),
+            patterns=["{name}.jpg"],
+            caption="../report/examples.rst",
+            category="Examples",
+        ),
+    log:
+        "logs/examples/examples.log",
+    benchmark:
+        "results/benchmarks/examples/examples.tsv"
+    resources:
+        mem_mb=scaled(4000),
+        runtime=scaled(60),
+    params:
+        sheet=str(cfg.slides),
+        rows=fields(scored, "slide", "group", "annotated"),
+        models=",".join(cfg.models),
+        reference=cfg.reference_model,
+        options=options("examples"),
+        classes=options("classes"),
+    shell:
+        """
+        holohisto --log {log:q} examples \
+            --sheet {params.sheet:q} \
+            --scores results/cohort/slides.tsv \
+            --check 'results/check/{{slide}}.json' \
+            --metrics 'results/models/{{model}}/metrics/{{slide}}.json' \
+            --masks 'results/models/{{model}}/masks/{{slide}}_{{class}}.tif' \
+            --models {params.models:q} \
+            --reference {params.reference:q} \
+            --options {params.options:q} \
+            --classes {params.classes:q} \
+            --output {output:q}
+        """
