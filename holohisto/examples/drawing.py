@@ -75,7 +75,8 @@ def with_bar(picture: np.ndarray, width_um: float) -> np.ndarray:
     left, base = 8, image.height - 10
     draw.rectangle((left - 1, base - 1, left + pixels + 1, base + 4), fill="#000000")
     draw.rectangle((left, base, left + pixels, base + 3), fill=WHITE)
-    text = f"{length:g} µm" if length < 1000 else f"{length / 1000:g} mm"
+    # Pillow's own font has no letter µ.
+    text = f"{length:g} um" if length < 1000 else f"{length / 1000:g} mm"
     font = ImageFont.load_default(13)
     draw.text((left, base - 18), text, fill=WHITE, font=font, stroke_width=2, stroke_fill="#000000")
     return np.asarray(image)
