@@ -1,5 +1,6 @@
 # make demo      the whole pipeline on a small synthetic cohort, in one command
 # make test      all checks and tests
+# make test-slurm  the workflow on a real SLURM that it installs and starts here (root, Debian)
 # Everything is installed into .venv; elsewhere with `make VENV=/path ...`.
 VENV ?= .venv
 CORES ?= 2
@@ -9,7 +10,7 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 	$$name -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
 
 export PATH := $(abspath $(VENV))/bin:$(PATH)
-.PHONY: install demo test lint lock reference clean
+.PHONY: install demo test test-slurm lint lock reference clean
 
 install: $(VENV)/installed
 
@@ -28,6 +29,9 @@ demo: install
 
 test: lint
 	pytest -n 2 --dist loadfile --durations 10
+
+test-slurm: install
+	HOLOHISTO_SLURM=1 pytest -m slurm -x -s -rs --durations 5 tests/slurm
 
 lint: install
 	ruff check

@@ -31,6 +31,7 @@ VERBS = {
     "cohort": "gather all scores into cohort tables and tests",
     "examples": "picture typical fields by every model, and the largest errors",
     "report": "write the HTML report",
+    "doctor": "tell what a job gets here: cores, memory, GPU, scratch, readers that work",
 }
 
 

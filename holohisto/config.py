@@ -554,6 +554,11 @@ class Config(Section):
     """Everything a run can be told; where and how fast it runs is in the profile."""
 
     slides: Path = Field(default=Path("config/slides.tsv"), description="The sample sheet.")
+    scratch: str | None = Field(
+        default=None,
+        description="Folder on a disk of the node, such as `$TMPDIR` (filled in by each job), that"
+        " `tokens` and `infer` copy the slide to first. Best set in the profile; reruns nothing.",
+    )
     seed: Annotated[int, Field(ge=0)] = Field(
         default=0, description="Of everything random in training."
     )

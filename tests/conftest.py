@@ -18,6 +18,8 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
         if item.get_closest_marker("data") and not (folder and Path(folder).is_dir()):
             item.add_marker(pytest.mark.skip(reason="HOLOHISTO_DATA names no folder of real data"))
+        if item.get_closest_marker("slurm") and not os.environ.get("HOLOHISTO_SLURM"):
+            item.add_marker(pytest.mark.skip(reason="it starts a cluster: make test-slurm"))
 
 
 @pytest.fixture(scope="session")

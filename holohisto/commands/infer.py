@@ -27,6 +27,7 @@ from holohisto.progress import phase
 from holohisto.sampler import holds_foreground
 from holohisto.segmenter import store
 from holohisto.segmenter.inputs import Inputs
+from holohisto.staging import staged
 
 logger = logging.getLogger(__name__)
 MPP_RATIO = 1.4  # both sides may be off by check.mpp_tolerance
@@ -39,6 +40,7 @@ BANDS_AHEAD = 1
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("image", type=Path)
+    parser.add_argument("--scratch", help="node-local folder that the slide is copied to first")
     parser.add_argument("--check", type=Path, required=True)
     parser.add_argument("--foreground", type=Path, required=True)
     parser.add_argument("--tokens", type=Path, help="needed by segmenters that read tokens")
@@ -88,7 +90,12 @@ def run(arguments: argparse.Namespace) -> None:
     seam = np.zeros((len(card.classes), 2), np.int64)
     clock, start = infer.Clock(device), time.perf_counter()
     journal = Journal(arguments.labels.with_suffix(".journal"), identity)
-    with journal, record.open(arguments.image) as slide, phase("segmenting"):
+    with (
+        journal,
+        staged(arguments.image, arguments.scratch) as image,
+        record.open(image) as slide,
+        phase("segmenting"),
+    ):
 
         def read(tile: Tile) -> infer.TileData:
             return (

@@ -18,6 +18,7 @@ from holohisto.errors import HolohistoError
 from holohisto.grid import Tile
 from holohisto.journal import Journal
 from holohisto.progress import phase
+from holohisto.staging import staged
 from holohisto.tokens.quality import judge
 from holohisto.variants import variants_of
 
@@ -26,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("image", type=Path)
+    parser.add_argument("--scratch", help="node-local folder that the slide is copied to first")
     parser.add_argument("--check", type=Path, required=True)
     parser.add_argument("--foreground", type=Path, required=True)
     parser.add_argument("--tokenizer", type=Path, required=True)
@@ -65,7 +67,7 @@ def run(arguments: argparse.Namespace) -> None:
     ]
     identity = _identity(arguments, record, vqgan.digest(model), needed[0], bf16)
     journal = Journal(arguments.tokens.with_suffix(".journal"), identity)
-    with journal, record.open(arguments.image) as slide:
+    with journal, staged(arguments.image, arguments.scratch) as image, record.open(image) as slide:
 
         def read(tile: Tile) -> np.ndarray:
             return slide.read((tile.x * d, tile.y * d), (tile.width, tile.height), d)

@@ -10,10 +10,10 @@ rule adopt:
     benchmark:
         "results/benchmarks/adopt/{model}/{slide}.tsv"
     wildcard_constraints:
-        model="|".join(from_elsewhere),
+        model="|".join(from_elsewhere) or NEVER,
     resources:
-        mem_mb=scaled(4000),
-        runtime=scaled(60),
+        mem_mb=memory("adopt"),
+        runtime=minutes("adopt"),
     params:
         classes=options("values"),
     shell:

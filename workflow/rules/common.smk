@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from holohisto import config as configuration
-from holohisto import gpus, sheet
+from holohisto import gpus, need, sheet
 from holohisto.checkpoints import layout
 from holohisto.errors import HolohistoError, SeveralErrors
 
@@ -96,6 +96,7 @@ to_train = [name for name, model in computed.items() if not model.weights]
 over_tokens = cfg.over_tokens
 encoded = [slide for slide, row in rows.items() if cfg.encodings(row.split)]
 as_json = configuration.as_json(cfg)
+NEVER = "(?!)"  # matches no model
 online = cfg.tokens.mode == "online"
 online_tokenizer = ["results/tokenizer/tokenizer.safetensors"] if online else []
 
@@ -150,3 +151,19 @@ def flag(name, column):
 def scaled(amount):
     """Megabytes or minutes, more with every retry."""
     return lambda wildcards, attempt: amount * attempt
+
+
+def needed(rule, slide):
+    """Memory and time by the slide's size, once `check` has found it; looked up at submission."""
+    record = need.read_or_unseen(Path(f"results/check/{slide}.json"))
+    return need.need_of(rule, record, rows[slide].split, cfg)
+
+
+def memory(rule):
+    """Megabytes for the rule's work on the slide, more with every retry."""
+    return lambda wildcards, attempt: needed(rule, wildcards.slide).mem_mb * attempt
+
+
+def minutes(rule):
+    """Minutes for the rule's work on the slide, more with every retry."""
+    return lambda wildcards, attempt: needed(rule, wildcards.slide).minutes * attempt

@@ -15,8 +15,8 @@ rule foreground:
     benchmark:
         "results/benchmarks/foreground/{slide}.tsv"
     resources:
-        mem_mb=scaled(3000),
-        runtime=scaled(60),
+        mem_mb=memory("foreground"),
+        runtime=minutes("foreground"),
     params:
         threshold=flag("--threshold", "threshold"),
         options=options("foreground"),

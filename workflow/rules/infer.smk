@@ -16,18 +16,20 @@ rule infer:
     benchmark:
         "results/benchmarks/infer/{model}/{slide}.tsv"
     wildcard_constraints:
-        model="|".join(computed),
+        model="|".join(computed) or NEVER,
     threads: 4
     resources:
         gpu=1,
-        mem_mb=scaled(16000),
-        runtime=scaled(120),
+        scratch=cfg.scratch or "",
+        mem_mb=memory("infer"),
+        runtime=minutes("infer"),
     params:
         options=options("infer"),
         classes=options("values"),
     shell:
         """
         holohisto --log {log:q} infer {input.image:q} \
+            --scratch {resources.scratch:q} \
             --check {input.check:q} \
             --foreground {input.foreground:q} \
             --tokens results/tokens/{wildcards.slide}.safetensors \

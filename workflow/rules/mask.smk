@@ -26,8 +26,8 @@ rule mask:
         "results/benchmarks/mask/{model}/{slide}.tsv"
     threads: 2
     resources:
-        mem_mb=scaled(8000),
-        runtime=scaled(120),
+        mem_mb=memory("mask"),
+        runtime=minutes("mask"),
     params:
         annotation=flag("--annotation", "annotation"),
         annotated=flag("--annotated", "annotated"),

@@ -12,8 +12,8 @@ rule metrics:
     benchmark:
         "results/benchmarks/metrics/{model}/{slide}.tsv"
     resources:
-        mem_mb=scaled(8000),
-        runtime=scaled(60),
+        mem_mb=memory("metrics"),
+        runtime=minutes("metrics"),
     params:
         annotated=flag("--annotated", "annotated"),
         options=options("metrics"),

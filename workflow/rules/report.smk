@@ -35,7 +35,7 @@ rule report:
         classes=options("classes"),
         reference=cfg.reference_model,
         splits=",".join(cfg.infer.splits),
-        parameters=lambda wildcards: cfg.model_dump_json(exclude={"slides"}),
+        parameters=lambda wildcards: cfg.model_dump_json(exclude={"slides", "scratch"}),
     shell:
         """
         holohisto --log {log:q} report \

@@ -25,14 +25,16 @@ rule tokens:
     threads: 2
     resources:
         gpu=1,
-        mem_mb=scaled(8000),
-        runtime=scaled(120),
+        scratch=cfg.scratch or "",
+        mem_mb=memory("tokens"),
+        runtime=minutes("tokens"),
     params:
         options=options("tokens"),
         training=lambda wildcards: ("--training" if rows[wildcards.slide].split == "train" else ""),
     shell:
         """
         holohisto --log {log:q} tokens {input.image:q} \
+            --scratch {resources.scratch:q} \
             --check {input.check:q} \
             --foreground {input.foreground:q} \
             --tokenizer {input.tokenizer:q} \

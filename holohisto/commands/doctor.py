@@ -1,0 +1,54 @@
+"""Tell what a job really got here: cores, memory, GPU, scratch, versions, readers that work."""
+
+import argparse
+import os
+import tempfile
+from pathlib import Path
+
+from holohisto import __version__, doctor
+from holohisto.doctor import Finding
+
+TRIAL_SIDE = 256
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--scratch", default=tempfile.gettempdir(), metavar="DIR",
+        help="node-local folder to look at, such as '$TMPDIR'; variables are filled in here",
+    )  # fmt: skip
+    parser.add_argument(
+        "--gpu", action="store_true", help="it is an error if torch cannot compute on a GPU"
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    scratch = Path(os.path.expandvars(arguments.scratch))
+    findings = [
+        Finding("holohisto", __version__),
+        *doctor.examine(scratch, lambda: _torch(arguments.gpu)),
+    ]
+    width = max(len(one.what) for one in findings)
+    for one in findings:
+        print(f"{one.what:<{width}}  {one.text}", flush=True)
+    doctor.require_healthy(findings)
+
+
+def _torch(wanted: bool) -> Finding:
+    """The GPUs that torch computes on."""
+    import torch
+
+    version = f"torch {torch.__version__}"
+    if not torch.cuda.is_available():
+        return Finding("gpu", f"none for {version} (its CUDA: {torch.version.cuda})", bad=wanted)
+    names = []
+    for number in range(torch.cuda.device_count()):
+        facts = torch.cuda.get_device_properties(number)
+        trial = torch.ones(TRIAL_SIDE, TRIAL_SIDE, device=f"cuda:{number}")
+        try:
+            right = bool(((trial @ trial) == TRIAL_SIDE).all())
+        except RuntimeError as error:
+            return Finding("gpu", f"{facts.name}: {version} fails: {error}", bad=True)
+        if not right:
+            return Finding("gpu", f"{facts.name}: {version} computes wrongly", bad=True)
+        names.append(f"{facts.name}, {facts.total_memory / 1e9:.1f} GB")
+    return Finding("gpu", f"{'; '.join(names)}; {version}, CUDA {torch.version.cuda}")

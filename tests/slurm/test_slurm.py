@@ -1,0 +1,258 @@
+"""The workflow on a real SLURM that is started for it: `make test-slurm`, as root, on Debian."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import tifffile
+import yaml
+from safetensors import safe_open
+from test_workflow import CONFIG, ROOT, make_folder, row, write_sheet, write_slide
+
+HERE = Path(__file__).parent
+GPU_RULES = {"tokenizer", "tokens", "train", "infer"}
+EPOCHS = 100  # SLURM looks at time limits every 30 s
+SITE = {
+    "slurm-init-seconds-before-status-checks": 15,
+    "latency-wait": 20,
+    "config": {"scratch": "$HOLOHISTO_SCRATCH"},
+    "default-resources": ["slurm_account=kidney", "slurm_partition=cpu"],
+    "set-resources": {
+        "tokenizer": {"slurm_partition": "gpu", "gpu_model": "h200"},
+        # Too little for torch at the first attempt, on one of the slides.
+        "tokens": {
+            "slurm_partition": "gpu",
+            "mem_mb": "400 * attempt ** 2 if wildcards.slide == 'e1' else 3000",
+        },
+        "train": {"slurm_partition": "gpu"},
+        "infer": {"slurm_partition": "gpu"},
+    },
+}
+pytestmark = pytest.mark.slurm
+
+
+@dataclass(frozen=True)
+class Job:
+    """What SLURM's accounting says of a job."""
+
+    number: int
+    rule: str
+    words: str
+    partition: str
+    state: str
+    memory: str
+    minutes: int
+    gpus: int
+
+
+def jobs(after: int = 0) -> list[Job]:
+    """All jobs with a higher number, in the order of submission."""
+    columns = "JobIDRaw,Comment,Partition,State,ReqMem,TimelimitRaw,AllocTRES%200"
+    text = slurm("sacct", "-X", "-n", "-P", "--units=M", f"--format={columns}")
+    found = []
+    for line in text.splitlines():
+        number, comment, partition, state, memory, minutes, tres = line.split("|")
+        rule, _, words = comment.removeprefix("rule_").partition("_wildcards_")
+        gpus = dict(part.split("=") for part in tres.split(",") if part).get("gres/gpu", "0")
+        found.append(Job(
+            int(number), rule, words, partition, state.split()[0], memory, int(minutes or 0),
+            int(gpus),
+        ))  # fmt: skip
+    return [job for job in sorted(found, key=lambda job: job.number) if job.number > after]
+
+
+def slurm(*words: str) -> str:
+    return subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+def until(what: str, found: Callable[[], object], seconds: float = 120) -> object:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if value := found():
+            return value
+        time.sleep(0.2)
+    raise AssertionError(f"{what}: not within {seconds} s")
+
+
+def start(folder: Path) -> subprocess.Popen:
+    """The command as a site would type it, in a folder that looks like the repository's root."""
+    scratch = folder / "scratch"
+    scratch.mkdir(exist_ok=True)
+    with (folder / "run.log").open("a") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "snakemake", "--profile", "slurm", "--profile", "site"],
+            cwd=folder, stdout=log, stderr=subprocess.STDOUT,
+            env=os.environ | {"HOLOHISTO_SCRATCH": str(scratch)},
+        )  # fmt: skip
+
+
+def finish(run: subprocess.Popen, folder: Path) -> str:
+    code = run.wait(timeout=400)
+    text = (folder / "run.log").read_text()
+    assert code == 0, text[-6000:]
+    return text
+
+
+def running(rule: str) -> str:
+    """Number of the job of this rule that runs now, or nothing."""
+    for line in slurm("squeue", "-h", "-t", "RUNNING", "-o", "%A %k").splitlines():
+        number, _, comment = line.partition(" ")
+        if comment.removeprefix("rule_").partition("_wildcards_")[0] == rule:
+            return number
+    return ""
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    state = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))
+    begun = subprocess.run([HERE / "start.sh", state], stderr=subprocess.PIPE, text=True)
+    try:
+        if begun.returncode == 3:
+            pytest.skip(begun.stderr.strip().splitlines()[-1])
+        assert begun.returncode == 0, begun.stderr
+        yield state
+        columns = "JobID%6,Comment%-36,Partition%9,State%10,Elapsed,ReqMem%8,Timelimit,AllocTRES%60"
+        print(slurm("sacct", "-X", "--units=M", f"--format={columns}"))
+    finally:
+        subprocess.run([HERE / "stop.sh", state], check=False)
+        shutil.rmtree(state)
+
+
+@pytest.fixture(scope="module")
+def folder(cluster, tmp_path_factory):
+    """A cohort of two slides beside a copy of the workflow, and a site's own profile."""
+    folder = make_folder(tmp_path_factory.mktemp("slurm") / "run")
+    for seed, slide in enumerate(("t1", "e1")):
+        write_slide(folder, slide, seed)
+    write_sheet(folder, [row("t1", "train"), row("e1", "test")])
+    config = CONFIG | {
+        "models": {"holohisto": CONFIG["models"]["holohisto"]},
+        "train": CONFIG["train"] | {"epochs": EPOCHS},
+    }
+    (folder / "config" / "config.yaml").write_text(yaml.safe_dump(config))
+    (folder / "workflow").symlink_to(ROOT / "workflow")
+    (folder / "slurm").symlink_to("profiles/slurm")
+    (folder / "site").mkdir()
+    (folder / "site" / "config.yaml").write_text(yaml.safe_dump(SITE))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(folder):
+    """A whole run, whose training is stopped by SLURM as its time limit is said to be over."""
+    run = start(folder)
+    checkpoint = folder / "results/models/holohisto/segmenter.checkpoint"
+    until("a checkpoint of the training", lambda: checkpoint.exists() or run.poll(), 300)
+    slurm("scontrol", "update", f"JobId={running('train')}", "EndTime=now")
+    finish(run, folder)
+    return folder
+
+
+def test_only_rules_with_a_gpu_get_one_on_the_gpu_partition(finished):
+    done = [job for job in jobs() if job.state == "COMPLETED"]
+    assert sorted((job.rule, job.words) for job in done) == [
+        ("infer", "holohisto_e1"), ("mask", "holohisto_e1"), ("metrics", "holohisto_e1"),
+        ("prepare_check_foreground", ""), ("prepare_check_foreground", ""),
+        ("summary_cohort_report", ""), ("tokenizer", ""), ("tokens", "e1"), ("tokens", "t1"),
+        ("train", "holohisto"),
+    ]  # fmt: skip
+    for job in jobs():
+        expected = ("gpu", 1) if job.rule in GPU_RULES else ("cpu", 0)
+        assert (job.partition, job.gpus) == expected, job
+
+
+def test_memory_and_time_follow_the_slide(finished):
+    """The slides are small, and `check` said so before these jobs were submitted."""
+    asked = {job.rule: (job.memory, job.minutes) for job in jobs()}
+    assert asked["mask"] == ("2000M", 16)
+    assert asked["infer"] == ("12002M", 16)
+
+
+def test_a_job_out_of_memory_is_tried_again_with_more(finished):
+    first, second = (job for job in jobs() if (job.rule, job.words) == ("tokens", "e1"))
+    assert first.state in ("FAILED", "OUT_OF_MEMORY")
+    assert (first.memory, second.memory, second.state) == ("400M", "1600M", "COMPLETED")
+
+
+def test_training_killed_by_its_time_limit_goes_on(finished):
+    first, second = (job for job in jobs() if job.rule == "train")
+    assert (first.state, second.state) == ("TIMEOUT", "COMPLETED")
+    assert (first.memory, second.memory) == ("32000M", "64000M")
+    assert second.minutes == 2 * 1440
+    log = (finished / "logs/train/holohisto.log").read_text()
+    taken_up = int(log.split("taking up the training after epoch ")[1].split(",")[0])
+    assert 1 <= taken_up < EPOCHS
+    table = (finished / "results/models/holohisto/training.tsv").read_text().splitlines()
+    assert len(table) == 1 + EPOCHS
+    assert not (finished / "results/models/holohisto/segmenter.checkpoint").exists()
+
+
+def test_slides_are_copied_to_scratch_and_removed(finished):
+    for log in ("tokens/t1.log", "infer/holohisto/e1.log"):
+        text = (finished / "logs" / log).read_text()
+        assert f"tif copied to {finished}/scratch/holohisto-" in text
+    assert not list((finished / "scratch").iterdir())
+
+
+def test_a_second_run_submits_nothing(finished):
+    last = jobs()[-1].number
+    assert "Nothing to be done" in finish(start(finished), finished)
+    assert jobs(after=last) == []
+
+
+def require_whole(folder: Path) -> None:
+    """Nothing half-written: no temporary file, and every file opens to its end."""
+    files = [path for path in (folder / "results").rglob("*") if path.is_file()]
+    assert not [path for path in files if path.name.startswith(".")]
+    assert not list((folder / "scratch").iterdir())
+    for path in files:
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="numpy") as opened:
+                for name in opened.keys():  # noqa: SIM118  # it is no dict
+                    opened.get_tensor(name)
+        elif path.suffix == ".tif":
+            tifffile.imread(path)
+        elif path.suffix == ".json":
+            json.loads(path.read_text())
+
+
+@pytest.fixture(scope="module")
+def cancelled(finished):
+    """Another slide file, and a run that is ended by Ctrl-C while its tokens are computed."""
+    last = jobs()[-1].number
+    write_slide(finished, "e1", seed=77)
+    run = start(finished)
+    until("the job of the tokens", lambda: running("tokens") or run.poll())
+    time.sleep(3)
+    os.kill(run.pid, signal.SIGINT)
+    assert run.wait(timeout=60) != 0
+    until("an empty queue", lambda: not slurm("squeue", "-h"), 30)
+    return last
+
+
+def test_cancelling_leaves_nothing_running_and_nothing_half_written(finished, cancelled):
+    assert slurm("squeue", "-h") == ""
+    assert [(job.rule, job.state) for job in jobs(after=cancelled)] == [
+        ("prepare_check_foreground", "COMPLETED"), ("tokens", "CANCELLED"),
+    ]  # fmt: skip
+    require_whole(finished)
+
+
+def test_after_that_a_run_submits_only_what_the_changed_slide_needs(finished, cancelled):
+    last = jobs()[-1].number
+    finish(start(finished), finished)
+    done = [job for job in jobs(after=last) if job.state == "COMPLETED"]
+    assert sorted((job.rule, job.words) for job in done) == [
+        ("infer", "holohisto_e1"), ("mask", "holohisto_e1"), ("metrics", "holohisto_e1"),
+        ("summary_cohort_report", ""), ("tokens", "e1"),
+    ]  # fmt: skip
+    require_whole(finished)
