@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -304,7 +305,7 @@ def test_moving_a_slide_to_training_trains_again(copy):
 
 def test_speed_settings_rerun_nothing(copy):
     arguments = ("--set-resources", "infer:mem_mb=9000", "--set-threads", "train=1")
-    assert planned(copy, *arguments) == set()
+    assert planned(copy, *arguments, "--config", "scratch=$TMPDIR") == set()
 
 
 def test_a_given_segmenter_is_not_trained(copy):
@@ -469,7 +470,21 @@ def test_a_dry_run_on_slurm_plans_gpu_jobs(copy):
     (copy / "slurm").symlink_to("profiles/slurm")
     text = snakemake(copy, "-n", "--forceall", "--profile", "slurm").stdout
     assert "Using profiles slurm and workflow specific profile profiles/default" in text
-    assert len(re.findall(r"gpu=1", text)) == 1 + 5 + 2 + 6  # tokenizer, tokens, train, infer
+    gpu = re.findall(r"^rule (\w+):\n(?:    .*\n)*?    resources: .*gpu=1, .*$", text, flags=re.M)
+    assert Counter(gpu) == {"tokenizer": 1, "tokens": 5, "train": 2, "infer": 6}
+    assert text.count("slurm_partition=gpu") == 1 + 5 + 2 + 6
+    assert len(re.findall(r"Group job (\w+)", text)) == 5 + 1  # prepare each slide, summary
+
+
+def test_a_site_profile_replaces_what_it_names(copy):
+    (copy / "slurm").symlink_to("profiles/slurm")
+    (copy / "site").mkdir()
+    site = {"set-resources": {"infer": {"slurm_partition": "a100", "gpu_model": "a100"}}}
+    (copy / "site" / "config.yaml").write_text(yaml.safe_dump(site))
+    arguments = ("-n", "--forcerun", "infer", "--profile", "slurm", "--profile", "site")
+    text = snakemake(copy, *arguments).stdout
+    found = re.findall(r"gpu=1, .*slurm_partition=a100, gpu_model=a100", text)
+    assert len(found) == 6
 
 
 @pytest.mark.parametrize(

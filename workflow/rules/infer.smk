@@ -29,7 +29,7 @@ rule infer:
     shell:
         """
         holohisto --log {log:q} infer {input.image:q} \
-            --scratch {resources.scratch:q} \
+            --scratch={resources.scratch:q} \
             --check {input.check:q} \
             --foreground {input.foreground:q} \
             --tokens results/tokens/{wildcards.slide}.safetensors \

@@ -34,7 +34,7 @@ rule tokens:
     shell:
         """
         holohisto --log {log:q} tokens {input.image:q} \
-            --scratch {resources.scratch:q} \
+            --scratch={resources.scratch:q} \
             --check {input.check:q} \
             --foreground {input.foreground:q} \
             --tokenizer {input.tokenizer:q} \
