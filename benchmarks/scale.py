@@ -83,7 +83,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as name:
             write_cohort(Path(name), slides)
             for title, options in {
-                "none": ("--groups", "cohort=summary"),
+                "none": ("--groups", "tokenizer=alone"),
                 "the profile's": (),
                 "--group-components prepare=16": ("--group-components", "prepare=16"),
             }.items():
