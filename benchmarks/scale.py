@@ -83,9 +83,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as name:
             write_cohort(Path(name), slides)
             for title, options in {
-                "none": ("--groups", "tokenizer=alone"),
                 "the profile's": (),
-                "--group-components prepare=16": ("--group-components", "prepare=16"),
+                "--group-components prepare=8": ("--group-components", "prepare=8"),
             }.items():
                 one = found[slides, title] = dry_run(Path(name), *options)
                 print(

@@ -608,3 +608,29 @@ def test_a_pretrained_start_is_an_input_of_that_training_alone(tmp_path):
     ends = {where.split("/")[2]: given.endswith("resnet.pth") for given, where in jobs}
     assert ends == {"deeplab": True, "unet": False}
     assert "rule tokenizer" not in text
+
+
+def test_another_workflow_uses_this_one_as_a_module(tmp_path):
+    folder = make_folder(tmp_path / "run")
+    empty_slides(folder, {"t1": "train", "e1": "test"})
+    (folder / "Snakefile").write_text(
+        f"""
+configfile: "config/config.yaml"
+
+module holohisto:
+    snakefile: "{ROOT / "workflow" / "Snakefile"}"
+    config: config
+
+use rule * from holohisto as holohisto_*
+
+rule count:
+    input: "results/cohort/slides.tsv"
+    output: "results/lines.txt"
+    shell: "wc -l < {{input}} > {{output}}"
+"""
+    )
+    jobs = planned(folder, "--snakefile", "Snakefile", "results/lines.txt")
+    once = {"tokenizer", *(f"train {model}" for model in MODELS), "cohort"}
+    slides = {f"{rule} {s}" for rule in ("check", "foreground", "tokens") for s in ("t1", "e1")}
+    expected = once | slides | per_model("infer", "e1") | per_model("metrics", "e1")
+    assert jobs == {"count", *(f"holohisto_{job}" for job in expected)}
