@@ -476,15 +476,16 @@ def test_a_dry_run_on_slurm_plans_gpu_jobs(copy):
     assert re.findall(r"Group job (\w+)", text) == ["prepare"] * 5
 
 
-def test_a_site_profile_replaces_what_it_names(copy):
-    (copy / "slurm").symlink_to("profiles/slurm")
-    (copy / "site").mkdir()
+def test_a_site_profile_replaces_what_it_names(tmp_path):
+    folder = make_folder(tmp_path / "run")
+    empty_slides(folder, SPLITS)
+    (folder / "slurm").symlink_to("profiles/slurm")
+    (folder / "site").mkdir()
     site = {"set-resources": {"infer": {"slurm_partition": "a100", "gpu_model": "a100"}}}
-    (copy / "site" / "config.yaml").write_text(yaml.safe_dump(site))
-    arguments = ("-n", "--forcerun", "infer", "--profile", "slurm", "--profile", "site")
-    text = snakemake(copy, *arguments).stdout
-    found = re.findall(r"gpu=1, .*slurm_partition=a100, gpu_model=a100", text)
-    assert len(found) == 6
+    (folder / "site" / "config.yaml").write_text(yaml.safe_dump(site))
+    text = snakemake(folder, "-n", "--profile", "slurm", "--profile", "site").stdout
+    assert len(re.findall(r"gpu=1, .*gpu_model=a100, slurm_partition=a100", text)) == 6
+    assert "slurm_partition=gpu" not in text
 
 
 @pytest.mark.parametrize(
