@@ -162,7 +162,7 @@ def test_only_rules_with_a_gpu_get_one_on_the_gpu_partition(finished):
     assert sorted((job.rule, job.words) for job in done) == sorted([
         ("infer", "holohisto_e1"), ("mask", "holohisto_e1"), ("metrics", "holohisto_e1"),
         ("prepare_check_foreground", ""), ("prepare_check_foreground", ""),
-        ("cohort", ""), ("report", ""), ("tokenizer", ""), ("tokens", "e1"), ("tokens", "t1"),
+        ("cohort", ""), ("examples", ""), ("report", ""), ("tokenizer", ""), ("tokens", "e1"), ("tokens", "t1"),
         ("train", "holohisto"),
     ])  # fmt: skip
     for job in jobs():
@@ -253,6 +253,6 @@ def test_after_that_a_run_submits_only_what_the_changed_slide_needs(finished, ca
     done = [job for job in jobs(after=last) if job.state == "COMPLETED"]
     assert sorted((job.rule, job.words) for job in done) == sorted([
         ("infer", "holohisto_e1"), ("mask", "holohisto_e1"), ("metrics", "holohisto_e1"),
-        ("cohort", ""), ("report", ""), ("tokens", "e1"),
+        ("cohort", ""), ("examples", ""), ("report", ""), ("tokens", "e1"),
     ])  # fmt: skip
     require_whole(finished)
