@@ -162,8 +162,8 @@ def test_only_rules_with_a_gpu_get_one_on_the_gpu_partition(finished):
     assert sorted((job.rule, job.words) for job in done) == sorted([
         ("infer", "holohisto_e1"), ("mask", "holohisto_e1"), ("metrics", "holohisto_e1"),
         ("prepare_check_foreground", ""), ("prepare_check_foreground", ""),
-        ("cohort", ""), ("examples", ""), ("report", ""), ("tokenizer", ""), ("tokens", "e1"), ("tokens", "t1"),
-        ("train", "holohisto"),
+        ("cohort", ""), ("examples", ""), ("report", ""), ("tokenizer", ""),
+        ("tokens", "e1"), ("tokens", "t1"), ("train", "holohisto"),
     ])  # fmt: skip
     for job in jobs():
         expected = ("gpu", 1) if job.rule in GPU_RULES else ("cpu", 0)
