@@ -1,0 +1,72 @@
+"""A whole slide through the verb infer, size T: where the time goes, and its peak memory.
+
+The slide is synthetic and all tissue, its token map is random and its segmenter untrained: that
+alters neither time nor memory. Memory follows the width, not the height.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from holohisto import cli, tokens
+from holohisto.check import SlideRecord
+from holohisto.config import HolohistoModel, TokensOptions
+from holohisto.pyramid import write_slide_pyramid
+from holohisto.segmenter import store
+
+
+def prepare(folder: Path, width: int, height: int) -> list[str]:
+    """Write all that infer reads; returns its command line."""
+    random = np.random.default_rng(0)
+    small = random.integers(90, 220, (64, width // 8 + 1, 3)).astype(np.uint8)
+    band = np.kron(small, np.ones((8, 8, 1), np.uint8))[:, :width]
+    tall = (band[: min(512, height - y)] for y in range(0, height, 512))
+    image, record = folder / "slide.tif", folder / "check.json"
+    write_slide_pyramid(image, tall, 0.5)
+    words = ["check", str(image), "--slide", "s", "--output", str(record)]
+    assert cli.main(words) == 0
+    words = ["foreground", str(image), "--check", str(record), "--picture", str(folder / "f.jpg")]
+    assert cli.main([*words, "--foreground", str(folder / "f.tif")]) == 0
+    options, own = HolohistoModel(size="T"), "0" * 64
+    model = store.build(options, torch.randn(1024, 32), 16, 1)
+    card = store.Card("m", options, ("a",), 0.5, (3840, 2160), own, 16, "frozen", {})
+    store.save(model.state_dict(), card, folder / "segmenter.safetensors")
+    some = random.integers(0, 1024, (-(-height // 16), -(-width // 16))).astype(np.uint16)
+    fingerprint = SlideRecord.read(record).fingerprint
+    found = tokens.TokenMap([some], "s", fingerprint, own, 16, (0,), TokensOptions())
+    tokens.save(found, folder / "tokens.safetensors")
+    files = {
+        "check": "check.json", "foreground": "f.tif", "tokens": "tokens.safetensors",
+        "segmenter": "segmenter.safetensors", "labels": "l.tif", "probability": "p.tif",
+        "facts": "facts.json",
+    }  # fmt: skip
+    given = [word for key, name in files.items() for word in (f"--{key}", str(folder / name))]
+    return ["infer", str(image), *given]
+
+
+def main() -> None:
+    """Prepare, run infer in a process of its own, print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--size", type=int, nargs=2, default=(20_003, 20_017))
+    parser.add_argument("--threads", type=int, default=2)
+    arguments = parser.parse_args()
+    width, height = arguments.size
+    with tempfile.TemporaryDirectory() as name:
+        words = prepare(Path(name), width, height)
+        command = [sys.executable, "-m", "holohisto.cli", *words]
+        command += ["--threads", str(arguments.threads)]
+        done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=True)
+        facts = json.loads((Path(name) / "facts.json").read_text())
+    print(done.stderr.splitlines()[-1])
+    shown = ("device", "tiles", "seconds", "stages", "bottleneck", "busy")
+    print(f"{width} x {height}:", {key: facts[key] for key in shown})
+
+
+if __name__ == "__main__":
+    main()
