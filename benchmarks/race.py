@@ -120,6 +120,11 @@ def _weigh(action: Callable[[], object], device: str) -> float:
         torch.cuda.reset_peak_memory_stats()
         action()
         return (torch.cuda.max_memory_allocated() - before) / 2**20
+    return peak_of(action)
+
+
+def peak_of(action: Callable[[], object]) -> float:
+    """Megabytes of main memory that an action takes at most, beyond what was there before."""
     before = psutil.Process().memory_info().rss
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
     action()
