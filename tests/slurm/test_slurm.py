@@ -152,7 +152,7 @@ def finished(folder):
     run = start(folder)
     checkpoint = folder / "results/models/holohisto/segmenter.checkpoint"
     until("a checkpoint of the training", lambda: checkpoint.exists() or run.poll(), 300)
-    slurm("scontrol", "update", f"JobId={running('train')}", "EndTime=now")
+    slurm("scontrol", "update", f"JobId={running('train')}", "EndTime=now+3")
     finish(run, folder)
     return folder
 
