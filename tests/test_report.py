@@ -45,7 +45,7 @@ def test_links_of_the_page_lead_somewhere(html):
     targets = {address[1:] for address in parsed.addresses if address.startswith("#")}
     assert targets == {
         "failed", "scores", "examples", "slides", "training", "tokens", "cost", "inference", "list",
-        "parameters",
+        "parameters", "provenance",
     }  # fmt: skip
     assert targets <= parsed.ids
 

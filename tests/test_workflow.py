@@ -149,7 +149,7 @@ def test_a_run_makes_every_file(finished):
     results = finished / "results"
     made = {str(p.relative_to(results)) for p in results.rglob("*") if p.is_file()}
     expected = {"report.html", *(f"cohort/{name}.tsv" for name in COHORT_TABLES)}
-    expected |= {f"tables/table{number}.tsv" for number in (1, 2, 3)}
+    expected |= {f"tables/table{number}.tsv" for number in (1, 2, 3)} | {"cohort/provenance.json"}
     expected |= {f"tokenizer/{name}" for name in TOKENIZER_FILES}
     for slide in SPLITS:
         expected |= {f"check/{slide}.json", f"foreground/{slide}.tif", f"foreground/{slide}.jpg"}
@@ -193,6 +193,18 @@ def test_the_threshold_model_finds_the_dark_discs(finished):
     table = (finished / "results/cohort/slides.tsv").read_text().splitlines()
     assert {line.split("\t")[table[0].split("\t").index("slide")] for line in table[1:]} == {
         "e1", "e2",
+    }  # fmt: skip
+
+
+def test_provenance_names_all_slides_weights_and_reasons(finished):
+    told = json.loads((finished / "results/cohort/provenance.json").read_text())
+    assert set(told["slides"]) == set(SPLITS)
+    weights = safe_open(finished / "results/tokenizer/tokenizer.safetensors", "numpy").metadata()
+    assert told["segmenters"]["holohisto"]["tokenizer"] == weights["digest"] == told["tokenizer"]
+    ran = {(job["rule"], job["wildcards"]) for job in told["jobs"]}
+    assert {("check", "slide=e1"), ("train", "model=holohisto"), ("report", "")} <= ran
+    assert {job["reason"].split(":")[0] for job in told["jobs"]} <= {
+        "Missing output files", "Input files updated by another job",
     }  # fmt: skip
 
 

@@ -31,6 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--parameters", default="{}", help="sections of the configuration to print, JSON"
     )
+    parser.add_argument(
+        "--workflow-logs", type=Path, default=Path(".snakemake/log"),
+        help="folder of Snakemake's own logs, which say why each job ran",
+    )  # fmt: skip
+    parser.add_argument("--provenance", type=Path, help="where to write all origins as JSON")
     parser.add_argument("--tables", type=Path, help="folder for Tables 1 to 3 as TSV; else none")
     parser.add_argument("--output", type=Path, required=True, help="the HTML file")
 
@@ -56,6 +61,9 @@ def run(arguments: argparse.Namespace) -> None:
         for name, frame in report.frames(gathered, report.trained(gathered)).items():
             text = frame.to_csv(sep="\t", index=False, float_format="%.9g", lineterminator="\n")
             atomic.write_text(arguments.tables / f"{name}.tsv", text)
-    page = report.render(gathered, options)
+    origin = report.provenance(gathered, arguments.sheet, arguments.workflow_logs)
+    if arguments.provenance:
+        atomic.write_text(arguments.provenance, json.dumps(origin, indent=2) + "\n")
+    page = report.render(gathered, options, origin)
     atomic.write_text(arguments.output, page)
     logger.info("%s: %.1f MB", arguments.output, len(page.encode()) / 1e6)

@@ -1,11 +1,9 @@
 """The page: everything gathered, put into the template."""
 
-import platform
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from holohisto.report.figures import curve
 from holohisto.report.gather import Run, column, table
 from holohisto.report.inference import STAGES, inference
 from holohisto.report.pictures import picture
+from holohisto.report.provenance import counted
 from holohisto.report.rebuilt import rebuilt
 from holohisto.report.tokens import PSNR_GAP, qualities, token_table
 from holohisto.report.words import ABSENT, duration, memory
@@ -27,7 +26,6 @@ FOLDER = Path(__file__).parent
 RECONSTRUCTION_BYTES = 120_000
 SLIDE_BYTES, TEXT_BYTES, PAGE_BYTES = 97_000, 4_000, 150_000
 """Of the page: a slide, of that text, and what stands in it once."""
-PACKAGES = ("torch", "numpy", "scipy", "tifffile", "cucim-cu12", "openslide-bin", "snakemake")
 SEGMENTER_CURVES = (
     ("loss", "Training loss", "epoch"),
     ("val_dice", "Validation Dice", "epoch"),
@@ -49,8 +47,8 @@ class Chart:
     """Last value."""
 
 
-def render(run: Run, options: ReportOptions) -> str:
-    """The whole page as text."""
+def render(run: Run, options: ReportOptions, origin: dict[str, Any]) -> str:
+    """The whole page as text; `origin` as from `provenance`."""
     outcomes = failures.outcomes(run)
     seen = trained.trained(run)
     numbers = tables.frames(run, seen)
@@ -96,7 +94,8 @@ def render(run: Run, options: ReportOptions) -> str:
             inference=inference(run),
             inference_stages=STAGES,
             parameters=_flat(run.parameters),
-            versions=versions(),
+            origin=origin,
+            jobs=counted(origin["jobs"]),
             version=__version__,
             date=time.strftime("%d %B %Y").lstrip("0"),
         )
@@ -207,14 +206,3 @@ def _text(value: Any) -> str:
 
 def _numbers(values: list | tuple) -> bool:
     return len(values) == 2 and all(isinstance(value, int | float) for value in values)
-
-
-def versions() -> dict[str, str]:
-    """Versions of what computes, without importing it."""
-    found = {"holohisto": __version__, "python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found

@@ -20,6 +20,7 @@ rule report:
         table3=report(
             "results/tables/table3.tsv", caption="../report/table3.rst", category="Scores"
         ),
+        provenance="results/cohort/provenance.json",
     log:
         "logs/report/report.log",
     benchmark:
@@ -49,5 +50,6 @@ rule report:
             --splits {params.splits:q} \
             --parameters {params.parameters:q} \
             --tables results/tables \
+            --provenance {output.provenance:q} \
             --output {output.page:q}
         """

@@ -1,0 +1,164 @@
+"""Where the results come from: software, configuration, data, weights, and why each job ran."""
+
+import hashlib
+import json
+import platform
+import re
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from holohisto import __version__
+from holohisto.report.gather import Run
+
+PACKAGES = ("torch", "numpy", "scipy", "tifffile", "cucim-cu12", "openslide-bin", "snakemake")
+RULE = re.compile(r"^(?:local)?(?:rule|checkpoint) (?P<rule>\w+):$")
+DETAIL = re.compile(r"^    (?P<key>reason|wildcards): (?P<value>.*)$")
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why Snakemake ran a job."""
+
+    rule: str
+    wildcards: str
+    """As `slide=a, model=b`; empty for jobs of the cohort."""
+    reason: str
+
+
+def provenance(run: Run, sheet: Path, workflow_logs: Path) -> dict[str, Any]:
+    """Gather all that a result goes back to, ready for JSON.
+
+    Args:
+        run: The run; files that it lacks are left out.
+        sheet: The sample sheet.
+        workflow_logs: Folder of Snakemake's own logs; the latest tells of the last run.
+    """
+    return {
+        "holohisto": __version__,
+        "revision": revision(),
+        "versions": versions(),
+        "configuration": run.parameters,
+        "sheet": {"path": str(sheet), "sha256": hashlib.sha256(sheet.read_bytes()).hexdigest()},
+        "slides": dict(_slides(run)),
+        "tokenizer": _header(run.results / "tokenizer/tokenizer.safetensors").get("digest"),
+        "segmenters": dict(_segmenters(run)),
+        "devices": _devices(run),
+        "jobs": [vars(reason) for reason in reasons(workflow_logs)],
+    }
+
+
+def counted(jobs: list[dict[str, str]]) -> list[tuple[str, str, int]]:
+    """Rule, kind of reason and number of jobs, most first; file names are left out of the kind."""
+    kinds = Counter((job["rule"], job["reason"].partition(":")[0]) for job in jobs)
+    return [(rule, kind, number) for (rule, kind), number in kinds.most_common()]
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Python and the packages that decide results."""
+    found = {"Python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+@cache
+def revision() -> str | None:
+    """Git revision of this package, with `+` when files differ from it; None outside a checkout."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None
+    try:
+        head = _git(root, "rev-parse", "HEAD")
+        changed = _git(root, "status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return head + ("+" if changed else "")
+
+
+def reasons(folder: Path) -> list[Reason]:
+    """Return the jobs of the latest of Snakemake's logs in a folder, in the order they began."""
+    logs = sorted(folder.glob("*.snakemake.log"))
+    return list(_jobs(logs[-1].read_text(errors="replace"))) if logs else []
+
+
+def _jobs(text: str) -> Iterator[Reason]:
+    """Read blocks of indented details, each below the name of its rule."""
+    rule, details = "", {}
+    for line in [*text.splitlines(), ""]:
+        if rule and not line.startswith(" "):
+            if "reason" in details:
+                yield Reason(rule, details.get("wildcards", ""), details["reason"])
+            rule = ""
+        if found := RULE.match(line):
+            rule, details = found["rule"], {}
+        elif rule and (found := DETAIL.match(line)):
+            details[found["key"]] = found["value"]
+
+
+def _slides(run: Run) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Fingerprint and reader of every slide that was checked."""
+    for row in run.kept:
+        record = _json(run.results / "check" / f"{row.slide}.json")
+        if record:
+            keys = ("image", "fingerprint", "reader", "mpp", "mpp_source")
+            yield row.slide, {key: record.get(key) for key in keys}
+
+
+def _segmenters(run: Run) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Digests of every model's weights and of the tokenizer it was trained with."""
+    for model, options in run.models.items():
+        weights = options.get("weights")
+        path = Path(weights or run.results / "models" / model / "segmenter.safetensors")
+        header = _header(path)
+        if "digest" in header:
+            yield model, {
+                "file": str(path), "digest": header["digest"],
+                "tokenizer": header.get("tokenizer") or None,
+            }  # fmt: skip
+
+
+def _devices(run: Run) -> list[str]:
+    """What inference ran on, each device once."""
+    found = {
+        str(facts["device"])
+        for model in run.models
+        for path in sorted((run.results / "models" / model / "labels").glob("*.json"))
+        if (facts := _json(path)) and facts.get("device")
+    }
+    return sorted(found)
+
+
+def _header(path: Path) -> dict[str, str]:
+    """Header of a safetensors file; empty when there is none."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return file.metadata() or {}
+    except (OSError, SafetensorError):
+        return {}
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _git(root: Path, *words: str) -> str:
+    command = ["git", "-C", str(root), *words]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=True, timeout=20
+    ).stdout.strip()
