@@ -28,7 +28,7 @@ demo: install
 	@echo "report: $(CURDIR)/results/report.html"
 
 test: lint
-	pytest -n 2 --dist loadfile --durations 10
+	pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 10
 
 test-slurm: install
 	HOLOHISTO_SLURM=1 pytest -m slurm -x -s -rs --durations 5 tests/slurm

@@ -11,7 +11,13 @@ def pytest_configure():
     torch.set_num_threads(1)  # two processes test at once
 
 
+LONGEST = ("test_real", "test_workflow", "test_baselines", "test_checkpoints", "test_networks")
+"""Files that take minutes come first, so that no process waits for another at the end."""
+
+
 def pytest_collection_modifyitems(items):
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(LONGEST)))
     folder = os.environ.get("HOLOHISTO_DATA")
     for item in items:
         if item.get_closest_marker("gpu") and not torch.cuda.is_available():

@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--queue", type=int, default=4, help="batches read ahead")
     parser.add_argument("--labels", type=Path, required=True, help="labels to write")
     parser.add_argument("--probability", type=Path, required=True, help="probabilities to write")
-    parser.add_argument("--facts", type=Path, required=True, help="times and seams to write, JSON")
+    parser.add_argument("--facts", type=Path, help="times and seams to write, JSON; else none")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -130,7 +130,8 @@ def run(arguments: argparse.Namespace) -> None:
         "bands": len(job.ends), "taken_up": kept.count, **_times(clock, wall, speed),
         "seam": dict(zip(card.classes, map(_disagreement, seam.tolist()), strict=True)),
     }  # fmt: skip
-    atomic.write_text(arguments.facts, json.dumps(facts, indent=2) + "\n")
+    if arguments.facts:
+        atomic.write_text(arguments.facts, json.dumps(facts, indent=2) + "\n")
     journal.discard()
     logger.info("bottleneck: %s; seconds at work: %s", facts["bottleneck"], facts["stages"])
 

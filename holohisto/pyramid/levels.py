@@ -1,12 +1,16 @@
 """Tiles, their LZW codes, and the reduced levels of a mask while it is written."""
 
+import os
 from collections.abc import Iterator
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Self
 
 import imagecodecs
 import numpy as np
 
 TILE = 512
+THREADS = min(4, len(os.sched_getaffinity(0)))
+"""Tiles encoded at a time; the encoder lets other threads run."""
 
 
 def pyramid_sizes(size: tuple[int, int]) -> list[tuple[int, int]]:
@@ -19,33 +23,43 @@ def pyramid_sizes(size: tuple[int, int]) -> list[tuple[int, int]]:
 
 
 class Encoder:
-    """LZW of tiles; constant tiles, most of a mask, are encoded once."""
+    """LZW of tiles, several at a time; constant tiles, most of a mask, are encoded once."""
 
     def __init__(self) -> None:
-        """Start with no tile encoded."""
+        """Start with no tile encoded; leave it as a context manager, which ends its threads."""
         self._constant: dict[int, bytes] = {}
+        self._pool = ThreadPoolExecutor(THREADS)
+
+    def __enter__(self) -> Self:
+        """Itself."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """End the threads."""
+        self._pool.shutdown()
 
     def tiles(self, rows: np.ndarray) -> Iterator[bytes]:
         """Yield the encoded tiles of one row of tiles (at most TILE rows), padded with 0."""
-        height, width = rows.shape
-        for x in range(0, width, TILE):
-            part = rows[:, x : x + TILE]
-            if part.shape == (TILE, TILE):
-                tile = np.ascontiguousarray(part)
-            else:
-                tile = np.zeros((TILE, TILE), np.uint8)
-                tile[:height, : part.shape[1]] = part
-            value = int(tile[0, 0])
-            if (tile == value).all():
-                if value not in self._constant:
-                    self._constant[value] = _lzw(tile)
-                yield self._constant[value]
-            else:
-                yield _lzw(tile)
+        parts = [rows[:, x : x + TILE] for x in range(0, rows.shape[1], TILE)]
+        return self._pool.map(self._encoded, parts)
+
+    def _encoded(self, part: np.ndarray) -> bytes:
+        """LZW of a tile that may be cut off by the right or lower edge."""
+        if part.shape == (TILE, TILE):
+            tile = np.ascontiguousarray(part)
+        else:
+            tile = np.zeros((TILE, TILE), np.uint8)
+            tile[: part.shape[0], : part.shape[1]] = part
+        value = int(tile[0, 0])
+        if (tile != value).any():
+            return _lzw(tile)
+        if value not in self._constant:
+            self._constant[value] = _lzw(tile)
+        return self._constant[value]
 
 
 def _lzw(tile: np.ndarray) -> bytes:
-    return bytes(imagecodecs.lzw_encode(tile.tobytes()))
+    return bytes(imagecodecs.lzw_encode(tile.data))
 
 
 class Level:

@@ -40,9 +40,12 @@ def write_rows(
     Raises:
         HolohistoError: the bands do not add up to `size`, or the file cannot be written.
     """
-    encoder = Encoder()
     rows = _regroup(path, bands, size)
-    with replacing(path) as temporary, tifffile.TiffWriter(temporary, bigtiff=True) as writer:
+    with (
+        replacing(path) as temporary,
+        tifffile.TiffWriter(temporary, bigtiff=True) as writer,
+        Encoder() as encoder,
+    ):
         tiles = (tile for row in rows for tile in encoder.tiles(row))
         _write_page(writer, tiles, size, mpp, description=json.dumps(header), metadata=None)
 
@@ -83,8 +86,8 @@ def _write_mask(
         replacing(path) as temporary,
         tifffile.TiffWriter(temporary, bigtiff=True, ome=ome) as writer,
         tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES, dir=str(path.parent)) as spool,
+        Encoder() as encoder,
     ):
-        encoder = Encoder()
         levels = [Level(level, spool, encoder) for level in sizes[1:]]
         tiles = top_tiles(_regroup(path, bands, size), levels, encoder)
         _write_page(writer, tiles, size, mpp, **top)
