@@ -59,7 +59,7 @@ class Encoder:
 
 
 def _lzw(tile: np.ndarray) -> bytes:
-    return bytes(imagecodecs.lzw_encode(tile.data))
+    return bytes(imagecodecs.lzw_encode(tile.tobytes()))
 
 
 class Level:
