@@ -5,8 +5,7 @@
 One 4K tile: N = 32,400 latents, a codebook of 8,192 codes of length 64 and one of 16,384 of length
 256. Targets: three times as fast, a twentieth of the memory, and the same indices wherever the
 published ones are those of float64. `product alone` multiplies latents and codes by the same chunks
-and looks at nothing: what any exact search in fp32 takes at the least. Where that alone is more
-than a third of the published time, the target is to come within a quarter of it.
+and looks at nothing: what any exact search in fp32 takes at the least.
 """
 
 from functools import partial
@@ -20,7 +19,7 @@ from holohisto.codebook import SCORES, Codebook
 
 GRID = (135, 240)
 BOOKS = {"K=8192 d=64": (8192, 64), "K=16384 d=256": (16384, 256)}
-FASTER, SMALLER, NEAR_PRODUCT = 3, 20, 1.25
+FASTER, SMALLER = 3, 20
 
 
 def data(size: int, dimension: int, device: str) -> tuple[Tensor, Tensor]:
@@ -74,9 +73,9 @@ def main() -> None:
         wrong = {key: runs[key]() != exact for key in ("VectorQuantizer2", "ours")}
         for key, places in wrong.items():
             print(f"{name:<34}{key:<22}{int(places.sum())} of {len(exact)} are not float64's")
-        published, ours, least = results.values()
-        if ours.best > max(published.best / FASTER, NEAR_PRODUCT * least.best):
-            missed.append(f"{name}: {FASTER} times as fast, or {NEAR_PRODUCT} times the product")
+        published, ours, _ = results.values()
+        if published.best / ours.best < FASTER:
+            missed.append(f"{name}: {FASTER} times as fast")
         if published.peak_mb / ours.peak_mb < SMALLER:
             missed.append(f"{name}: 1/{SMALLER} of the memory")
         if (wrong["ours"] & ~wrong["VectorQuantizer2"]).any():
