@@ -228,6 +228,11 @@ class TrainOptions(Section):
         description="GPUs of one machine that share a step's tiles; the result is the same but"
         " for rounding, so a change reruns nothing.",
     )
+    nodes: Count = Field(
+        default=1,
+        description="Machines of a SLURM job with `devices` GPUs each, that share a step's tiles"
+        " likewise.",
+    )
     patience: Annotated[int, Field(ge=0)] = Field(
         default=0, description="Epochs without a better validation Dice that end it; 0: never."
     )
@@ -701,7 +706,7 @@ def as_json(config: Config) -> dict[str, str]:
     """
     sections = config.model_dump(mode="json")
     sections["infer"].pop("splits")  # which slides, not how
-    for speed_only in ("devices", "recompute"):
+    for speed_only in ("devices", "nodes", "recompute"):
         sections["train"].pop(speed_only)
     sections["train_tokens"] = {"mode": sections["tokens"]["mode"]}
     sections["values"] = {

@@ -126,6 +126,7 @@ class Trainer:
         process is told to end; a run with the same `identity` found there is taken up.
         """
         self._resume(checkpoint, identity)
+        self._require_one_step(checkpoint)
         if self.rows:
             yield self.rows
         while not self._finished():
@@ -171,6 +172,7 @@ class Trainer:
                 self.computing += mark - start
                 if self._told_to_stop():
                     self._save(checkpoint, identity)
+                    self.fabric.barrier()  # a rank that ends may take the others with it
                     logger.info("told to stop: saved after step %d", self.step)
                     self.interruption.end()
                 if mark - saved > SAVE_SECONDS:
@@ -316,6 +318,21 @@ class Trainer:
         for name, value in state.items():
             setattr(self, name, value)
         logger.info("taking up the training after epoch %d, step %d", self.epoch, self.step)
+
+    def _require_one_step(self, path: Path) -> None:
+        """Look whether all ranks have taken up the same state."""
+        ranks = self.fabric.world_size
+        if ranks == 1:
+            return
+        steps = torch.zeros(ranks, dtype=torch.int64)
+        steps[self.fabric.global_rank] = self.step
+        steps = self._summed(steps).tolist()
+        if len(set(steps)) > 1:
+            raise HolohistoError(
+                path, "the training's processes do not all see the same checkpoint",
+                found=f"steps {steps}", advice="it must lie on a file system that all nodes share;"
+                " if it does, run again",
+            )  # fmt: skip
 
 
 def fit_threshold(

@@ -11,8 +11,19 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 
-from holohisto import __version__, foreground, gpus, sheet, table, tokens, train, vqgan
+from holohisto import (
+    __version__,
+    allocation,
+    foreground,
+    gpus,
+    sheet,
+    table,
+    tokens,
+    train,
+    vqgan,
+)
 from holohisto.annotation import Annotation
 from holohisto.check import SlideRecord
 from holohisto.config import (
@@ -50,7 +61,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--options", type=from_json(TrainOptions), default=TrainOptions())
     parser.add_argument("--classes", type=from_json(Classes), required=True)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--devices", type=int, default=1, help="GPUs; a CPU trains in one process")
+    parser.add_argument("--devices", type=int, default=1, help="GPUs of a node")
+    parser.add_argument(
+        "--nodes", type=int, default=1, help="of a SLURM job; srun starts all ranks"
+    )
     parser.add_argument("--recompute", type=int, choices=(0, 1), default=0, help="see the options")
     parser.add_argument("--workers", type=int, default=2, help="threads that read tiles")
     parser.add_argument("--segmenter", type=Path, required=True, help="the segmenter to write")
@@ -68,9 +82,10 @@ def run(arguments: argparse.Namespace) -> None:
         raise HolohistoError(
             arguments.model, "reads tokens", advice="give --tokenizer and --tokens"
         )
+    allocation.require(arguments.devices, arguments.nodes)
     gpus.take(arguments.devices)
-    fabric = _fabric(arguments.devices)
-    fabric.launch()  # starts the other devices' processes, each from the top
+    fabric = _fabric(arguments.devices, arguments.nodes)
+    fabric.launch()  # on one node it starts the other devices' processes, each from the top
     tokenizer = vqgan.load(arguments.tokenizer) if by_tokens else None
     with phase("opening slides"):
         slides = {split: _open(arguments, split, tokenizer) for split in ("train", "val")}
@@ -107,19 +122,25 @@ def run(arguments: argparse.Namespace) -> None:
     arguments.segmenter.with_suffix(".checkpoint").unlink(missing_ok=True)
 
 
-def _fabric(devices: int) -> Fabric:
-    """One process a GPU, or one on the CPU."""
+def _fabric(devices: int, nodes: int) -> Fabric:
+    """One process a GPU; without GPUs one, or as many as srun started on several nodes."""
+    strategy = "ddp" if devices * nodes > 1 else "auto"
+    # On one node of SLURM too the processes are started from here, not by srun.
+    environment = SLURMEnvironment() if nodes > 1 else LightningEnvironment()
     if not torch.cuda.is_available():
-        return Fabric(accelerator="cpu", devices=1, plugins=[LightningEnvironment()])
+        devices, strategy = (devices, strategy) if nodes > 1 else (1, "auto")
+        return Fabric(
+            accelerator="cpu", devices=devices, num_nodes=nodes, strategy=strategy,
+            plugins=[environment],
+        )  # fmt: skip
     if devices > torch.cuda.device_count():
         raise HolohistoError(
             "--devices", "asks for more GPUs than there are", found=devices,
             allowed=torch.cuda.device_count(), advice="see `resources: gpu` of rule train",
         )  # fmt: skip
-    # Within a SLURM job too the processes are started from here, not by srun.
     return Fabric(
-        accelerator="cuda", devices=devices, strategy="ddp" if devices > 1 else "auto",
-        precision="bf16-mixed", plugins=[LightningEnvironment()],
+        accelerator="cuda", devices=devices, num_nodes=nodes, strategy=strategy,
+        precision="bf16-mixed", plugins=[environment],
     )  # fmt: skip
 
 

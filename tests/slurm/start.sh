@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A real SLURM on this machine's loopback: controller, two nodes, munge and accounting, from Debian
+# A real SLURM on this machine's loopback: controller, three nodes, munge and accounting, from Debian
 # packages, without systemd. start.sh FOLDER keeps all state there; stop.sh FOLDER ends it.
 # Exit code 3: it cannot be had here, for the reason in the one line that is printed.
 set -euo pipefail
@@ -83,9 +83,9 @@ start_accounting() {
 start_nodes() {
     slurmctld
     wait_for slurmctld scontrol ping
-    slurmd -N cpu01
-    slurmd -N gpu01
-    wait_for "the nodes" bash -c '[ "$(sinfo -h -N -o %t | grep -c idle)" = 2 ]'
+    local node
+    for node in cpu01 gpu01 gpu02; do slurmd -N $node; done
+    wait_for "the nodes" bash -c '[ "$(sinfo -h -N -o %t | grep -c idle)" = 3 ]'
 }
 
 [ "$(id -u)" = 0 ] || unable "it takes root to install and start it"
@@ -101,7 +101,7 @@ for file in slurm gres; do
     fi
 done
 umask 022
-mkdir -p "$state"/{etc,run,log,ctld,spool-cpu01,spool-gpu01}
+mkdir -p "$state"/{etc,run,log,ctld,spool-cpu01,spool-gpu01,spool-gpu02}
 chmod 755 "$state"
 state=$(cd "$state" && pwd)
 install_packages

@@ -20,7 +20,7 @@ if [ -s "$state/run/slurmctld.pid" ]; then
     timeout 10 scancel --user=root || true
     sleep 1
 fi
-for node in cpu01 gpu01; do end slurmd "$state/run/slurmd-$node.pid"; done
+for node in cpu01 gpu01 gpu02; do end slurmd "$state/run/slurmd-$node.pid"; done
 end slurmctld "$state/run/slurmctld.pid"
 end slurmdbd "$state/run/slurmdbd.pid"
 end mariadbd "$state/run/mariadbd.pid"

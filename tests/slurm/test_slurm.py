@@ -83,15 +83,16 @@ def until(what: str, found: Callable[[], object], seconds: float = 120) -> objec
     raise AssertionError(f"{what}: not within {seconds} s")
 
 
-def start(folder: Path) -> subprocess.Popen:
+def start(folder: Path, *words: str) -> subprocess.Popen:
     """The command as a site would type it, in a folder that looks like the repository's root."""
     scratch = folder / "scratch"
     scratch.mkdir(exist_ok=True)
     with (folder / "run.log").open("a") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "snakemake", "--profile", "slurm", "--profile", "site"],
+            [sys.executable, "-m", "snakemake", "--profile", "slurm", "--profile", "site", *words],
             cwd=folder, stdout=log, stderr=subprocess.STDOUT,
-            env=os.environ | {"HOLOHISTO_SCRATCH": str(scratch)},
+            # The nodes' names are not those of hosts, so the ranks are told where the first one is.
+            env=os.environ | {"HOLOHISTO_SCRATCH": str(scratch), "MASTER_ADDR": "127.0.0.1"},
         )  # fmt: skip
 
 
@@ -257,3 +258,34 @@ def test_after_that_a_run_submits_only_what_the_changed_slide_needs(finished, ca
         ("cohort", ""), ("examples", ""), ("report", ""), ("tokens", "e1"),
     ])  # fmt: skip
     require_whole(finished)
+
+
+def train_again(folder: Path, **options: int) -> list[str]:
+    """Words that train the model again, for two epochs, and do nothing else."""
+    (folder / "short.yaml").write_text(
+        yaml.safe_dump({"train": CONFIG["train"] | {"epochs": 2, "batch": 4} | options})
+    )
+    files = [str(folder / "config/config.yaml"), str(folder / "short.yaml")]
+    return ["--configfile", *files, "--until", "train", "--forcerun", "train"]
+
+
+def losses(folder: Path) -> list[float]:
+    table = (folder / "results/models/holohisto/training.tsv").read_text().splitlines()
+    place = table[0].split("\t").index("loss")
+    return [float(line.split("\t")[place]) for line in table[1:]]
+
+
+def test_training_on_two_nodes_of_two_gpus_is_that_of_one_process(cancelled, finished):
+    """Four processes by srun, with two GPUs on each node, and the losses of one process."""
+    alone = [sys.executable, "-m", "snakemake", "--cores", "2", *train_again(finished)]
+    subprocess.run(alone, cwd=finished, check=True, capture_output=True)
+    expected = losses(finished)
+    last = jobs()[-1].number
+    words = train_again(finished, nodes=2, devices=2)
+    finish(start(finished, *words), finished)
+    assert len(expected) == 2
+    assert losses(finished) == pytest.approx(expected, rel=1e-5, abs=0)
+    (job,) = jobs(after=last)
+    assert (job.rule, job.state, job.gpus) == ("train", "COMPLETED", 4)
+    nodes = slurm("sacct", "-X", "-n", "-P", "-j", str(job.number), "--format=NodeList").strip()
+    assert nodes == "gpu[01-02]"

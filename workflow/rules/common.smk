@@ -46,6 +46,10 @@ def nothing_to_train_on():
     return names
 
 
+# The executor is not known yet while this is read: only a cluster's has jobs and no cores.
+on_this_machine = workflow.is_main_process and workflow.resource_settings.nodes is None
+
+
 try:
     cfg = configuration.parse(config)
     rows = sheet.read(cfg.slides, tuple(cfg.classes))
@@ -59,6 +63,14 @@ try:
             " the models' `weights:`",
         )
     checkpoint_files = layout.files(cfg.tokenizer.checkpoint) if cfg.tokenizer.checkpoint else []
+    if on_this_machine and cfg.train.nodes > 1 and "SLURM_JOB_ID" not in os.environ:
+        raise HolohistoError(
+            "config: train.nodes",
+            "several nodes are for SLURM",
+            found=cfg.train.nodes,
+            allowed=1,
+            advice="run snakemake with --profile slurm, or leave the key out",
+        )
     # Once in a run, not in each of its jobs; and not by --lint, which asks for no files.
     if workflow.is_main_process and workflow.check_envvars and (missing := missing_files()):
         raise SeveralErrors(missing)
@@ -82,9 +94,8 @@ wildcard_constraints:
 
 # Jobs on this machine use one GPU each, and as many run as there are GPUs, unless --resources gpu=N
 # says otherwise. A limit in a profile would also hold on a cluster, and cut a job's `gpu: 4` down.
-if workflow.local_exec and not workflow.dryrun and (there := gpus.visible()):
-    if workflow.is_main_process and "gpu" not in workflow.global_resources:
-        workflow.register_resource("gpu", len(there))
+if on_this_machine and "gpu" not in workflow.global_resources and (there := gpus.visible()):
+    workflow.register_resource("gpu", len(there))
 
 
 def slides(*splits, annotated=False):

@@ -1,3 +1,21 @@
+# On one node a single process starts those of the other GPUs; on several, srun starts all.
+several_nodes = cfg.train.nodes > 1
+
+
+def srun(wildcards, threads):
+    """What goes before `holohisto train` on several nodes."""
+    return (
+        f"srun --nodes={cfg.train.nodes} --ntasks={cfg.train.nodes * cfg.train.devices}"
+        f" --ntasks-per-node={cfg.train.devices} --cpus-per-task={threads} --kill-on-bad-exit=1"
+    )
+
+
+def gpus_of_a_node(wildcards):
+    """For sbatch, which otherwise may give one node more GPUs than another."""
+    model = train_rule.resources.get("gpu_model").raw  # of a profile, not evaluated yet
+    return f"--gpus-per-node={model + ':' if model else ''}{cfg.train.devices}"
+
+
 rule train:
     input:
         annotations=[rows[slide].annotation for slide in learned],
@@ -20,9 +38,16 @@ rule train:
         "results/benchmarks/train/{model}.tsv"
     threads: 8
     resources:
-        gpu=cfg.train.devices,
+        gpu=cfg.train.devices * cfg.train.nodes,
+        nodes=cfg.train.nodes,
+        mpi="srun" if several_nodes else None,
+        tasks=cfg.train.nodes if several_nodes and cfg.train.devices == 1 else None,
+        tasks_per_node=cfg.train.devices if several_nodes and cfg.train.devices > 1 else None,
+        tasks_per_gpu=0 if several_nodes else None,  # else the plugin takes `tasks` for it
+        slurm_extra=gpus_of_a_node if several_nodes and cfg.train.devices > 1 else None,
+        start=srun if several_nodes else "",
         recompute=int(cfg.train.recompute),
-        mem_mb=scaled(32000),
+        mem_mb=scaled(16000 + 16000 * cfg.train.devices),  # of a node
         runtime=scaled(1440),
     params:
         sheet=str(cfg.slides),
@@ -34,7 +59,7 @@ rule train:
         seed=cfg.seed,
     shell:
         """
-        holohisto --log {log:q} train \
+        {resources.start} holohisto --log {log:q} train \
             --model {wildcards.model} \
             --sheet {params.sheet:q} \
             --check 'results/check/{{slide}}.json' \
@@ -46,9 +71,14 @@ rule train:
             --options {params.options:q} \
             --classes {params.classes:q} \
             --seed {params.seed} \
-            --devices {resources.gpu} \
+            --devices $(({resources.gpu} / {resources.nodes})) \
+            --nodes {resources.nodes} \
             --recompute {resources.recompute} \
             --workers {threads} \
             --segmenter {output.segmenter:q} \
             --table {output.table:q}
         """
+
+
+# Kept here: as a module of another workflow, the rule has another name.
+train_rule = rules.train.rule
