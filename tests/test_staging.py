@@ -1,6 +1,8 @@
 """Slides on node-local disk while a job reads them."""
 
 import shutil
+import signal
+import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -46,6 +48,29 @@ def test_a_job_that_is_told_to_stop_cleans_up(image, scratch):
     with pytest.raises(SystemExit, match="143"):
         work()
     assert not list(scratch.iterdir())
+
+
+def test_what_a_killed_job_left_is_removed_and_what_a_running_one_has_stays(image, scratch):
+    script = (
+        "import sys; from pathlib import Path; from holohisto.staging import staged\n"
+        "with staged(Path(sys.argv[1]), sys.argv[2]): print(flush=True); sys.stdin.read()"
+    )
+    (scratch / "holohisto-gpus-0").mkdir()
+    job = subprocess.Popen(
+        [sys.executable, "-c", script, image, scratch], stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )  # fmt: skip
+    job.stdout.readline()
+    (its,) = scratch.glob("holohisto-slide-*")
+    with staged(image, str(scratch)):
+        assert (its / "s1.tif").exists()
+    job.send_signal(signal.SIGKILL)
+    job.wait()
+    assert its.exists()
+    with staged(image, str(scratch)) as copy:
+        assert not its.exists()
+        assert copy.exists()
+    assert [path.name for path in scratch.iterdir()] == ["holohisto-gpus-0"]
 
 
 def test_side_files_come_along(tmp_path, scratch):
