@@ -60,6 +60,7 @@ def test_what_a_killed_job_left_is_removed_and_what_a_running_one_has_stays(imag
         [sys.executable, "-c", script, image, scratch], stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )  # fmt: skip
+    assert job.stdout is not None
     job.stdout.readline()
     (its,) = scratch.glob("holohisto-slide-*")
     with staged(image, str(scratch)):
