@@ -21,11 +21,13 @@ from memory import MPP, WIDTH, bands, strip
 from holohisto import pyramid
 from holohisto.annotation import Annotation
 from holohisto.config import ClassOptions, HolohistoModel, TokensOptions
+from holohisto.foreground import Foreground
 from holohisto.sampler import Field, RandomSampler
 from holohisto.segmenter import store
 from holohisto.segmenter.inputs import Inputs
 from holohisto.segmenter.loss import dice_bce
 from holohisto.slide import Slide
+from holohisto.tissue import Tissue
 from holohisto.tokens import TokenMap
 from holohisto.training_slide import TrainingSlide, View, stack
 
@@ -44,8 +46,7 @@ def training_slide(folder: Path) -> TrainingSlide:
     some = random.integers(0, CODES, (-(-SIZE[1] // 16), -(-SIZE[0] // 16))).astype(np.uint16)
     return TrainingSlide(
         name="slide",
-        slide=Slide(image),
-        factor=1,
+        tissue=Tissue(Slide(image), 1, Foreground(foreground, CELL, 0.0)),
         annotation=Annotation(outlines, {"glomerulus": ClassOptions()}, SIZE, 1, None),
         known=(True,),
         field=Field(SIZE, CELL, foreground, ~foreground),

@@ -8,7 +8,7 @@ import numpy as np
 from holohisto.annotation import Annotation
 from holohisto.grid import Tile
 from holohisto.sampler import Field
-from holohisto.slide import Slide
+from holohisto.tissue import Tissue
 from holohisto.tokens import TokenMap, tile_tokens
 from holohisto.variants import Variant, orient, resample_labels
 
@@ -48,15 +48,14 @@ class TrainingSlide:
     def __init__(
         self,
         name: str,
-        slide: Slide,
-        factor: int,
+        tissue: Tissue,
         annotation: Annotation,
         known: tuple[bool, ...],
         field: Field,
         token_map: TokenMap | None,
     ) -> None:
         """`known` says of each class whether the slide's annotation covers it."""
-        self.name, self.slide, self.factor = name, slide, factor
+        self.name, self.tissue, self.factor = name, tissue, tissue.factor
         self.annotation, self.known = annotation, np.array(known)
         self.field, self.token_map = field, token_map
 
@@ -66,9 +65,8 @@ class TrainingSlide:
         return tile_tokens(self.token_map, tile, variant)
 
     def rgb(self, tile: Tile) -> np.ndarray:
-        """Return the tile's pixels, (height, width, 3) uint8."""
-        xy = (tile.x * self.factor, tile.y * self.factor)
-        return self.slide.read(xy, (tile.width, tile.height), self.factor)
+        """Return the tile's pixels, (height, width, 3) uint8, white outside the foreground."""
+        return self.tissue.read(tile)
 
     def target(self, tile: Tile) -> tuple[np.ndarray, np.ndarray]:
         """Return what is annotated and what is known, each (classes, height, width) bool."""

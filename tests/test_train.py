@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -16,10 +17,13 @@ from holohisto import train, validation
 from holohisto.commands import train as train_verb
 from holohisto.config import ClassOptions, HolohistoModel, TokensOptions, TrainOptions
 from holohisto.errors import HolohistoError
+from holohisto.foreground import Foreground
 from holohisto.grid import Tile
 from holohisto.sampler import Field
 from holohisto.segmenter import store
 from holohisto.segmenter.inputs import Inputs
+from holohisto.slide import Slide
+from holohisto.tissue import Tissue
 from holohisto.tokens import TokenMap
 from holohisto.training_slide import Batch, TrainingSlide, View, annotated_cells, stack
 from holohisto.variants import Variant, restore, variants_of
@@ -31,6 +35,8 @@ OPTIONS = TrainOptions(tile=(96, 64), epochs=4, batch=2, learning_rate=3e-3, cov
 
 class Pixels:
     """Stands for a slide of factor 2: bright objects on noise."""
+
+    background = (255, 255, 255)
 
     def __init__(self, seed):
         random = np.random.default_rng(seed)
@@ -71,8 +77,7 @@ def slide(seed, known=(True,)):
     tokens = means.reshape(shape[0], 16, shape[1], 16).mean(axis=(1, 3)) // 8
     return TrainingSlide(
         name=f"slide{seed}",
-        slide=pixels,
-        factor=2,
+        tissue=Tissue(cast(Slide, pixels), 2, Foreground(everywhere, 16, 0.0)),
         annotation=Bits(pixels),
         known=known,
         field=Field(SIZE, 16, everywhere, everywhere),

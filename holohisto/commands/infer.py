@@ -28,6 +28,7 @@ from holohisto.sampler import holds_foreground
 from holohisto.segmenter import store
 from holohisto.segmenter.inputs import Inputs
 from holohisto.staging import staged
+from holohisto.tissue import Tissue
 
 logger = logging.getLogger(__name__)
 MPP_RATIO = 1.4  # both sides may be off by check.mpp_tolerance
@@ -96,17 +97,12 @@ def run(arguments: argparse.Namespace) -> None:
         record.open(image) as slide,
         phase("segmenting"),
     ):
+        tissue = Tissue(slide, record.factor, found)
 
         def read(tile: Tile) -> infer.TileData:
             return (
                 tokens.tile_tokens(token_map, tile) if token_map else None,
-                slide.read(
-                    (tile.x * record.factor, tile.y * record.factor),
-                    (tile.width, tile.height),
-                    record.factor,
-                )
-                if inputs.pixels
-                else None,
+                tissue.read(tile) if inputs.pixels else None,
             )
 
         kept = infer.Kept(journal)

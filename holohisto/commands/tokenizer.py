@@ -15,9 +15,10 @@ from holohisto.check import SlideRecord
 from holohisto.checkpoints import load
 from holohisto.config import TokenizerOptions, from_json
 from holohisto.errors import HolohistoError
+from holohisto.grid import Tile
 from holohisto.progress import phase, track
 from holohisto.sampler import generator
-from holohisto.slide import Slide
+from holohisto.tissue import Tissue
 
 logger = logging.getLogger(__name__)
 PICTURE_TILES, PICTURE_SIDE = 4, 384
@@ -38,22 +39,22 @@ def run(arguments: argparse.Namespace) -> None:
     gpus.take()
     options: TokenizerOptions = arguments.options
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    tissue = Tissue(arguments)
-    if not tissue.slides and options.checkpoint is None:
+    source = TissueTiles(arguments)
+    if not source.slides and options.checkpoint is None:
         raise HolohistoError(
             arguments.sheet, "no slide has the split train",
             advice="give at least one, or set tokenizer.checkpoint",
         )  # fmt: skip
     if options.checkpoint is not None:
-        model = _take(tissue, options, arguments.seed, device)
+        model = _take(source, options, arguments.seed, device)
         rows: list[tokenizer.TrainingRow] = []
         summary: dict[str, Any] = {"origin": f"checkpoint {options.checkpoint.name}"}
     else:
         with phase("training"):
-            model, rows = _train(tissue, options, arguments.seed, device)
+            model, rows = _train(source, options, arguments.seed, device)
         summary = {"origin": "trained on the cohort", "steps": options.steps, **asdict(rows[-1])}
-    shown = range(PICTURE_TILES if tissue.slides else 0)
-    tiles = [tissue.example(n, PICTURE_SIDE) for n in shown]
+    shown = range(PICTURE_TILES if source.slides else 0)
+    tiles = [source.example(n, PICTURE_SIDE) for n in shown]
     if tiles and model.calibrated:
         summary["frozen_native_agreement"] = tokenizer.agreement(model, tiles)
     table.write(rows, tokenizer.TrainingRow, arguments.table)
@@ -62,7 +63,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _take(
-    tissue: "Tissue", options: TokenizerOptions, seed: int, device: torch.device
+    source: "TissueTiles", options: TokenizerOptions, seed: int, device: torch.device
 ) -> vqgan.VQGAN:
     """Read the checkpoint; freeze its statistics at those of training tissue where that is of use.
 
@@ -71,9 +72,9 @@ def _take(
     """
     assert options.checkpoint is not None
     model = load.read(options.checkpoint, options.pixel_range).to(device)
-    if model.calibrated or not model.architecture.local or not tissue.slides:
+    if model.calibrated or not model.architecture.local or not source.slides:
         return model
-    tiles = [tissue.tile(n, options.tile, seed) for n in range(options.calibration_tiles)]
+    tiles = [source.tile(n, options.tile, seed) for n in range(options.calibration_tiles)]
     with phase("calibration"):
         sweeps = calibration.calibrate(model, tiles, options.calibration_tolerance)
     logger.info("statistics frozen at those of %d tiles after %d sweeps", len(tiles), sweeps)
@@ -81,10 +82,10 @@ def _take(
 
 
 def _train(
-    tissue: "Tissue", options: TokenizerOptions, seed: int, device: torch.device
+    source: "TissueTiles", options: TokenizerOptions, seed: int, device: torch.device
 ) -> tuple[vqgan.VQGAN, list[tokenizer.TrainingRow]]:
     rows = []
-    steps = tokenizer.train(lambda n: tissue.tile(n, options.tile, seed), options, seed, device)
+    steps = tokenizer.train(lambda n: source.tile(n, options.tile, seed), options, seed, device)
     total = -(-options.steps // max(1, options.steps // tokenizer.ROWS))
     model = None
     for model, row in track(steps, total, "tokenizer", unit="row"):  # noqa: B007
@@ -97,21 +98,21 @@ def _train(
     return model.eval().requires_grad_(False), rows
 
 
-class Tissue:
+class TissueTiles:
     """Tiles of the training slides' foreground, tile n a function of (seed, n)."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         """Open every training slide."""
         rows = [r for r in sheet.read(arguments.sheet).values() if not r.exclude]
-        self.slides: list[tuple[Slide, SlideRecord, np.ndarray, int]] = []
+        self.slides: list[tuple[Tissue, np.ndarray]] = []
         for row in rows:
             if row.split != "train":
                 continue
             record = SlideRecord.read(Path(arguments.check.format(slide=row.slide)))
             found = foreground.load(Path(arguments.foreground.format(slide=row.slide)), record)
-            cells = np.argwhere(found.mask)
-            self.slides.append((record.open(row.image), record, cells, found.cell))
-        areas = [len(cells) * cell**2 for _, _, cells, cell in self.slides]
+            tissue = Tissue(record.open(row.image), record.factor, found)
+            self.slides.append((tissue, np.argwhere(found.mask)))
+        areas = [len(cells) * tissue.foreground.cell**2 for tissue, cells in self.slides]
         self.ends = np.cumsum(areas)
 
     def tile(self, n: int, side: int, seed: int) -> np.ndarray:
@@ -127,15 +128,15 @@ class Tissue:
     def _read(self, side: int, random: np.random.Generator) -> np.ndarray:
         """Read a square that a random point of the tissue lies in."""
         place = int(np.searchsorted(self.ends, random.integers(self.ends[-1]), side="right"))
-        slide, record, cells, cell = self.slides[place]
+        tissue, cells = self.slides[place]
+        cell, d = tissue.foreground.cell, tissue.factor
         row, column = cells[random.integers(len(cells))] * cell
         y, x = (
             int(corner + random.integers(cell) - random.integers(side)) for corner in (row, column)
         )
-        width, height = record.working_size
+        width, height = (-(-length // d) for length in tissue.slide.size)
         x, y = min(max(x, 0), max(0, width - side)), min(max(y, 0), max(0, height - side))
-        d = record.factor
-        return slide.read((x * d, y * d), (side, side), d)
+        return tissue.read(Tile(y, x, side, side))
 
 
 def _write_picture(model: vqgan.VQGAN, tiles: list[np.ndarray], path: Path) -> None:

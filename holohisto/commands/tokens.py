@@ -15,10 +15,10 @@ from holohisto import __version__, atomic, foreground, gpus, tokens, vqgan
 from holohisto.check import SlideRecord
 from holohisto.config import TokensOptions, from_json
 from holohisto.errors import HolohistoError
-from holohisto.grid import Tile
 from holohisto.journal import Journal
 from holohisto.progress import phase
 from holohisto.staging import staged
+from holohisto.tissue import WHITE, Tissue
 from holohisto.tokens.quality import judge
 from holohisto.variants import variants_of
 
@@ -54,24 +54,21 @@ def run(arguments: argparse.Namespace) -> None:
     model = model.to(device).to(memory_format=torch.channels_last)  # pyright: ignore
     bf16 = options.precision == "bf16" or (options.precision == "auto" and device.type == "cuda")
     encoder = tokens.encoder_for(model, options.mode, bf16)
-    f, d = model.architecture.downscale, record.factor
+    f = model.architecture.downscale
     variants = variants_of(options, record.fingerprint)[: None if arguments.training else 1]
     sizes = [variant.size(record.working_size) for variant in variants]
     needed = [
         tokens.needed_tokens(found.mask, found.cell * variant.scale, size, f)
         for variant, size in zip(variants, sizes, strict=True)
     ]
-    colour = np.array(record.background, np.uint8)[None, None]
+    white = np.array(WHITE, np.uint8)[None, None]
     backgrounds = [
-        tokens.background_token(encoder, variant.appearance.apply(colour)) for variant in variants
+        tokens.background_token(encoder, variant.appearance.apply(white)) for variant in variants
     ]
     identity = _identity(arguments, record, vqgan.digest(model), needed[0], bf16)
     journal = Journal(arguments.tokens.with_suffix(".journal"), identity)
     with journal, staged(arguments.image, arguments.scratch) as image, record.open(image) as slide:
-
-        def read(tile: Tile) -> np.ndarray:
-            return slide.read((tile.x * d, tile.y * d), (tile.width, tile.height), d)
-
+        read = Tissue(slide, record.factor, found).read
         with phase("encoding"):
             encoded = [
                 tokens.encode(

@@ -42,6 +42,7 @@ from holohisto.progress import phase, track
 from holohisto.sampler import Field
 from holohisto.segmenter import pretrained, store
 from holohisto.segmenter.holohisto import HolohistoSegmenter
+from holohisto.tissue import Tissue
 from holohisto.training_slide import TrainingSlide, annotated_cells
 
 LINEAR_DOWNSCALE = 16
@@ -225,8 +226,7 @@ def _open_one(arguments: argparse.Namespace, row: sheet.Row, digest: str | None)
     )
     return TrainingSlide(
         name=row.slide,
-        slide=record.open(row.image),
-        factor=record.factor,
+        tissue=Tissue(record.open(row.image), record.factor, found),
         annotation=annotation,
         known=tuple(row.annotated is None or name in row.annotated for name in arguments.classes),
         field=Field(size, cell, found.mask, annotated),
@@ -253,7 +253,7 @@ def _identity(
         sha.update(_file_digest(model.init))
     for split, opened in slides.items():
         for one in opened:
-            facts = [split, one.name, one.slide.fingerprint, one.factor, one.known.tolist()]
+            facts = [split, one.name, one.tissue.slide.fingerprint, one.factor, one.known.tolist()]
             sha.update(json.dumps(facts).encode())
             sha.update(_file_digest(one.annotation.path))
             sha.update(one.field.foreground.tobytes())

@@ -16,7 +16,7 @@ from holohisto.errors import HolohistoError
 from holohisto.grid import Tile
 from holohisto.variants import Variant, variants_of
 
-FORMAT = "holohisto-tokens-2"
+FORMAT = "holohisto-tokens-3"
 PREFIX = "tokens."
 
 
@@ -36,7 +36,7 @@ class TokenMap:
     """Digest of the tokenizer."""
     downscale: int
     backgrounds: tuple[int, ...]
-    """Token of the slide's own background colour in each variant."""
+    """Token of the white around the tissue in each variant."""
     options: TokensOptions
 
     @cached_property

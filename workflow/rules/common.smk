@@ -186,3 +186,22 @@ def memory(rule):
 def minutes(rule):
     """Minutes for the rule's work on the slide, more with every retry."""
     return lambda wildcards, attempt: needed(rule, wildcards.slide).minutes * attempt
+
+
+# On one node a single process starts those of the other GPUs; on several, srun starts all.
+several_nodes = cfg.train.nodes > 1
+
+
+def srun(wildcards, threads):
+    """What goes before `holohisto train` on several nodes."""
+    return (
+        f"srun --nodes={cfg.train.nodes} --ntasks={cfg.train.nodes * cfg.train.devices}"
+        f" --ntasks-per-node={cfg.train.devices} --cpus-per-task={threads} --kill-on-bad-exit=1"
+    )
+
+
+def gpus_of_a_node(wildcards):
+    """For sbatch, which otherwise may give one node more GPUs than another."""
+    model = train_rule.resources.get("gpu_model").raw  # of a profile, not evaluated yet
+    of_model = f"{model}:" if model else ""
+    return f"--gpus-per-node={of_model}{cfg.train.devices}"

@@ -1,21 +1,3 @@
-# On one node a single process starts those of the other GPUs; on several, srun starts all.
-several_nodes = cfg.train.nodes > 1
-
-
-def srun(wildcards, threads):
-    """What goes before `holohisto train` on several nodes."""
-    return (
-        f"srun --nodes={cfg.train.nodes} --ntasks={cfg.train.nodes * cfg.train.devices}"
-        f" --ntasks-per-node={cfg.train.devices} --cpus-per-task={threads} --kill-on-bad-exit=1"
-    )
-
-
-def gpus_of_a_node(wildcards):
-    """For sbatch, which otherwise may give one node more GPUs than another."""
-    model = train_rule.resources.get("gpu_model").raw  # of a profile, not evaluated yet
-    return f"--gpus-per-node={model + ':' if model else ''}{cfg.train.devices}"
-
-
 rule train:
     input:
         annotations=[rows[slide].annotation for slide in learned],
