@@ -178,7 +178,7 @@ def test_batch_holds_the_slices_and_knows_the_slides_end():
     tile = Tile(y=208, x=288, width=96, height=64)
     batch = stack([View(a_slide, tile)], needs_tokens=True, needs_pixels=True)
     np.testing.assert_array_equal(
-        batch.rgb[0, :, :43, :45].transpose(1, 2, 0), a_slide.slide.rgb[208:, 288:]
+        batch.rgb[0, :, :43, :45].transpose(1, 2, 0), a_slide.tissue.slide.rgb[208:, 288:]
     )
     np.testing.assert_array_equal(
         batch.tokens[0, :3, :3], a_slide.token_map.tokens[0][13:16, 18:21]
@@ -186,7 +186,7 @@ def test_batch_holds_the_slices_and_knows_the_slides_end():
     assert batch.known[0, 0, :43, :45].all()
     assert not batch.known[0, 0, 43:].any()
     assert not batch.known[0, 0, :, 45:].any()
-    np.testing.assert_array_equal(batch.target[0, 0, :43, :45], a_slide.slide.bits[208:, 288:] > 0)
+    np.testing.assert_array_equal(batch.target[0, 0, :43, :45], a_slide.tissue.slide.bits[208:, 288:] > 0)
 
 
 def test_annotated_cells_are_those_with_a_pixel():
@@ -228,7 +228,7 @@ def test_validation_counts_every_pixel_of_the_slide_once(monkeypatch):
         counted[tile.y : tile.y + known.shape[0], tile.x : tile.x + known.shape[1]] += known
     assert len(tiles) > 1
     assert (counted == 1).all()
-    positive = a_slide.slide.bits.mean()
+    positive = a_slide.tissue.slide.bits.mean()
     assert dice[0] == pytest.approx(2 * positive / (1 + positive))
 
 
@@ -239,7 +239,7 @@ def test_a_changed_training_has_another_identity(change, tmp_path):
         path.write_bytes(facts.get("annotation", b"a"))
         a_slide = slide(1, known=facts.get("known", (True,)))
         a_slide.annotation.path = path
-        a_slide.slide.fingerprint = "f"
+        a_slide.tissue.slide.fingerprint = "f"
         if facts.get("foreground"):
             a_slide.field.foreground[0, 0] = False
         if facts.get("tokens"):
