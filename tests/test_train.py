@@ -186,7 +186,9 @@ def test_batch_holds_the_slices_and_knows_the_slides_end():
     assert batch.known[0, 0, :43, :45].all()
     assert not batch.known[0, 0, 43:].any()
     assert not batch.known[0, 0, :, 45:].any()
-    np.testing.assert_array_equal(batch.target[0, 0, :43, :45], a_slide.tissue.slide.bits[208:, 288:] > 0)
+    np.testing.assert_array_equal(
+        batch.target[0, 0, :43, :45], a_slide.tissue.slide.bits[208:, 288:] > 0
+    )
 
 
 def test_annotated_cells_are_those_with_a_pixel():
@@ -324,7 +326,7 @@ def test_tokens_pixels_and_annotation_of_a_sample_are_seen_alike():
         y = ((np.arange(tile.height) + tile.y + 0.5) / variant.scale).astype(int)
         x = ((np.arange(tile.width) + tile.x + 0.5) / variant.scale).astype(int)
         inside = np.ix_(y < SIZE[1], x < SIZE[0])
-        bits = slides[0].slide.bits[np.ix_(y[y < SIZE[1]], x[x < SIZE[0]])] > 0
+        bits = slides[0].tissue.slide.bits[np.ix_(y[y < SIZE[1]], x[x < SIZE[0]])] > 0
         np.testing.assert_array_equal(restore(batch.target[0, 0], k)[inside], bits)
         known = restore(batch.known[0, 0], k)
         assert known[inside].all()
