@@ -33,7 +33,7 @@ from taming.modules.diffusionmodules.model import AttnBlock
 from holohisto import calibration, cli, tokens, vqgan
 from holohisto.checkpoints import layout, load
 from holohisto.chunked_attention import ChunkedAttention
-from holohisto.commands.tokenizer import Tissue
+from holohisto.commands.tokenizer import TissueTiles
 from holohisto.errors import HolohistoError
 from holohisto.pyramid import write_slide_pyramid
 
@@ -674,7 +674,7 @@ def test_a_local_tokenizer_is_frozen_at_the_statistics_of_training_tissue(cohort
         sheet=cohort / "train.tsv", check=str(cohort / "{slide}.json"),
         foreground=str(cohort / "{slide}-tissue.tif"),
     )  # fmt: skip
-    tiles = torch.from_numpy(np.stack([Tissue(where).tile(n, 64, 0) for n in range(3)]))
+    tiles = torch.from_numpy(np.stack([TissueTiles(where).tile(n, 64, 0) for n in range(3)]))
     features = model.encoder.conv_in(model.pixels(tiles.permute(0, 3, 1, 2))).double()
     statistics = torch.var_mean(features, dim=(0, 2, 3), correction=0)  # 32 channels, 32 groups
     torch.testing.assert_close(model.norms[0].variance.double(), statistics[0])
