@@ -40,6 +40,7 @@ lint: install
 	pyright
 	lint-imports
 	snakemake --lint
+	hadolint resources/Dockerfile
 
 # Exact versions are chosen in requirements.in; those of what they need stay until --upgrade.
 lock: install

@@ -22,6 +22,7 @@ from holohisto.slide import Slide
 
 WIDTH, HEIGHTS = 3001, (4_003, 8_003, 16_003)
 MPP = 0.5
+ONE_VARIANT = '{"dihedral": 1, "looks": 0}'
 OPTIONS = json.dumps({"tile": [1024, 768]})
 CLASSES = json.dumps({"glomerulus": {}})
 
@@ -65,7 +66,9 @@ def measure(folder: Path, results: Path, height: int, parts) -> dict[str, tuple[
         "foreground": run("foreground", image, "--check", check, "--foreground", tissue,
                           "--picture", folder / "f.jpg"),
         "tokens": run("tokens", image, "--check", check, "--foreground", tissue, "--tokenizer",
-                      results / "tokenizer" / "tokenizer.safetensors", "--tokens", tokens),
+                      results / "tokenizer" / "tokenizer.safetensors", "--tokens", tokens,
+                      "--options", ONE_VARIANT, "--quality", folder / "t.json", "--picture",
+                      folder / "t.jpg"),
         "infer": run("infer", image, "--check", check, "--foreground", tissue, "--tokens", tokens,
                      "--segmenter", model, "--options", OPTIONS, "--labels", labels,
                      "--probability", small),

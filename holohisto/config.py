@@ -194,6 +194,13 @@ class TokensOptions(Section):
         """Encodings of a training slide."""
         return max(self.dihedral, 1 + self.looks)
 
+    @property
+    def as_it_is(self) -> "TokensOptions":
+        """The options of a slide that is encoded once: whatever decides its variants is left out."""
+        return TokensOptions(
+            mode=self.mode, dihedral=1, looks=0, core=self.core, precision=self.precision
+        )
+
 
 class TrainOptions(Section):
     """How segmenters are trained, equally for all models."""
@@ -702,13 +709,15 @@ def as_json(config: Config) -> dict[str, str]:
 
     Defaults are in it too, so that a default changed by a new release reruns its step. `values` are
     the classes without their colours, which most steps have no use for; `train_tokens` is what of
-    the tokens' options training goes by, beside the maps.
+    the tokens' options training goes by, beside the maps; `tokens_as_it_is` those of a slide that
+    is not trained on, which is encoded once.
     """
     sections = config.model_dump(mode="json")
     sections["infer"].pop("splits")  # which slides, not how
     for speed_only in ("devices", "nodes", "recompute"):
         sections["train"].pop(speed_only)
     sections["train_tokens"] = {"mode": sections["tokens"]["mode"]}
+    sections["tokens_as_it_is"] = config.tokens.as_it_is.model_dump(mode="json")
     sections["values"] = {
         name: {"values": one["values"]} for name, one in sections["classes"].items()
     }

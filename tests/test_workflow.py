@@ -315,6 +315,13 @@ def test_moving_a_slide_to_training_trains_again(copy):
     assert "tokenizer" not in planned(copy)
 
 
+def test_other_looks_encode_training_slides_alone(copy):
+    write_config(copy, tokens={"looks": 9})
+    jobs = planned(copy)
+    assert {"tokens t1", "train holohisto"} <= jobs
+    assert "tokens e1" not in jobs
+
+
 def test_speed_settings_rerun_nothing(copy):
     arguments = ("--set-resources", "infer:mem_mb=9000", "--set-threads", "train=1")
     assert planned(copy, *arguments, "--config", "scratch=$TMPDIR") == set()

@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> None:
         if card.tokenizer is not None and card.mode != "online":
             _step(
                 "tokens", image, "--check", check, "--foreground", tissue,
-                "--tokenizer", str(arguments.tokenizer), "--options", sections["tokens"],
+                "--tokenizer", str(arguments.tokenizer), "--options", sections["tokens_as_it_is"],
                 "--tokens", str(tokens), "--quality", str(between / "tokens.json"),
                 "--picture", str(between / "tokens.jpg"),
             )  # fmt: skip

@@ -32,9 +32,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--foreground", type=Path, required=True)
     parser.add_argument("--tokenizer", type=Path, required=True)
     parser.add_argument("--options", type=from_json(TokensOptions), default=TokensOptions())
-    parser.add_argument(
-        "--training", action="store_true", help="the variants too, not only the slide as it is"
-    )
     parser.add_argument("--tokens", type=Path, required=True, help="the token map to write")
     parser.add_argument("--quality", type=Path, required=True, help="facts about it to write")
     parser.add_argument("--picture", type=Path, required=True, help="reconstructions to write")
@@ -55,7 +52,7 @@ def run(arguments: argparse.Namespace) -> None:
     bf16 = options.precision == "bf16" or (options.precision == "auto" and device.type == "cuda")
     encoder = tokens.encoder_for(model, options.mode, bf16)
     f = model.architecture.downscale
-    variants = variants_of(options, record.fingerprint)[: None if arguments.training else 1]
+    variants = variants_of(options, record.fingerprint)
     sizes = [variant.size(record.working_size) for variant in variants]
     needed = [
         tokens.needed_tokens(found.mask, found.cell * variant.scale, size, f)

@@ -29,8 +29,7 @@ rule tokens:
         mem_mb=memory("tokens"),
         runtime=minutes("tokens"),
     params:
-        options=options("tokens"),
-        training=lambda wildcards: ("--training" if rows[wildcards.slide].split == "train" else ""),
+        options=token_options,
     shell:
         """
         holohisto --log {log:q} tokens {input.image:q} \
@@ -39,7 +38,6 @@ rule tokens:
             --foreground {input.foreground:q} \
             --tokenizer {input.tokenizer:q} \
             --options {params.options:q} \
-            {params.training} \
             --tokens {output.tokens:q} \
             --quality {output.quality:q} \
             --picture {output.picture:q}
