@@ -32,6 +32,7 @@ STAIN = "Largest relative change of a dye's optical density; 0: none."
 BRIGHTNESS = "Largest relative change of brightness; 0: none."
 BLUR = "Largest standard deviation of the blur, working pixels; 0: none."
 SCALE = "Largest relative change of size; 0: none."
+OF_TRAINING_TILES = " Of the tiles that it is trained on."
 OF_PIXELS = " Of pixels, beside that of cached tokens' looks."
 
 
@@ -143,6 +144,8 @@ class TokenizerOptions(Section):
     adversarial_weight: Annotated[float, Field(ge=0)] = Field(
         default=0.1, description="Weight of the patch-GAN loss beside the L1 loss."
     )
+    stain: Fraction = Field(default=0.2, description=STAIN + OF_TRAINING_TILES)
+    brightness: Fraction = Field(default=0.1, description=BRIGHTNESS + OF_TRAINING_TILES)
     calibration_tiles: Count = Field(
         default=64,
         description="Foreground tiles of the training slides that set the frozen statistics.",
@@ -196,7 +199,7 @@ class TokensOptions(Section):
 
     @property
     def as_it_is(self) -> "TokensOptions":
-        """The options of a slide that is encoded once: whatever decides its variants is left out."""
+        """The options of a slide that is encoded once, without what decides on variants."""
         return TokensOptions(
             mode=self.mode, dihedral=1, looks=0, core=self.core, precision=self.precision
         )
@@ -258,6 +261,10 @@ class TrainOptions(Section):
     dihedral: Annotated[Literal[1, 8], Digits] = Field(
         default=8,
         description="Orientations of tiles read as pixels; of cached tokens see tokens.dihedral.",
+    )
+    token_dropout: Fraction = Field(
+        default=0.3,
+        description="Share of a tile's cached tokens that training leaves out, at random.",
     )
     stain: Fraction = Field(default=0.2, description=STAIN + OF_PIXELS)
     brightness: Fraction = Field(default=0.1, description=BRIGHTNESS + OF_PIXELS)

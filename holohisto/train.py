@@ -215,14 +215,15 @@ class Trainer:
         """Sample n of this epoch, in the variant and stain that it is seen in."""
         sample = self.sampler(self.epoch, n)
         slide = self.train_slides[sample.slide]
-        look = Appearance.draw(self.strength, generator(self.seed + 1, self.epoch, n))
+        random = generator(self.seed + 1, self.epoch, n)
+        look = Appearance.draw(self.strength, random)
         variants = self.variants
         if self.inputs.tokens:
             assert slide.token_map is not None
             variants = slide.token_map.variants
         variant = variants[sample.variant]
         seen = replace(variant, appearance=variant.appearance.then(look))
-        return View(slide, sample.tile, seen, sample.variant)
+        return View(slide, sample.tile, seen, sample.variant, self.options.token_dropout, random)
 
     def _variants(self) -> list[Variant]:
         """What to draw from: the variants of the token maps, or any when pixels are read."""

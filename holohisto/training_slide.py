@@ -92,10 +92,17 @@ class View:
     variant: Variant = AS_IT_IS
     place: int = 0
     """Of the variant in the slide's token map."""
+    token_dropout: float = 0.0
+    """Share of the tokens that are left out."""
+    random: np.random.Generator | None = None
+    """Chooses which."""
 
     def tokens(self) -> np.ndarray:
-        """Return the tokens, (h, w) int64."""
-        return orient(self.slide.tokens(self.tile, self.place), self.variant.orientation)
+        """Return the tokens, (h, w) int64; -1 where one is left out."""
+        tokens = orient(self.slide.tokens(self.tile, self.place), self.variant.orientation)
+        if self.random is None or self.token_dropout == 0:
+            return tokens
+        return np.where(self.random.random(tokens.shape) < self.token_dropout, -1, tokens)
 
     def rgb(self) -> np.ndarray:
         """Return the pixels, (3, height, width) uint8."""

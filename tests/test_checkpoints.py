@@ -31,6 +31,7 @@ from safetensors.torch import load_file, save_file
 from taming.modules.diffusionmodules.model import AttnBlock
 
 from holohisto import calibration, cli, tokens, vqgan
+from holohisto.appearance import Strength
 from holohisto.checkpoints import layout, load
 from holohisto.chunked_attention import ChunkedAttention
 from holohisto.commands.tokenizer import TissueTiles
@@ -679,6 +680,25 @@ def test_a_local_tokenizer_is_frozen_at_the_statistics_of_training_tissue(cohort
     statistics = torch.var_mean(features, dim=(0, 2, 3), correction=0)  # 32 channels, 32 groups
     torch.testing.assert_close(model.norms[0].variance.double(), statistics[0])
     torch.testing.assert_close(model.norms[0].mean.double(), statistics[1])
+
+
+def test_training_tiles_come_in_looks_of_their_own(cohort):
+    where = argparse.Namespace(
+        sheet=cohort / "train.tsv", check=str(cohort / "{slide}.json"),
+        foreground=str(cohort / "{slide}-tissue.tif"),
+    )  # fmt: skip
+    source, looks = TissueTiles(where), Strength(0.5, 0.2, 0.0)
+    plain = [source.tile(n, 64, 0) for n in range(6)]
+    changed = [source.tile(n, 64, 0, looks) for n in range(6)]
+    for n in range(6):
+        assert np.array_equal(changed[n], source.tile(n, 64, 0, looks))
+        colours = np.unique(plain[n].reshape(-1, 3), axis=0)
+        places = [(plain[n] == colour).all(axis=2) for colour in colours]
+        found = [np.unique(changed[n][place], axis=0) for place in places]
+        assert all(len(colour) == 1 for colour in found)  # other colours at the same places
+    difference = [np.abs(a.astype(int) - b).max() for a, b in zip(plain, changed, strict=True)]
+    assert min(difference) > 3
+    assert len(set(difference)) > 1
 
 
 def test_a_tokenizer_with_attention_stays_native(cohort, tmp_path):

@@ -9,6 +9,7 @@ from holohisto.errors import HolohistoError
 from holohisto.segmenter import backbone, efficientvit, linear_attention, store
 from holohisto.segmenter.attention import MultiScaleAttention
 from holohisto.segmenter.backbone import SIZES
+from holohisto.segmenter.decoder import Join
 from holohisto.segmenter.linear_attention import relu_linear_attention
 from holohisto.segmenter.loss import dice_bce
 from holohisto.segmenter.threshold import Histograms, colour_features
@@ -220,6 +221,45 @@ def test_stage_two_sees_far_beyond_the_kernels():
     changed[0, 0, 0] = (changed[0, 0, 0] + 1) % 32
     difference = (model(tokens, None, (480, 640)) - model(changed, None, (480, 640))).abs()
     assert difference[0, 0, -16:, -16:].max() > 0
+
+
+def test_the_backbone_sees_pixels_beside_tokens():
+    torch.manual_seed(0)
+    model = store.build(HolohistoModel(size="T"), CODEBOOK, 16, 1).eval()
+    tokens = torch.randint(0, 32, (1, 30, 40))
+    rgb = torch.randint(0, 256, (1, 3, 480, 640), dtype=torch.uint8)
+    changed = rgb.clone()
+    changed[:, :, :16, :16] = 255 - changed[:, :, :16, :16]
+    difference = (model(tokens, rgb, (480, 640)) - model(tokens, changed, (480, 640))).abs()
+    assert difference[0, 0, -16:, -16:].max() > 0  # far beyond the decoder's kernels
+
+
+def test_a_token_left_out_is_the_mean_code():
+    model = store.build(HolohistoModel(size="T", decoder="tokens"), CODEBOOK, 16, 1)
+    codes = model._codes(torch.tensor([[[3, -1], [-1, 7]]]))
+    torch.testing.assert_close(codes[0, 0, 0], model.codebook[3])
+    torch.testing.assert_close(codes[0, 1, 1], model.codebook[7])
+    assert (codes[0, 0, 1] == 0).all()
+    torch.testing.assert_close(model.codebook.mean(dim=0), torch.zeros(6), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("downscale", [8, 16, 32])
+def test_tokens_of_other_sizes(downscale):
+    model = store.build(HolohistoModel(size="T"), CODEBOOK, downscale, 1).eval()
+    height, width = 101, 203
+    tokens = torch.randint(0, 32, (1, -(-height // downscale), -(-width // downscale)))
+    rgb = torch.randint(0, 256, (1, 3, height, width), dtype=torch.uint8)
+    assert model(tokens, rgb, (height, width)).shape == (1, 1, height, width)
+
+
+def test_joining_is_a_convolution_over_both():
+    torch.manual_seed(0)
+    join = Join(6, 4, 5).eval()
+    coarse, fine = torch.randn(2, 6, 5, 7), torch.randn(2, 4, 9, 13)
+    both = torch.cat([functional.interpolate(coarse, size=(9, 13), mode="bilinear"), fine], dim=1)
+    weight = torch.cat([join.coarse.weight, join.fine.weight], dim=1)
+    expected = join.finish(functional.conv2d(both, weight))
+    torch.testing.assert_close(join(coarse, fine), expected)
 
 
 def test_pixels_matter_to_the_rgb_decoder_only():

@@ -106,6 +106,19 @@ def run(a_trainer, tmp_path, epochs=None):
     return rows
 
 
+def test_tokens_left_out_are_a_function_of_seed_epoch_and_number():
+    options = OPTIONS.model_copy(update={"token_dropout": 0.25})
+    batches = [trainer(options)._batch(step) for step in range(8)]
+    share = np.mean([(batch.tokens == -1).mean() for batch in batches])
+    assert 0.15 < share < 0.35
+    assert np.array_equal(batches[5].tokens, trainer(options)._batch(5).tokens)
+    assert not np.array_equal(batches[5].tokens == -1, batches[6].tokens == -1)
+    none = trainer(OPTIONS.model_copy(update={"token_dropout": 0.0}))._batch(5)
+    kept = batches[5].tokens >= 0
+    assert (none.tokens >= 0).all()
+    assert np.array_equal(none.tokens[kept], batches[5].tokens[kept])
+
+
 def test_interrupted_training_equals_uninterrupted_bit_for_bit(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
@@ -131,7 +144,7 @@ def test_another_training_is_not_taken_up(tmp_path):
 
 @pytest.mark.parametrize("decoder", ["rgb", "tokens"])
 def test_it_learns_and_the_best_epoch_is_kept(decoder, tmp_path):
-    options = OPTIONS.model_copy(update={"epochs": 4, "coverage": 3.0})
+    options = OPTIONS.model_copy(update={"epochs": 6, "coverage": 3.0})
     a_trainer = trainer(options, decoder=decoder)
     rows = run(a_trainer, tmp_path)
     dices = [row.val_dice for row in rows]

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from holohisto import atomic, calibration, foreground, gpus, sheet, table, tokenizer, vqgan
+from holohisto.appearance import Appearance, Strength
 from holohisto.check import SlideRecord
 from holohisto.checkpoints import load
 from holohisto.config import TokenizerOptions, from_json
@@ -20,6 +21,7 @@ from holohisto.progress import phase, track
 from holohisto.sampler import generator
 from holohisto.tissue import Tissue
 
+AS_IT_IS = Strength(stain=0.0, brightness=0.0, blur=0.0)
 logger = logging.getLogger(__name__)
 PICTURE_TILES, PICTURE_SIDE = 4, 384
 
@@ -85,7 +87,10 @@ def _train(
     source: "TissueTiles", options: TokenizerOptions, seed: int, device: torch.device
 ) -> tuple[vqgan.VQGAN, list[tokenizer.TrainingRow]]:
     rows = []
-    steps = tokenizer.train(lambda n: source.tile(n, options.tile, seed), options, seed, device)
+    looks = Strength(options.stain, options.brightness, blur=0.0)  # blur would be learnt
+    steps = tokenizer.train(
+        lambda n: source.tile(n, options.tile, seed, looks), options, seed, device
+    )
     total = -(-options.steps // max(1, options.steps // tokenizer.ROWS))
     model = None
     for model, row in track(steps, total, "tokenizer", unit="row"):  # noqa: B007
@@ -115,11 +120,12 @@ class TissueTiles:
         areas = [len(cells) * tissue.foreground.cell**2 for tissue, cells in self.slides]
         self.ends = np.cumsum(areas)
 
-    def tile(self, n: int, side: int, seed: int) -> np.ndarray:
-        """Return training tile n, (side, side, 3) uint8, turned and flipped at random."""
+    def tile(self, n: int, side: int, seed: int, looks: Strength = AS_IT_IS) -> np.ndarray:
+        """Return training tile n, (side, side, 3) uint8: turned, flipped and stained at random."""
         random = generator(seed, 0, n)
         turned = np.rot90(self._read(side, random), int(random.integers(4)))
-        return np.ascontiguousarray(turned[:, :: 1 if random.random() < 0.5 else -1])
+        turned = turned[:, :: 1 if random.random() < 0.5 else -1]
+        return Appearance.draw(looks, random).apply(np.ascontiguousarray(turned))
 
     def example(self, n: int, side: int) -> np.ndarray:
         """Return tile n of those shown in the report, (side, side, 3) uint8."""

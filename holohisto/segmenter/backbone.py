@@ -54,9 +54,13 @@ class Backbone(nn.Module):
         self.lateral2 = nn.Conv2d(size.stage2, size.fused, 1)
         self.fuse = nn.Sequential(nn.Conv2d(2 * size.fused, size.fused, 1), nn.GELU())
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Turn what `embed` takes into features (B, fused, h, w)."""
-        fine = self._stage(self.stage1, self.embed(x))
+    def forward(self, x: Tensor, beside: Tensor | None = None) -> Tensor:
+        """Turn what `embed` takes into features (B, fused, h, w).
+
+        `beside`, (B, stage1, h, w), is added to what is embedded.
+        """
+        embedded = self.embed(x) if beside is None else self.embed(x) + beside
+        fine = self._stage(self.stage1, embedded)
         coarse = self._stage(self.stage2, self.down(fine))
         coarse = self.lateral2(coarse)  # (B, fused, ceil(h/2), ceil(w/2))
         coarse = functional.interpolate(coarse, size=fine.shape[2:], mode="bilinear")

@@ -7,6 +7,7 @@ from torch.nn import functional
 from holohisto.config import HolohistoModel
 from holohisto.segmenter.backbone import SIZES, Backbone
 from holohisto.segmenter.decoder import RgbDecoder, TokenDecoder
+from holohisto.segmenter.stem import Stem
 
 
 class HolohistoSegmenter(nn.Module):
@@ -41,8 +42,10 @@ class HolohistoSegmenter(nn.Module):
             embed = nn.Conv2d(3, size.stage1, downscale, downscale, bias=False)
         self.register_buffer("codebook", codes)
         self.backbone = Backbone(embed, size, options.attention)
-        decoder = RgbDecoder if options.decoder == "rgb" else TokenDecoder
-        self.decoder = decoder(size, classes)
+        if options.decoder == "rgb":
+            self.stem, self.decoder = Stem(size, downscale), RgbDecoder(size, classes)
+        else:
+            self.stem, self.decoder = None, TokenDecoder(size, classes)
 
     def forward(self, tokens: Tensor | None, rgb: Tensor | None, size: tuple[int, int]) -> Tensor:
         """Segment a batch of tiles.
@@ -60,12 +63,23 @@ class HolohistoSegmenter(nn.Module):
         pixels = None if rgb is None else self._pixels(rgb, full)
         if self.needs_tokens:
             assert tokens is not None
-            embedded = functional.embedding(tokens.long(), self.codebook).permute(0, 3, 1, 2)
+            embedded = self._codes(tokens).permute(0, 3, 1, 2)
         else:
             assert pixels is not None
             embedded = pixels
-        features = self.backbone(embedded.contiguous(memory_format=torch.channels_last))
-        return self.decoder(features, pixels, full)[:, :, : size[0], : size[1]]
+        embedded = embedded.contiguous(memory_format=torch.channels_last)
+        if self.stem is None:
+            logits = self.decoder(self.backbone(embedded), full)
+        else:
+            assert pixels is not None
+            *skips, beside = self.stem(pixels)
+            logits = self.decoder(self.backbone(embedded, beside), full, skips)
+        return logits[:, :, : size[0], : size[1]]
+
+    def _codes(self, tokens: Tensor) -> Tensor:
+        """Look up (B, h, w) tokens: (B, h, w, d), 0 for one that was left out (-1)."""
+        codes = functional.embedding(tokens.long().clamp_min(0), self.codebook)
+        return codes * (tokens >= 0)[..., None]
 
     @staticmethod
     def _pixels(rgb: Tensor, full: tuple[int, int]) -> Tensor:

@@ -1,0 +1,132 @@
+"""Segmenters on real PAS slides: seen laboratory, another species, another laboratory.
+
+    python benchmarks/real_slides.py DATA --work FOLDER --seeds 0 1 2
+
+Trains on two mosaics, tests on the third (`mosaic`), on mouse tissue of another laboratory (`mouse`,
+the labelled middle of each image, glomerulus and tuft together) and on PAS capsules of a third one
+(`capsule`, enlarged four times to 0.5 um/px). Neither of the latter two is ever trained on. Every
+model sees the same pixels, steps and augmentation; a seed is of tokenizer and models both. What is
+done stays in FOLDER and is not done again. `--without` runs it once more with parts of the
+augmentation switched off.
+"""
+
+import argparse
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import yaml
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+MOUSE_BORDER = 62
+"""Pixels around the labelled middle of an image of mouse tissue."""
+MOUSE_CLASSES = (2, 3)
+"""Glomerulus, tuft."""
+CAPSULE_SCALE = 4
+"""From 2 um/px to 0.5."""
+OFF: dict[str, dict[str, dict[str, float]]] = {
+    "stain": {"tokens": {"stain": 0.0}, "train": {"stain": 0.0}},
+    "brightness": {"tokens": {"brightness": 0.0}, "train": {"brightness": 0.0}},
+    "blur": {"tokens": {"blur": 0.0}, "train": {"blur": 0.0}},
+    "scale": {"tokens": {"scale": 0.0}, "train": {"scale": 0.0}},
+    "dihedral": {"tokens": {"dihedral": 1}, "train": {"dihedral": 1}},
+    "token_dropout": {"train": {"token_dropout": 0.0}},
+}
+"""What to switch off for `--without`."""
+SCORES = {"Dice": "dice_everywhere", "boundary F1": "boundary_f1", "object F1": "object_f1"}
+
+
+def write_slides(data: Path, folder: Path) -> None:
+    """Write the images that have to be cut or enlarged, and the sheet of all."""
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    lines = ["slide\timage\tannotation\tgroup\tsplit\tmpp"]
+    for letter, split in (("a", "train"), ("b", "train"), ("c", "test")):
+        path = data / "slides" / f"mosaic_{letter}"
+        lines.append(f"mosaic-{letter}\t{path}.tif\t{path}_mask.tif\tmosaic\t{split}\t")
+    for labels in sorted((data / "mouse-pas").glob("*-labels.png")):
+        name = labels.name.removesuffix("-labels.png")
+        middle = np.isin(np.asarray(Image.open(labels)), MOUSE_CLASSES)
+        whole = Image.open(labels.with_name(f"{name}.png")).convert("RGB")
+        box = (MOUSE_BORDER, MOUSE_BORDER, *(MOUSE_BORDER + side for side in middle.shape[::-1]))
+        lines.append(_write(folder, f"mouse-{name}", whole.crop(box), middle, "mouse"))
+    for mask in sorted((data / "structures" / "2_0_capsule" / "pas").glob("*_mask_capsule.png")):
+        name = mask.name.removesuffix("_mask_capsule.png")
+        image = Image.open(mask.with_name(f"{name}.png")).convert("RGB")
+        size = (CAPSULE_SCALE * image.width, CAPSULE_SCALE * image.height)
+        capsule = np.asarray(Image.open(mask).convert("L").resize(size, Image.Resampling.NEAREST))
+        large = image.resize(size, Image.Resampling.BICUBIC)
+        lines.append(_write(folder, f"capsule-{name}", large, capsule > 127, "capsule"))
+    (folder / "slides.tsv").write_text("\n".join(lines) + "\n")
+
+
+def _write(folder: Path, name: str, image: Image.Image, truth: np.ndarray, group: str) -> str:
+    """Write an image and its annotation; returns its line of the sheet."""
+    path = folder / "images" / name
+    image.save(f"{path}.png")
+    Image.fromarray(truth.astype(np.uint8) * 255).save(f"{path}_mask.png")
+    return f"{name}\t{path}.png\t{path}_mask.png\t{group}\ttest\t0.5"
+
+
+def run(folder: Path, seed: int, without: str | None, models: list[str]) -> Path:
+    """Run the workflow for one seed; returns its folder."""
+    config = yaml.safe_load((ROOT / "benchmarks" / "real_slides.yaml").read_text())
+    config |= {"slides": str(folder / "slides.tsv"), "seed": seed}
+    config["models"] = {name: config["models"][name] for name in models}
+    for section, keys in OFF.get(without or "", {}).items():
+        config[section] |= keys
+    place = folder / (f"without-{without}-{seed}" if without else f"seed-{seed}")
+    place.mkdir(exist_ok=True)
+    (place / "config.yaml").write_text(yaml.safe_dump(config))
+    command = [
+        sys.executable, "-m", "snakemake", "--snakefile", ROOT / "workflow" / "Snakefile",
+        "--configfile", place / "config.yaml", "--directory", place, "--cores", "2",
+        "--set-threads", "train=1", "--set-resources", "train:gpu=0", "--quiet", "rules",
+    ]  # fmt: skip
+    environment = os.environ | {"OMP_WAIT_POLICY": "PASSIVE"}
+    subprocess.run(command, env=environment, check=True)
+    return place
+
+
+def scores(place: Path) -> dict[tuple[str, str, str], float]:
+    """Mean over a group's slides, by model, group and score."""
+    with (place / "results" / "cohort" / "slides.tsv").open() as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    found = {}
+    for model, group in sorted({(row["model"], row["group"]) for row in rows}):
+        chosen = [row for row in rows if (row["model"], row["group"]) == (model, group)]
+        for name, column in SCORES.items():
+            values = [float(row[column]) for row in chosen if row[column]]
+            found[model, group, name] = float(np.mean(values)) if values else float("nan")
+    return found
+
+
+def main() -> None:
+    """Run all seeds, print a table, keep it as JSON."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1, 2))
+    parser.add_argument("--models", nargs="+", default=["T", "S", "unet"])
+    parser.add_argument("--without", choices=OFF)
+    arguments = parser.parse_args()
+    folder = arguments.work.resolve()
+    write_slides(arguments.data.resolve(), folder)
+    places = [run(folder, seed, arguments.without, arguments.models) for seed in arguments.seeds]
+    found = [scores(place) for place in places]
+    print(f"{'model':<10}{'group':<10}{'score':<14}{'mean':>7}  by seed")
+    for key in found[0]:
+        values = [one[key] for one in found]
+        line = f"{key[0]:<10}{key[1]:<10}{key[2]:<14}{np.mean(values):>7.3f}  "
+        print(line + " ".join(f"{value:.3f}" for value in values))
+    kept = {"/".join(key): [one[key] for one in found] for key in found[0]}
+    name = f"without-{arguments.without}.json" if arguments.without else "scores.json"
+    (folder / name).write_text(json.dumps(kept, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
