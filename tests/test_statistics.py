@@ -9,6 +9,7 @@ from scipy import stats
 
 from holohisto.sheet import Row
 from holohisto.statistics import (
+    OBJECTS,
     SLIDES,
     comparison_table,
     distribution_table,
@@ -293,6 +294,24 @@ def test_holm_counts_the_models_compared():
     )
 
 
+def test_ties_neither_turn_the_result_round_nor_hide():
+    """Twelve slides are found better and forty empty ones alike: the typical difference is 0."""
+    ours = {f"s{i}": 0.8 + i / 100 if i < 12 else 1.0 for i in range(52)}
+    theirs = {slide: dice - (0.1 if dice < 1 else 0) for slide, dice in ours.items()}
+    table = comparison_table(
+        slides({"m": ours, "k": theirs, "o": {"s0": 0.7, "s51": 1.0, "s50": 1.0}},
+               dict.fromkeys(ours, "g")),
+        "m", 0.01, 50,
+    ).set_index(["level", "model"])  # fmt: skip
+    row = table.loc[("slides", "k")]
+    assert (row["n"], row["n_zero"], row["shift"], row["effect"]) == (52, 40, 0.0, 1.0)
+    assert row["p"] == pytest.approx(2 / 2**12)
+    assert row["result"] == "higher"
+    assert table.loc[("slides", "o"), "note"] == (
+        "n too small, 2 of 3 pairs are equal: smallest possible p is 1"
+    )
+
+
 def test_what_no_result_can_be_below_counts_every_comparison_of_the_family():
     """Of two comparisons one has more pairs: its least p leaves more room to the other's."""
     ours = {f"s{i}": 0.9 + i / 1000 for i in range(9)}
@@ -366,6 +385,7 @@ def test_rows_of_a_metrics_record():
 def test_unannotated_classes_have_objects_and_no_match():
     first, second = object_rows(RECORD, ROW)
     assert (first["area_um2"], first["x"], first["matched"]) == (9.0, 1.5, "yes")
+    assert list(first) == list(OBJECTS)
     assert (second["class"], second["matched"]) == ("capsule", None)
 
 
@@ -373,7 +393,8 @@ def test_distributions_by_hand():
     """Groups, then all objects together; slides without objects count."""
     scored = pd.DataFrame(
         {
-            "model": "m", "class": "t", "slide": list("abc"), "group": ["x", "x", "y"],
+            "model": "m", "init": "scratch", "class": "t", "slide": list("abc"),
+            "group": ["x", "x", "y"],
             "objects_annotated": [3, 1, 2],
         }
     )  # fmt: skip
@@ -385,7 +406,7 @@ def test_distributions_by_hand():
         }
     )  # fmt: skip
     x, y, pooled = distribution_table(objects, scored).to_dict("records")
-    assert (x["group"], x["slides"], x["objects"]) == ("x", 2, 5)
+    assert (x["group"], x["init"], x["slides"], x["objects"]) == ("x", "scratch", 2, 5)
     assert (x["objects_per_slide"], x["annotated_per_slide"]) == (2.5, 2.0)
     assert [x[f"area_p{q}_um2"] for q in (5, 25, 50, 75, 95)] == pytest.approx([1.2, 2, 3, 4, 4.8])
     assert (x["probability_median"], x["matched_share"]) == (0.7, 0.75)

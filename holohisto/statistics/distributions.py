@@ -8,7 +8,8 @@ POOLED = "pooled"
 QUANTILES = (5, 25, 50, 75, 95)
 """Percentiles of the area."""
 DISTRIBUTIONS = (
-    "model", "class", "group", "slides", "objects", "objects_per_slide", "annotated_per_slide",
+    "model", "init", "class", "group", "slides", "objects", "objects_per_slide",
+    "annotated_per_slide",
     *(f"area_p{percent}_um2" for percent in QUANTILES), "probability_median", "matched_share",
 )  # fmt: skip
 
@@ -25,8 +26,9 @@ def distribution_table(objects: pd.DataFrame, slides: pd.DataFrame) -> pd.DataFr
         own = objects[(objects["model"] == model) & (objects["class"] == name)]
         groups = [str(group) for group in scored["group"].unique()]
         parts = [(g, own[own["group"] == g], scored[scored["group"] == g]) for g in groups]
+        known = {"model": model, "init": scored["init"].iloc[0], "class": name}
         for group, found, where in (*parts, (POOLED, own, scored)):
-            rows.append({"model": model, "class": name, "group": group, **_cells(found, where)})
+            rows.append({**known, "group": group, **_cells(found, where)})
     return pd.DataFrame(rows, columns=list(DISTRIBUTIONS))
 
 
