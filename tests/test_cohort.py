@@ -81,7 +81,7 @@ def test_one_model_gives_a_header_only(folder, tmp_path):
     words[words.index("--output") + 1] = str(tmp_path)
     assert cli.main(words) == 0
     text = (tmp_path / "comparisons.tsv").read_text()
-    assert text.startswith("class\tlevel\tscope\treference\treference_init\tmodel\tinit\tn")
+    assert text.startswith("class\tlevel\tscope\treference\tmodel\treference_init\tinit\tn")
     assert text.count("\n") == 1
 
 

@@ -39,7 +39,7 @@ GROUPS = (
     *(f"{measure}_{what}" for measure in MEASURES for what in ("mean", "sd")), "dice_over_tiles",
 )  # fmt: skip
 COMPARISONS = (
-    "class", "level", "scope", "reference", "reference_init", "model", "init", "n", "n_zero",
+    "class", "level", "scope", "reference", "model", "reference_init", "init", "n", "n_zero",
     "median_difference", "shift", "shift_low", "shift_high", "confidence", "effect", "W", "p",
     "p_pratt", "method", "p_holm", "p_least", "p_least_holm", "n_needed", "result", "note",
 )  # fmt: skip
@@ -197,8 +197,8 @@ def _family(
         low, high = shift_interval(values, subjects, *interval)
         rows.append(
             {
-                "reference": reference, "reference_init": inits[reference],
-                "model": model, "init": inits[model], "n": test.n, "n_zero": test.n_zero,
+                "reference": reference, "model": model, "reference_init": inits[reference],
+                "init": inits[model], "n": test.n, "n_zero": test.n_zero,
                 "median_difference": float(np.median(values)), "shift": hodges_lehmann(values),
                 "shift_low": low, "shift_high": high, "confidence": interval[0],
                 "effect": test.effect, "W": test.statistic, "p": test.p, "p_pratt": test.p_pratt,
