@@ -48,10 +48,11 @@ def table2(run: Run, table: pd.DataFrame) -> Wide | None:
     whole[MEAN] = pd.concat(whole, axis=1).all(axis=1)
     best = {name: table.loc[whole[name], f"dice {name}"].max() for name in names}
     lines = []
-    for place, row in table.iterrows():
+    for place, row in enumerate(table.to_dict("records")):
         cells = []
         for name in names:
-            dice, f1, equal = row[f"dice {name}"], row[f"f1 {name}"], whole[name][place]
+            dice, f1 = row[f"dice {name}"], row[f"f1 {name}"]
+            equal = bool(whole[name].iloc[place])
             remark = "" if equal or name == MEAN else number_of(row[f"{SLIDES} {name}"])
             cells.append(
                 NOTHING if math.isnan(dice)
