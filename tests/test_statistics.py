@@ -160,6 +160,29 @@ def test_holm_by_hand():
     assert holm([]).shape == (0,)
 
 
+def test_holm_on_the_published_example_of_r():
+    """pairwise.t.test(Ozone, Month) of the data set airquality: t tests with one deviation for
+    all, whose p R corrects by Holm and prints in its help."""
+    months = [
+        "41 36 12 18 28 23 19 8 7 16 11 14 18 14 34 6 30 11 1 11 4 32 23 45 115 37",
+        "29 71 39 23 21 37 20 12 13",
+        "135 49 32 64 40 77 97 97 85 10 27 7 48 35 61 79 63 16 80 108 20 52 82 50 64 59",
+        "39 9 16 78 35 66 122 89 110 44 28 65 22 59 23 31 44 21 9 45 168 73 76 118 84 85",
+        "96 78 73 91 47 32 20 23 21 24 44 21 28 9 13 46 18 13 24 16 13 23 36 7 14 30 14 18 20",
+    ]
+    ozone = [np.array(month.split(), float) for month in months]
+    free = sum(len(values) - 1 for values in ozone)
+    deviation = np.sqrt(sum(((values - values.mean()) ** 2).sum() for values in ozone) / free)
+    p = [
+        2 * stats.t.sf(abs(one.mean() - other.mean()) / deviation / error, free)
+        for one, other in itertools.combinations(ozone, 2)
+        for error in [np.sqrt(1 / len(one) + 1 / len(other))]
+    ]
+    assert holm(p).round(5).tolist() == [
+        1.0, 0.00026, 0.00019, 1.0, 0.05113, 0.04987, 1.0, 1.0, 0.00488, 0.00388,
+    ]  # fmt: skip
+
+
 def test_hodges_lehmann_by_hand():
     # 1, 2, 6 → Walsh means 1, 1.5, 2, 3.5, 4, 6: median 2.75
     assert hodges_lehmann([6, 1, 2]) == 2.75
