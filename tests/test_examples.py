@@ -215,9 +215,9 @@ def test_the_report_shows_them(made):
         "--classes", json.dumps(CLASSES), "--output", str(folder / "report.html"),
     ]) == 0  # fmt: skip
     html = (folder / "report.html").read_text()
-    assert "tuft, 1\u2009350 µm²<small>touches nothing, reduced 2.0 times" in html
+    assert "tuft, 1\u202f350\u00a0µm²<small>touches nothing, reduced 2.0 times" in html
     assert html.count('alt="m1, slide s1"') == 1
-    assert 'alt="Missed: tuft, 1\u2009000 µm², slide s1"' in html
+    assert 'alt="Missed: tuft, 1\u202f000\u00a0µm², slide s1"' in html
 
 
 def test_a_slide_that_cannot_be_read_is_left_out(tmp_path):
