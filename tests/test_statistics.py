@@ -418,7 +418,7 @@ def test_distributions_by_hand():
         {
             "model": "m", "init": "scratch", "class": "t", "slide": list("abc"),
             "group": ["x", "x", "y"],
-            "objects_annotated": [3, 1, 2],
+            "objects_annotated": [3, None, 2], "objects_found": [4, 1, 1],
         }
     )  # fmt: skip
     objects = pd.DataFrame(
@@ -430,7 +430,9 @@ def test_distributions_by_hand():
     )  # fmt: skip
     x, y, pooled = distribution_table(objects, scored).to_dict("records")
     assert (x["group"], x["init"], x["slides"], x["objects"]) == ("x", "scratch", 2, 5)
-    assert (x["objects_per_slide"], x["annotated_per_slide"]) == (2.5, 2.0)
+    assert (x["objects_per_slide"], x["slides_annotated"]) == (2.5, 1)
+    assert (x["annotated_per_slide"], x["found_per_annotated"]) == (3.0, 4.0)
+    assert (pooled["annotated_per_slide"], pooled["found_per_annotated"]) == (2.5, 2.5)
     assert [x[f"area_p{q}_um2"] for q in (5, 25, 50, 75, 95)] == pytest.approx([1.2, 2, 3, 4, 4.8])
     assert (x["probability_median"], x["matched_share"]) == (0.7, 0.75)
     assert (y["objects"], y["area_p50_um2"], y["matched_share"]) == (1, 60.0, 0.0)
