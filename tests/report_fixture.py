@@ -72,7 +72,9 @@ def arguments(folder: Path, models: dict = MODELS) -> dict[str, list[str]]:
     """Command lines of `cohort` and `report` over the fabricated tree."""
     sheet = ["--sheet", str(folder / "slides.tsv"), "--classes", json.dumps(CLASSES)]
     pattern = str(folder / "results/models/{model}/metrics/{slide}.json")
-    parameters = {"infer": {"tile": [3840, 2160], "overlap": 0.25}, "seed": 0}
+    parameters = {
+        "infer": {"tile": [3840, 2160], "overlap": 0.25}, "seed": 0, "cohort": {"level": 0.05},
+    }  # fmt: skip
     return {
         "cohort": [
             "cohort", *sheet, "--metrics", pattern, "--models", ",".join(models),

@@ -56,6 +56,25 @@ def test_masks_become_labels_and_certain_probabilities(tmp_path, name):
     np.testing.assert_array_equal(found, expected)
 
 
+def test_outlines_are_masks_too(tmp_path):
+    slide = LabelledSlide(tmp_path, (517, 1403), 2, 0.25)
+    feature = {
+        "type": "Feature",
+        "geometry": {
+            "type": "Polygon",
+            "coordinates": [[[100, 200], [300, 200], [300, 700], [100, 700], [100, 200]]],
+        },
+        "properties": {"objectType": "annotation", "classification": {"name": "capsule"}},
+    }
+    path = tmp_path / "m.geojson"
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    assert adopt(slide, path) == 0
+    expected = np.zeros((702, 259), np.uint8)
+    expected[100:350, 50:150] = 2
+    with pyramid.Raster(slide.labels) as raster:
+        np.testing.assert_array_equal(raster.read((0, 0), raster.size), expected)
+
+
 def test_what_was_adopted_is_delivered_and_scored(tmp_path):
     slide = LabelledSlide(tmp_path, (301, 1237), 1, 0.5)
     values = drawn(slide.size, 3)

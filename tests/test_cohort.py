@@ -59,6 +59,15 @@ def test_comparisons_pair_the_slides_both_have(folder):
     assert table.loc[("slides", "normal"), "result"] == "n too small"
 
 
+def test_every_table_says_what_the_training_of_a_model_began_from(folder):
+    inits = {"holohisto": "scratch", "floor": "pretrained: <mit>.pth"}
+    for name in ("slides", "groups", "comparisons", "objects", "distributions"):
+        table = read(folder, name)
+        assert len(table) > 0
+        assert (table["init"] == table["model"].map(inits)).all()
+    assert set(read(folder, "comparisons")["reference_init"]) == {"scratch"}
+
+
 def test_objects_are_one_row_each(folder):
     table = read(folder, "objects")
     counts = read(folder, "slides")
@@ -72,7 +81,7 @@ def test_one_model_gives_a_header_only(folder, tmp_path):
     words[words.index("--output") + 1] = str(tmp_path)
     assert cli.main(words) == 0
     text = (tmp_path / "comparisons.tsv").read_text()
-    assert text.startswith("class\tlevel\tscope\treference\tmodel\tn\tn_zero")
+    assert text.startswith("class\tlevel\tscope\treference\tmodel\treference_init\tinit\tn")
     assert text.count("\n") == 1
 
 

@@ -253,6 +253,18 @@ def test_the_real_neptune_structures(data, tmp_path):
 
 
 @pytest.mark.data
+def test_the_real_neptune_structures_can_all_be_processed(data, tmp_path, capsys):
+    """As Omni-Seg has them, at three magnifications: at the coarsest, which `init` names."""
+    path = tmp_path / "s.tsv"
+    init("neptune", data / "structures", path)
+    assert "at 0.25, 1, 2 um per pixel: set `check.mpp` to 2 or more" in capsys.readouterr().err
+    config_file = str(ROOT / "config" / "omni-seg.yaml")
+    assert cli.main(["check", "--sheet", str(path), "--config", config_file]) == 0
+    statuses = [line.split()[-1] for line in capsys.readouterr().out.splitlines()[1:111]]
+    assert statuses == ["ok"] * 110
+
+
+@pytest.mark.data
 def test_the_real_neptune_structures_are_learned_and_scored_one_class_each(data, tmp_path):
     """Of six classes each image teaches, and is scored on, the one annotated on it."""
     rows = init("neptune", data / "structures", tmp_path / "s.tsv")

@@ -10,8 +10,9 @@ import pytest
 import tifffile
 from scipy import ndimage
 
-from holohisto import cli, sheet
+from holohisto import cli, config, sheet
 from holohisto.demo import cohort, groups, layout, noise, nuclei, paint, tubules
+from holohisto.statistics import pairs_needed
 
 SCALE = 0.15
 
@@ -53,6 +54,15 @@ def test_sheet_is_valid_and_balanced(small: Path) -> None:
     assert not subjects["train"] & subjects["test"]
     assert not subjects["val"] & (subjects["test"] | subjects["train"])
     assert rows["56Nx-1"].subject == "56Nx-mouse1"
+
+
+def test_the_demo_s_tests_can_reach_their_level(small: Path) -> None:
+    settings = config.read(Path(__file__).parents[1] / "config" / "demo.yaml")
+    needed = pairs_needed(settings.cohort.level, len(settings.models) - 1)
+    tested = [row for row in sheet.read(small / "slides.tsv").values() if row.split == "test"]
+    assert (len(tested), len({row.subject for row in tested})) == (8, 7)
+    assert needed == 7
+    assert pairs_needed(0.01, 3) == 10
 
 
 def test_files_sizes_and_mpp(small: Path) -> None:

@@ -32,6 +32,12 @@ def test_typical_slides_have_their_groups_median_dice():
     assert examples.typical(table, "other", 9) == []
 
 
+def test_typical_slides_show_every_structure_of_a_group():
+    table = scores({"a1": 0.9, "a2": 0.5, "a3": 0.7, "a4": 0.8, "b1": 0.2})
+    table.loc[table["slide"].isin(["a2", "a4"]), "class"] = "capsule"
+    assert examples.typical(table, "m", 9) == ["a3", "a2", "b1"]
+
+
 def test_worst_slides_are_few_and_go_by_their_worst_class():
     table = scores({f"a{i}": 0.5 + i / 20 for i in range(9)} | {"b1": 1.0})
     table.loc[len(table)] = ["m", "a7", "a", "capsule", 0.1]
@@ -215,9 +221,9 @@ def test_the_report_shows_them(made):
         "--classes", json.dumps(CLASSES), "--output", str(folder / "report.html"),
     ]) == 0  # fmt: skip
     html = (folder / "report.html").read_text()
-    assert "tuft, 1\u2009350 µm²<small>touches nothing, reduced 2.0 times" in html
+    assert "tuft, 1\u202f350\u00a0µm²<small>touches nothing, reduced 2.0 times" in html
     assert html.count('alt="m1, slide s1"') == 1
-    assert 'alt="Missed: tuft, 1\u2009000 µm², slide s1"' in html
+    assert 'alt="Missed: tuft, 1\u202f000\u00a0µm², slide s1"' in html
 
 
 def test_a_slide_that_cannot_be_read_is_left_out(tmp_path):

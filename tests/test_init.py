@@ -33,7 +33,9 @@ def test_every_kind_of_slide_is_found(tmp_path: Path) -> None:
     assert rows["X"].image == tmp_path / "d" / "deep" / "er" / "X.SVS"
 
 
-def test_annotations_beside_and_in_folders(tmp_path: Path) -> None:
+def test_annotations_beside_and_in_folders(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     make(
         tmp_path, "a.svs", "a_mask.tif", "b.tif", "b-labels.png", "c.tif", "c_annotation.tiff",
         "images/d.png", "masks/d.png", "e.ndpi", "mask/e.tif", "deep/slides/f.tif",
@@ -53,6 +55,7 @@ def test_annotations_beside_and_in_folders(tmp_path: Path) -> None:
         "other-a": None,
     }  # fmt: skip
     assert rows["h"].split == rows["other-a"].split == "predict"
+    assert "1 images of other kinds look like annotations: left out" in capsys.readouterr().err
     annotated = [row.split for row in rows.values() if row.annotation]
     assert sorted(annotated) == ["test", "train", "train", "train", "train", "train", "val"][:7]
 

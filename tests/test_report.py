@@ -14,7 +14,18 @@ from PIL import Image
 from report_fixture import Page, make, render, run_of, shared
 
 from holohisto import cli
-from holohisto.report import examples, failures, figures, inference, ledger, pictures, table3, words
+from holohisto.report import (
+    examples,
+    failures,
+    figures,
+    inference,
+    ledger,
+    pictures,
+    table1,
+    table3,
+    tables,
+    words,
+)  # fmt: skip
 from holohisto.report.gather import table
 
 
@@ -148,9 +159,48 @@ def test_table_2_is_by_structure(compared):
         one, other = groups[model]["glomerulus"], groups[model]["tuft"]
         assert list(shown.loc[model, ["dice glomerulus", "dice tuft"]]) == [one, other]
         assert shown["dice mean"][model] == pytest.approx((one + other) / 2)
-    text = Page((compared / "report.html").read_text()).text
-    mean = 100 * shown["dice mean"]["segformer"]
-    assert f"{mean:.2f} F1" in text[text.index("Table 2") : text.index("Table 3")]
+    assert set(shown["slides tuft"]) == {17, 18}  # holohisto failed on one
+    html = (compared / "report.html").read_text()
+    part = html[html.index("Table 2") : html.index("Table 3")]
+    text = re.sub(r"<[^>]+>|\s+", " ", part)
+    assert " ".join(text.split()).count("n = 17") == 2
+    assert f"{100 * shown['dice mean']['segformer']:.2f} F1" in " ".join(text.split())
+    # The best of those that were scored on the same slides as the reference: itself.
+    assert re.findall(r'best">([\d.]+)', part) == [
+        words.percent(shown[f"dice {name}"]["holohisto"]) for name in ("glomerulus", "tuft", "mean")
+    ]
+
+
+def test_the_best_of_a_column_was_scored_on_all_of_its_slides(folder, html):
+    """NEP25_06 failed with holohisto: the mean of the floor, over more slides, is no rival."""
+    groups = table(folder / "results/cohort/groups.tsv").set_index(["model", "group"])
+    part = html[html.index("Group by group") : html.index("Slide by slide")]
+    block = part[part.index("Object F1, %") : part.index("Boundary F1, %")]
+    row = block[block.index("<th>holohisto") :].split("</tr>")[0]
+    expected = []
+    for group in (*report_fixture.GROUPS, "All", "pooled"):
+        own, other = groups.loc[("holohisto", group)], groups.loc[("floor", group)]
+        rival = other["slides"] == own["slides"]
+        expected.append(not rival or own["f1_mean"] >= other["f1_mean"])
+    assert ["best" in cell for cell in re.findall("<td class=[^>]*>", row)] == expected
+    assert groups["slides"]["holohisto", "NEP25"] < groups["slides"]["floor", "NEP25"]
+
+
+def test_equal_pairs_are_told_where_they_make_too_few():
+    row = {
+        "model": "k", "result slides": "n too small", "n slides": 12.0, "n_zero slides": 9.0,
+        "p_holm slides": 0.25, "p_least_holm slides": 0.25,
+    }  # fmt: skip
+    cell = table1._verdict(row, "slides", False, 0.01)
+    assert (cell.text, cell.spread.split()) == ("too few slides", ["n", "=", "12,", "9", "equal"])
+    told = {
+        "reference": "m", "model": "k", "scope": "All", "level": "slides", "n": 12, "n_zero": 9,
+        "shift": 0.0, "shift_low": math.nan, "shift_high": math.nan, "p_holm": 0.25,
+        "method": "exact", "result": "n too small",
+    }  # fmt: skip
+    assert tables.comparison(told)["words"] == (
+        "too few slides to tell: even if the 3 that are not equal agreed, p could not be below 0.25"
+    )
 
 
 def test_one_structure_needs_no_table_2_and_no_variants_no_table_3(folder, html):
@@ -166,6 +216,7 @@ def test_table_3_holds_the_variants_of_the_method_alone(compared):
     shown = pd.read_csv(compared / "results/tables/table3.tsv", sep="\t")
     shown = shown[shown["class"] == "glomerulus"].set_index("model")
     assert list(shown.index) == ["holohisto", "softmax", "grid-half"]
+    assert set(shown["init"]) == {"scratch"}
     assert list(shown["attention"]) == ["relu", "softmax", "relu"]
     assert list(shown["sampler"]) == ["random", "random", "grid"]
     assert list(shown["tile"]) == ["3840 × 2160", "3840 × 2160", "2048 × 1080"]
@@ -175,7 +226,7 @@ def test_table_3_holds_the_variants_of_the_method_alone(compared):
     part = html[html.index("Table 3") : html.index("Group by group")]
     changed = re.findall(r'class="says changed">([^<]+)', part)
     assert changed == ["softmax, 1 scale", "on a grid", "2048 × 1080"]
-    assert "All of them saw 796\u2009G pixels, within 5 %" in part
+    assert "All of them saw 796\u202fG pixels, within 5 %" in part
 
 
 def test_variants_are_recognised_by_their_options(tmp_path):
@@ -192,7 +243,7 @@ def test_variants_are_recognised_by_their_options(tmp_path):
 
 def test_unequal_shares_of_pixels_are_told():
     rows = pd.DataFrame({"pixels": [1e9, 2e9]})
-    assert "between 1\u2009G and 2\u2009G pixels" in table3._fair(rows)[0]
+    assert "between 1\u202fG and 2\u202fG pixels" in table3._fair(rows)[0]
     assert "may not be comparable" in table3._fair(pd.DataFrame({"pixels": [1e9, math.nan]}))[0]
 
 
@@ -206,7 +257,7 @@ def test_objects_are_told_by_group(compared):
         assert (
             f"{name} {row['slides']} {words.count(row['objects'])} {row['objects_per_slide']:.1f}"
         ) in text
-        assert words.area(row["area_p50_um2"]).replace(words.THIN, " ") in text
+        assert " ".join(words.area(row["area_p50_um2"]).split()) in text
     plot = html[html.index('aria-label="Areas of glomerulus') :].split("</svg>")[0]
     assert plot.count('class="half"') == len(report_fixture.GROUPS)
 
@@ -569,7 +620,7 @@ def test_words_of_numbers():
     assert words.memory(21_040) == "21.0 GB"
     assert words.memory(9.94) == "9.9 MB"
     assert words.memory(0.042) == "0.042 MB"
-    assert words.count(1_234_567) == "1\u2009234\u2009567"
+    assert words.count(1_234_567) == "1\u202f234\u202f567"
     assert words.memory(math.nan) == "–"
     assert words.percent(0.93785) == "93.78"
     assert words.probability(0.00003) == "< 0.0001"

@@ -140,18 +140,18 @@ def test_a_single_slide_has_nothing_to_be_compared_with(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "verdict"),
     [
-        ({"codes_used": 512}, "Half of the slides use 512 or more of 1\u2009024 codes (50 %): the"
+        ({"codes_used": 512}, "Half of the slides use 512 or more of 1\u202f024 codes (50 %): the"
          " codebook is in use."),
-        ({"codes_used": 511}, "Half of the slides use 511 or more of 1\u2009024 codes (50 %): the"
+        ({"codes_used": 511}, "Half of the slides use 511 or more of 1\u202f024 codes (50 %): the"
          " codebook knows this stain in part, the rest of it lies idle."),
         ({"codes_used": 1639, "codebook": 16384, "tokens": 16390}, "Half of the slides use"
-         " 1\u2009639 or more of 16\u2009384 codes (10 %): the codebook knows this stain in part,"
+         " 1\u202f639 or more of 16\u202f384 codes (10 %): the codebook knows this stain in part,"
          " the rest of it lies idle."),
         ({"codes_used": 700, "codebook": 16384}, "Half of the slides use 700 or more of"
-         " 16\u2009384 codes (4 %): most of the codebook knows nothing of this stain. One trained"
+         " 16\u202f384 codes (4 %): most of the codebook knows nothing of this stain. One trained"
          " on your own slides would (leave tokenizer.checkpoint empty)."),
         ({"codes_used": 700, "codebook": 16384, "tokens": 6999}, "Half of the slides use 700 or"
-         " more of 16\u2009384 codes (4 %), but are too small to tell whether the codebook knows"
+         " more of 16\u202f384 codes (4 %), but are too small to tell whether the codebook knows"
          " this stain."),
         ({"codes_used": None}, ""),
         ({"codebook": 0}, ""),

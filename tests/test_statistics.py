@@ -9,6 +9,7 @@ from scipy import stats
 
 from holohisto.sheet import Row
 from holohisto.statistics import (
+    OBJECTS,
     SLIDES,
     comparison_table,
     distribution_table,
@@ -159,6 +160,29 @@ def test_holm_by_hand():
     assert holm([]).shape == (0,)
 
 
+def test_holm_on_the_published_example_of_r():
+    """pairwise.t.test(Ozone, Month) of the data set airquality: t tests with one deviation for
+    all, whose p R corrects by Holm and prints in its help."""
+    months = [
+        "41 36 12 18 28 23 19 8 7 16 11 14 18 14 34 6 30 11 1 11 4 32 23 45 115 37",
+        "29 71 39 23 21 37 20 12 13",
+        "135 49 32 64 40 77 97 97 85 10 27 7 48 35 61 79 63 16 80 108 20 52 82 50 64 59",
+        "39 9 16 78 35 66 122 89 110 44 28 65 22 59 23 31 44 21 9 45 168 73 76 118 84 85",
+        "96 78 73 91 47 32 20 23 21 24 44 21 28 9 13 46 18 13 24 16 13 23 36 7 14 30 14 18 20",
+    ]
+    ozone = [np.array(month.split(), float) for month in months]
+    free = sum(len(values) - 1 for values in ozone)
+    deviation = np.sqrt(sum(((values - values.mean()) ** 2).sum() for values in ozone) / free)
+    p = [
+        2 * stats.t.sf(abs(one.mean() - other.mean()) / deviation / error, free)
+        for one, other in itertools.combinations(ozone, 2)
+        for error in [np.sqrt(1 / len(one) + 1 / len(other))]
+    ]
+    assert holm(p).round(5).tolist() == [
+        1.0, 0.00026, 0.00019, 1.0, 0.05113, 0.04987, 1.0, 1.0, 0.00488, 0.00388,
+    ]  # fmt: skip
+
+
 def test_hodges_lehmann_by_hand():
     # 1, 2, 6 → Walsh means 1, 1.5, 2, 3.5, 4, 6: median 2.75
     assert hodges_lehmann([6, 1, 2]) == 2.75
@@ -293,6 +317,24 @@ def test_holm_counts_the_models_compared():
     )
 
 
+def test_ties_neither_turn_the_result_round_nor_hide():
+    """Twelve slides are found better and forty empty ones alike: the typical difference is 0."""
+    ours = {f"s{i}": 0.8 + i / 100 if i < 12 else 1.0 for i in range(52)}
+    theirs = {slide: dice - (0.1 if dice < 1 else 0) for slide, dice in ours.items()}
+    table = comparison_table(
+        slides({"m": ours, "k": theirs, "o": {"s0": 0.7, "s51": 1.0, "s50": 1.0}},
+               dict.fromkeys(ours, "g")),
+        "m", 0.01, 50,
+    ).set_index(["level", "model"])  # fmt: skip
+    row = table.loc[("slides", "k")]
+    assert (row["n"], row["n_zero"], row["shift"], row["effect"]) == (52, 40, 0.0, 1.0)
+    assert row["p"] == pytest.approx(2 / 2**12)
+    assert row["result"] == "higher"
+    assert table.loc[("slides", "o"), "note"] == (
+        "n too small, 2 of 3 pairs are equal: smallest possible p is 1"
+    )
+
+
 def test_what_no_result_can_be_below_counts_every_comparison_of_the_family():
     """Of two comparisons one has more pairs: its least p leaves more room to the other's."""
     ours = {f"s{i}": 0.9 + i / 1000 for i in range(9)}
@@ -366,6 +408,7 @@ def test_rows_of_a_metrics_record():
 def test_unannotated_classes_have_objects_and_no_match():
     first, second = object_rows(RECORD, ROW)
     assert (first["area_um2"], first["x"], first["matched"]) == (9.0, 1.5, "yes")
+    assert list(first) == list(OBJECTS)
     assert (second["class"], second["matched"]) == ("capsule", None)
 
 
@@ -373,8 +416,9 @@ def test_distributions_by_hand():
     """Groups, then all objects together; slides without objects count."""
     scored = pd.DataFrame(
         {
-            "model": "m", "class": "t", "slide": list("abc"), "group": ["x", "x", "y"],
-            "objects_annotated": [3, 1, 2],
+            "model": "m", "init": "scratch", "class": "t", "slide": list("abc"),
+            "group": ["x", "x", "y"],
+            "objects_annotated": [3, None, 2], "objects_found": [4, 1, 1],
         }
     )  # fmt: skip
     objects = pd.DataFrame(
@@ -385,8 +429,10 @@ def test_distributions_by_hand():
         }
     )  # fmt: skip
     x, y, pooled = distribution_table(objects, scored).to_dict("records")
-    assert (x["group"], x["slides"], x["objects"]) == ("x", 2, 5)
-    assert (x["objects_per_slide"], x["annotated_per_slide"]) == (2.5, 2.0)
+    assert (x["group"], x["init"], x["slides"], x["objects"]) == ("x", "scratch", 2, 5)
+    assert (x["objects_per_slide"], x["slides_annotated"]) == (2.5, 1)
+    assert (x["annotated_per_slide"], x["found_per_annotated"]) == (3.0, 4.0)
+    assert (pooled["annotated_per_slide"], pooled["found_per_annotated"]) == (2.5, 2.5)
     assert [x[f"area_p{q}_um2"] for q in (5, 25, 50, 75, 95)] == pytest.approx([1.2, 2, 3, 4, 4.8])
     assert (x["probability_median"], x["matched_share"]) == (0.7, 0.75)
     assert (y["objects"], y["area_p50_um2"], y["matched_share"]) == (1, 60.0, 0.0)

@@ -32,12 +32,20 @@ def find(folder: Path) -> list[Found]:
     found = _files(folder)
     annotations: dict[tuple[Path, str], Path] = {}
     images: list[Path] = []
+    lossy = 0
     for path in found:
         place = _annotates(folder, path)
         if place is None:
             images.append(path)
         elif is_outlines(path) or path.suffix.lower() in ANNOTATION_SUFFIXES:
             annotations.setdefault(place, path)
+        else:
+            lossy += 1
+    if lossy:
+        logger.warning(
+            "%d images of other kinds look like annotations: left out; if they are, put them into"
+            " the sheet yourself", lossy,
+        )  # fmt: skip
     if not images:
         raise HolohistoError(
             folder, "holds no slides", found=f"{len(found)} annotation-like images",

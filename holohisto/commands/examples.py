@@ -195,7 +195,7 @@ def _field(
     slide = shown.row.slide
     return {
         "slide": slide, "group": statistics.group_of(shown.row), "width_um": round(width_um, 1),
-        "xy": field.xy, "size": field.size,
+        "xy": field.xy, "size": field.size, "classes": shown.classes,
         "pictures": [
             {"what": what, "model": model, "file": _save(folder, f"{slide}.field-{i}", picture)}
             for i, (what, model, picture) in enumerate(pictures)

@@ -60,6 +60,11 @@ def _tell(output: Path, slides: list[cohort_folder.Found]) -> None:
     groups = collections.Counter(found.group for found in slides if found.group)
     by_group = "".join(f"; {count} {group}" for group, count in sorted(groups.items()))
     logger.info("wrote %s: %d slides (%s%s)", output, len(slides), told, by_group)
+    if sizes := sorted({found.mpp for found in slides if found.mpp}):
+        logger.info(
+            "at %s um per pixel: set `check.mpp` to %g or more",
+            ", ".join(f"{size:g}" for size in sizes), sizes[-1],
+        )  # fmt: skip
     subjects = {found.subject for found in slides if found.subject}
     if subjects:
         logger.info("%d subjects, told apart by file names", len(subjects))

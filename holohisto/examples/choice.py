@@ -13,15 +13,22 @@ WORST_SHARE = 3
 def typical(slides: pd.DataFrame, model: str, limit: int) -> list[str]:
     """Of every group, in the table's order, the slide whose Dice is the group's median.
 
+    Slides of a group on which different classes were annotated are groups of their own.
+
     Args:
         slides: slides.tsv; a slide's Dice is the mean over its classes.
         model: whose Dice counts.
         limit: of the number of groups.
     """
     dice = _dice(slides, model, "mean")
+    scored = slides[(slides["model"] == model) & slides["dice_foreground"].notna()]
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for slide, rows in scored.groupby("slide", sort=False):
+        key = (str(rows["group"].iloc[0]), *rows["class"])
+        alike.setdefault(key, []).append(str(slide))
     chosen = []
-    for _, members in slides[slides["slide"].isin(dice.index)].groupby("group", sort=False):
-        own = dice[members["slide"].unique()].sort_values(kind="stable")
+    for members in alike.values():
+        own = dice[members].sort_values(kind="stable")
         chosen.append(str(own.index[(len(own) - 1) // 2]))
     return chosen[:limit]
 

@@ -69,7 +69,10 @@ def _strip(
     own = rows_of(run.table("slides"), model=run.reference, slide=slide)
     values = [value for value in own.get("dice_foreground", ()) if not math.isnan(value)]
     dice = percent(sum(values) / len(values)) if values else ""
-    return Strip(slide, str(one.get("group", "")), dice, pictures, list(missed))
+    drawn = [str(name) for name in one.get("classes") or run.classes]
+    only = "" if len(drawn) == len(run.classes) else ", ".join(drawn)
+    title = ": ".join(filter(None, (str(one.get("group", "")), only)))
+    return Strip(slide, title, dice, pictures, list(missed))
 
 
 def _shown(run: Run, entries: Sequence[dict[str, Any]], folder: Path, budget: int) -> list[Shown]:

@@ -16,8 +16,8 @@ from holohisto.sheet import Row
 
 logger = logging.getLogger(__name__)
 TEXT = (
-    "model", "init", "slide", "class", "group", "subject", "split", "annotated", "matched", "level",
-    "scope", "reference", "method", "result", "note",
+    "model", "init", "reference_init", "slide", "class", "group", "subject", "split", "annotated",
+    "matched", "level", "scope", "reference", "method", "result", "note",
 )  # fmt: skip
 """Columns of the cohort's tables that are not numbers."""
 FINISHED = re.compile(

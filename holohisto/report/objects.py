@@ -9,13 +9,14 @@ from markupsafe import Markup
 from holohisto.report.figures import Box, box_plot
 from holohisto.report.gather import Run, rows_of
 from holohisto.report.wide import Cell, Head, Line, Wide
-from holohisto.report.words import ABSENT, area, count
+from holohisto.report.words import ABSENT, area, count, number_of
 from holohisto.statistics import POOLED, QUANTILES
 
 HEADS = (
     "Slides", "Objects", "A slide", "Drawn a slide", "Median area", "Half lie between",
     "Probability", "Matched",
 )  # fmt: skip
+DRAWN = HEADS.index("Drawn a slide")
 
 
 def size_plots(run: Run) -> list[tuple[str, Markup]]:
@@ -56,7 +57,16 @@ def _cells(row: dict[Any, Any]) -> list[Cell]:
         ABSENT if math.isnan(probability) else f"{probability:.2f}",
         ABSENT if math.isnan(matched) else f"{100 * matched:.0f} %",
     ]  # fmt: skip
-    return [Cell(text) for text in texts]
+    cells = [Cell(text) for text in texts]
+    if 0 < row.get("slides_annotated", 0) < row["slides"]:
+        cells[DRAWN] = _drawn(row)
+    return cells
+
+
+def _drawn(row: dict[Any, Any]) -> Cell:
+    """What the expert drew, where on some slides only, and what was found on those."""
+    found = f"found there: {_rate(row['found_per_annotated'])}"
+    return Cell(_rate(row["annotated_per_slide"]), found, number_of(row["slides_annotated"]))
 
 
 def _rate(value: float) -> str:

@@ -73,6 +73,7 @@ def render(run: Run, options: ReportOptions, origin: dict[str, Any]) -> str:
             facts=facts,
             notes={row.slide: _note(run, row) for row in run.rows.values()},
             score_tables=scores,
+            challenge=tables.CHALLENGE,
             table2=table2.table2(run, numbers["table2"]),
             level=table1.level_of(run),
             tile_words=_tile(run),

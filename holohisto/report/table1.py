@@ -8,14 +8,14 @@ import pandas as pd
 from holohisto.config import CohortOptions
 from holohisto.report.gather import Run, rows_of
 from holohisto.report.wide import NOTHING, Cell, Head, Line, Wide
-from holohisto.report.words import count, percent, probability
+from holohisto.report.words import count, number_of, percent, probability
 from holohisto.statistics import ALL, POOLED, group_of
 
 TILE, SLIDE = "dice_over_tiles", "dice_mean"
 UNITS = ("slides", "subjects")
 FLOOR = "colour threshold"
 KEYS = ("class", "model", "init")
-TESTED = ("n", "shift", "p", "p_holm", "p_least_holm", "effect", "result")
+TESTED = ("n", "n_zero", "shift", "p", "p_holm", "p_least_holm", "effect", "result")
 
 
 def numbers(run: Run) -> pd.DataFrame:
@@ -99,7 +99,7 @@ def init_of(own: pd.DataFrame) -> str:
 
 def _small(run: Run, row: dict[Any, Any], usual: float) -> str:
     floor = run.models[row["model"]].get("kind") == "threshold"
-    number = "" if row["slides"] == usual else f"n = {row['slides']:.0f}"
+    number = "" if row["slides"] == usual else number_of(row["slides"])
     return "; ".join(filter(None, (FLOOR if floor else row["init"], number)))
 
 
@@ -124,10 +124,13 @@ def _verdict(row: dict[Any, Any], unit: str, reference: bool, level: float) -> C
     result, p = row.get(f"result {unit}"), row.get(f"p_holm {unit}")
     if not isinstance(result, str) or not isinstance(p, int | float):
         return NOTHING
-    if result == "n too small":
-        return Cell(f"too few {unit}", f"n = {row[f'n {unit}']:.0f}")
-    if result not in ("higher", "lower") and row[f"p_least_holm {unit}"] >= level:
-        return Cell(f"too few {unit}", f"n = {row[f'n {unit}']:.0f}")
+    few = result not in ("higher", "lower") and row[f"p_least_holm {unit}"] >= level
+    if few or result == "n too small":
+        equal = row[f"n_zero {unit}"]
+        return Cell(
+            f"too few {unit}",
+            number_of(row[f"n {unit}"]) + (f", {equal:.0f} equal" if equal else ""),
+        )
     told = f"p {'' if p < 0.0001 else '= '}{probability(p)}"
     words = {"higher": "yes, higher", "lower": "yes, lower"}.get(result, f"not shown at {level:g}")
     return Cell(words, told, kind=result if result in ("higher", "lower") else "")

@@ -8,11 +8,12 @@ import pandas as pd
 from holohisto.report.gather import Run, rows_of
 from holohisto.report.table1 import FLOOR, init_of
 from holohisto.report.wide import NOTHING, Cell, Head, Line, Wide
-from holohisto.report.words import percent
+from holohisto.report.words import number_of, percent
 from holohisto.statistics import ALL
 
 MEAN = "mean"
 MEASURES = {"dice": "dice_mean", "f1": "f1_mean"}
+SLIDES = "slides"
 
 
 def numbers(run: Run) -> pd.DataFrame:
@@ -32,6 +33,7 @@ def numbers(run: Run) -> pd.DataFrame:
             values = [_value(own, name, column) for name in names]
             row |= {f"{measure} {name}": value for name, value in zip(names, values, strict=True)}
             row[f"{measure} {MEAN}"] = sum(values) / len(values)
+        row |= {f"{SLIDES} {name}": _value(own, name, SLIDES) for name in names}
         rows.append(row)
     return pd.DataFrame(rows) if rows else pd.DataFrame(columns=["model", "init"])
 
@@ -41,21 +43,35 @@ def table2(run: Run, table: pd.DataFrame) -> Wide | None:
     names = [key.removeprefix("dice ") for key in table.columns if key.startswith("dice ")]
     if len(names) < 3:  # two structures and their mean
         return None
-    best = {name: table[f"dice {name}"].max() for name in names}
+    usual = {name: _usual(run, table, name) for name in names if name != MEAN}
+    whole = {name: table[f"{SLIDES} {name}"] == usual[name] for name in usual}
+    whole[MEAN] = pd.concat(whole, axis=1).all(axis=1)
+    best = {name: table.loc[whole[name], f"dice {name}"].max() for name in names}
     lines = []
-    for row in table.to_dict("records"):
+    for place, row in enumerate(table.to_dict("records")):
         cells = []
         for name in names:
             dice, f1 = row[f"dice {name}"], row[f"f1 {name}"]
+            equal = bool(whole[name].iloc[place])
+            remark = "" if equal or name == MEAN else number_of(row[f"{SLIDES} {name}"])
             cells.append(
                 NOTHING if math.isnan(dice)
-                else Cell(percent(dice), f"F1 {percent(f1)}", best=dice >= best[name])
+                else Cell(percent(dice), f"F1 {percent(f1)}", remark, equal and dice >= best[name])
             )  # fmt: skip
         floor = run.models[row["model"]].get("kind") == "threshold"
         small = FLOOR if floor else row["init"]
         lines.append(Line(row["model"], small, row["model"] == run.reference, cells))
-    heads = [Head(name, first=name == MEAN) for name in names]
+    heads = [
+        Head(name, number_of(usual[name]) if name in usual else "", first=name == MEAN)
+        for name in names
+    ]
     return Wide("Model", heads, lines, [("Slide Dice, %", len(names))])
+
+
+def _usual(run: Run, table: pd.DataFrame, name: str) -> float:
+    """Slides of a structure that the reference model was scored on, or the most of any."""
+    own = rows_of(table, model=run.reference)
+    return float((own if len(own) else table)[f"{SLIDES} {name}"].max())
 
 
 def _value(own: pd.DataFrame, name: str, column: str) -> float:

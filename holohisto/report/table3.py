@@ -7,6 +7,7 @@ import pandas as pd
 
 from holohisto.config import TrainOptions
 from holohisto.report.gather import Run, rows_of
+from holohisto.report.table1 import init_of
 from holohisto.report.trained import Trained, size
 from holohisto.report.wide import NOTHING, Cell, Head, Line, Wide
 from holohisto.report.words import large, percent
@@ -63,14 +64,15 @@ def numbers(run: Run, known: dict[str, Trained]) -> pd.DataFrame:
             seen = known.get(model)
             made = parts(run, run.models[model])
             rows.append(
-                {"class": name, "model": model, **made, "tile": size(made["tile"])}
+                {"class": name, "model": model, "init": init_of(own), **made}
+                | {"tile": size(made["tile"])}
                 | {key: getattr(seen, key, math.nan) for key in ("steps", "tiles", "pixels")}
                 | {
                     key: float(own[column].iloc[0]) if len(own) and column in own else math.nan
                     for key, column in MEASURES.items()
                 }
             )
-    columns = ["class", "model", *PARTS, "steps", "tiles", "pixels", *MEASURES]
+    columns = ["class", "model", "init", *PARTS, "steps", "tiles", "pixels", *MEASURES]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -95,7 +97,7 @@ def table3(run: Run, table: pd.DataFrame, name: str) -> Wide | None:
             NOTHING if math.isnan(row[key]) else Cell(percent(row[key]), best=row[key] >= best[key])
             for key in MEASURES
         ]
-        lines.append(Line(row["model"], "", row["model"] == run.reference, cells))
+        lines.append(Line(row["model"], row["init"], row["model"] == run.reference, cells))
     heads = [Head(TITLES.get(part, "Decoder"), words=True) for part in shown]
     heads += [Head("Steps", first=True), Head("Pixels seen")]
     heads += [Head("Tile Dice, %", first=True), Head("Slide Dice, %")]

@@ -11,14 +11,15 @@ from holohisto.report.figures import Dots, dot_plot, lower_end
 from holohisto.report.gather import Run, rows_of
 from holohisto.report.trained import Trained
 from holohisto.report.wide import Cell, Wide
-from holohisto.report.words import ABSENT, percent, probability
+from holohisto.report.words import ABSENT, number_of, percent, probability
 from holohisto.statistics import ALL, smallest_p
 
+CHALLENGE = "Dice as the KPIs challenge scores it, %"
 MEASURES = (
     ("Slide Dice, %", "dice_mean", "dice_sd"),
     ("Object F1, %", "f1_mean", "f1_sd"),
     ("Boundary F1, %", "boundary_f1_mean", "boundary_f1_sd"),
-    ("Dice as the KPIs challenge scores it, %", "kpis2024_mean", "kpis2024_sd"),
+    (CHALLENGE, "kpis2024_mean", "kpis2024_sd"),
 )
 
 
@@ -118,7 +119,10 @@ def _lines(
     spread: str | None,
     inits: dict[str, str],
 ) -> list[ModelLine]:
-    best = {group: rows_of(part, group=group)[mean].max() for group, _ in columns}
+    best = {}
+    for group, count in columns:
+        own = rows_of(part, group=group)
+        best[group] = own.loc[own["slides"] == count, mean].max()
     lines = []
     for model, options in run.models.items():
         own = rows_of(part, model=model)
@@ -139,7 +143,7 @@ def _cell(row: pd.DataFrame, count: int, mean: str, spread: str | None, best: fl
     return Cell(
         percent(value),
         "" if math.isnan(deviation) else f"± {percent(deviation)}",
-        "" if slides == count else f"n = {slides}",
+        "" if slides == count else number_of(slides),
         value >= best and slides == count,
     )
 
@@ -174,8 +178,9 @@ def comparison(row: dict, init: str = "") -> dict[str, str]:
         "n too small": f"too few {row['level']} to tell",
     }.get(row["result"], "no difference shown")
     if row["result"] == "n too small":
-        least = smallest_p(int(row["n"] - row["n_zero"]))
-        words += f": even if all {row['level']} agreed, p could not be below {least:.3g}"
+        unequal = int(row["n"] - row["n_zero"])
+        those = f"the {unequal} that are not equal" if row["n_zero"] else f"all {row['level']}"
+        words += f": even if {those} agreed, p could not be below {smallest_p(unequal):.3g}"
     elif isinstance(row.get("note"), str) and row["note"]:
         words += f" ({row['note']})"
     return {

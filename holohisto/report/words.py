@@ -3,8 +3,8 @@
 import math
 
 ABSENT = "–"
-THIN = "\u2009"
-"""Thin space between thousands."""
+THIN, TIED = "\u202f", "\u00a0"
+"""A thin space between thousands, and a plain one, at which no line is broken."""
 
 
 def percent(value: float) -> str:
@@ -15,6 +15,11 @@ def percent(value: float) -> str:
 def count(value: float) -> str:
     """A whole number, thousands set apart."""
     return f"{value:,.0f}".replace(",", THIN)
+
+
+def number_of(slides: float) -> str:
+    """How many there are: n = 7."""
+    return f"n{TIED}={TIED}{slides:.0f}"
 
 
 def large(value: float) -> str:
@@ -32,8 +37,8 @@ def area(square_micrometres: float) -> str:
     if math.isnan(square_micrometres):
         return ABSENT
     if square_micrometres >= 1e5:
-        return f"{square_micrometres / 1e6:.2g} mm²"
-    return f"{count(square_micrometres)} µm²"
+        return f"{square_micrometres / 1e6:.2g}{TIED}mm²"
+    return f"{count(square_micrometres)}{TIED}µm²"
 
 
 def probability(p: float) -> str:

@@ -31,7 +31,7 @@ SLIDES = (
     "objects_annotated", "area_found_um2", "area_annotated_um2", "dice_kpis2024",
 )  # fmt: skip
 OBJECTS = (
-    "model", "slide", "class", "group", "area_um2", "x", "y", "probability", "matched",
+    "model", "init", "slide", "class", "group", "area_um2", "x", "y", "probability", "matched",
     "iou",
 )  # fmt: skip
 GROUPS = (
@@ -39,9 +39,9 @@ GROUPS = (
     *(f"{measure}_{what}" for measure in MEASURES for what in ("mean", "sd")), "dice_over_tiles",
 )  # fmt: skip
 COMPARISONS = (
-    "class", "level", "scope", "reference", "model", "n", "n_zero", "median_difference", "shift",
-    "shift_low", "shift_high", "confidence", "effect", "W", "p", "p_pratt", "method", "p_holm",
-    "p_least", "p_least_holm", "n_needed", "result", "note",
+    "class", "level", "scope", "reference", "model", "reference_init", "init", "n", "n_zero",
+    "median_difference", "shift", "shift_low", "shift_high", "confidence", "effect", "W", "p",
+    "p_pratt", "method", "p_holm", "p_least", "p_least_holm", "n_needed", "result", "note",
 )  # fmt: skip
 
 
@@ -91,8 +91,9 @@ def object_rows(record: dict[str, Any], row: Row) -> list[dict[str, Any]]:
             matched = ("yes" if item.get("matched") else "no") if known else None
             rows.append(
                 {
-                    "model": record["model"], "slide": row.slide, "class": name,
-                    "group": group_of(row), **cells, "matched": matched, "iou": item.get("iou"),
+                    "model": record["model"], "init": record.get("init", ""), "slide": row.slide,
+                    "class": name, "group": group_of(row), **cells, "matched": matched,
+                    "iou": item.get("iou"),
                 }
             )  # fmt: skip
     return rows
@@ -182,6 +183,7 @@ def _family(
     """All comparisons that share one Holm correction; `interval`: confidence and resamples."""
     keys = ["subject", "slide"] if unit == "slides" else ["subject"]
     dice = part.set_index(["subject", "slide", "model"])["dice_foreground"].astype(float).unstack()
+    inits = dict(zip(part["model"], part["init"], strict=True))
     rows = []
     for model in (name for name in part["model"].unique() if name != reference):
         if reference not in dice:
@@ -195,7 +197,8 @@ def _family(
         low, high = shift_interval(values, subjects, *interval)
         rows.append(
             {
-                "reference": reference, "model": model, "n": test.n, "n_zero": test.n_zero,
+                "reference": reference, "model": model, "reference_init": inits[reference],
+                "init": inits[model], "n": test.n, "n_zero": test.n_zero,
                 "median_difference": float(np.median(values)), "shift": hodges_lehmann(values),
                 "shift_low": low, "shift_high": high, "confidence": interval[0],
                 "effect": test.effect, "W": test.statistic, "p": test.p, "p_pratt": test.p_pratt,
@@ -212,13 +215,21 @@ def _family(
 def _verdict(row: dict[str, Any], family: int, level: float) -> tuple[str, str]:
     """What may be said, and why not more."""
     if row["p_least"] >= level:
-        return "n too small", f"n too small: smallest possible p is {row['p_least']:.3g}"
+        return (
+            "n too small",
+            f"n too small{_ties(row)}: smallest possible p is {row['p_least']:.3g}",
+        )
     if row["p_holm"] < level:
-        return ("higher" if row["shift"] > 0 else "lower"), ""
+        return ("higher" if row["effect"] > 0 else "lower"), ""
     if row["p_least_holm"] >= level:
         return (
             "no difference shown",
-            f"n too small for {family} comparisons: smallest possible p after Holm is"
+            f"n too small for {family} comparisons{_ties(row)}: smallest possible p after Holm is"
             f" {row['p_least_holm']:.3g}",
         )
     return "no difference shown", ""
+
+
+def _ties(row: dict[str, Any]) -> str:
+    """Pairs without a difference, which no test can use."""
+    return f", {row['n_zero']} of {row['n']} pairs are equal" if row["n_zero"] else ""
