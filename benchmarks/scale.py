@@ -4,9 +4,9 @@
 
 Writes sheets of empty files that stand for slides, half of the rows `test`, a tenth `train`, and
 runs `snakemake -n` on each with the profiles default and slurm, on a machine that need not have
-SLURM. Counts jobs, and the entries of the queue that they are, also with eight slides in a group.
-Exits with 1 when 600 slides take 30 s of a core or more, or ten times the slides more than fifteen
-times as much.
+SLURM. Counts jobs, and the entries of the queue that they are, also with `--group-components
+prepare=8`. Exits with 1 when 600 slides take 30 s of a core or more, or ten times the slides more
+than fifteen times as much.
 """
 
 import os
@@ -89,7 +89,7 @@ def main() -> None:
             write_cohort(Path(name), slides)
             for title, options in {
                 "the profile's": (),
-                "eight slides in a group": ("--group-components", "prepare=8", "deliver=8"),
+                "prepare=8": ("--group-components", "prepare=8"),
             }.items():
                 one = found[slides, title] = dry_run(Path(name), *options)
                 print(
