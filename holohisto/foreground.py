@@ -144,8 +144,8 @@ def find(
         raise HolohistoError(
             slide.path, f"slide {record.slide}: no tissue found at saturation {used:.3f}",
             advice="look at the slide; set a lower saturation in the sheet's column `threshold`"
-            f" (or a smaller `foreground.min_piece_mm2`, now {options.min_piece_mm2:g}), or"
-            " exclude the slide",
+            " or by `segment --threshold` (or a smaller `foreground.min_piece_mm2`, now"
+            f" {options.min_piece_mm2:g}), or exclude the slide",
         )  # fmt: skip
     return Foreground(mask, options.cell, used)
 

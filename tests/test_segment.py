@@ -78,6 +78,77 @@ def test_an_roi_image_goes_the_way_of_a_slide(tmp_path, floor, kind, size):
         assert overlay.width >= min(size[0], 1000)
 
 
+@pytest.mark.parametrize("mode", ["RGBA", "P"])
+def test_transparent_and_indexed_images_are_laid_over_white(tmp_path, floor, mode):
+    rgb, area = tissue((403, 301))
+    image = Image.fromarray(rgb)
+    if mode == "RGBA":
+        image.putalpha(Image.fromarray(np.full((301, 403), 255, np.uint8)))
+    image.convert(mode).save(tmp_path / "roi.png")
+    assert segment(tmp_path, tmp_path / "roi.png", floor, "--mpp", 0.5) == 0
+    (disc,) = results(tmp_path, "roi")[1]
+    assert disc.area == pytest.approx(area, rel=0.05)
+
+
+@pytest.mark.parametrize("size", [(300, 1), (1, 200), (16, 16), (2000, 4)])
+def test_an_image_of_few_pixels_is_segmented_whole(tmp_path, floor, size):
+    dark = np.full((size[1], size[0], 3), (120, 50, 130), np.uint8)
+    Image.fromarray(dark).save(tmp_path / "roi.png")
+    options = {"foreground": {"min_piece_mm2": 0}, "mask": {"min_object_um2": 0}}
+    (tmp_path / "all.yaml").write_text(json.dumps(options))
+    words = (tmp_path / "roi.png", floor, "--mpp", 0.5, "--config", tmp_path / "all.yaml")
+    assert segment(tmp_path, *words) == 0
+    (object_,) = results(tmp_path, "roi")[1]
+    assert object_.equals(shapely.box(0, 0, *size))
+
+
+def refused(capsys, code):
+    """The only line that tells an error, of a command that ended so."""
+    assert code == 2
+    told = capsys.readouterr().err
+    assert "Traceback" not in told
+    (line,) = [line for line in told.splitlines() if "ERROR" in line]
+    return line
+
+
+def write_16_bit(path):
+    Image.fromarray(tissue((301, 203))[0][..., 0].astype(np.uint16) * 257).save(path)
+
+
+def write_one_row(path):
+    Image.fromarray(tissue((301, 203))[0][:1]).save(path)
+
+
+def write_cut(path):
+    Image.fromarray(tissue((301, 203))[0]).save(path)
+    path.write_bytes(path.read_bytes()[:9000])
+
+
+@pytest.mark.parametrize(
+    ("write", "words"),
+    [
+        (write_16_bit, "is not a brightfield slide (found ushort grey16; allowed one picture, 8"),
+        (write_one_row, "no tissue found at saturation 0.020; look at the slide"),
+        (write_cut, "the file is damaged; copy it again"),
+        (lambda path: path.write_text("hello"), "is not an image that can be read"),
+        (lambda path: path.mkdir(), "image cannot be read: Is a directory"),
+        (lambda path: None, "image cannot be read: No such file or directory"),
+    ],
+)
+def test_what_cannot_be_segmented_is_refused_in_one_line(tmp_path, floor, capsys, write, words):
+    write(tmp_path / "roi.png")
+    code = segment(tmp_path, tmp_path / "roi.png", floor, "--mpp", 0.5)
+    assert words in refused(capsys, code)
+
+
+@pytest.mark.parametrize("value", ["-0.1", "1.5", "nan"])
+def test_a_threshold_is_a_saturation(tmp_path, floor, capsys, value):
+    Image.fromarray(tissue((301, 203))[0]).save(tmp_path / "roi.png")
+    words = (tmp_path / "roi.png", floor, "--mpp", 0.5, f"--threshold={value}")
+    code = segment(tmp_path, *words)
+    assert "--threshold: is no saturation (found" in refused(capsys, code)
+
+
 def test_a_slide_of_another_resolution_in_level_0_pixels(tmp_path, floor):
     rgb, area = tissue((1403, 1110))
     write_slide_pyramid(tmp_path / "s.tif", rgb, 0.25)
@@ -113,7 +184,4 @@ def test_tokens_are_computed_on_the_way(tmp_path):
 
 def test_an_image_without_resolution_is_refused_in_one_line(tmp_path, floor, capsys):
     Image.fromarray(tissue((301, 203))[0]).save(tmp_path / "roi.png")
-    assert segment(tmp_path, tmp_path / "roi.png", floor) == 2
-    lines = [line for line in capsys.readouterr().err.splitlines() if "ERROR" in line]
-    assert len(lines) == 1
-    assert "--mpp" in lines[0]
+    assert "--mpp" in refused(capsys, segment(tmp_path, tmp_path / "roi.png", floor))

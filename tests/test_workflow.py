@@ -473,7 +473,26 @@ def test_a_slide_that_went_bad_loses_its_old_scores(copy):
     assert len(list(copy.glob("results/models/*/masks/e1_glomerulus.tif"))) == len(MODELS)
 
 
-def test_snakemakes_own_report_builds(finished, tmp_path):
+CATEGORIES = {"Report", "Scores", "Examples", "Foreground", "Overlays", "Tokens", "Training"}
+
+
+def test_snakemakes_own_report_is_one_page_that_loads_nothing(finished, tmp_path):
+    path = tmp_path / "report.html"
+    snakemake(finished, "--report", str(path))
+    page = path.read_text()
+    assert not re.findall(r"""(?:src|href)=["']?https?://""", page)
+    categories = json.JSONDecoder().raw_decode(page.split("var categories = ")[1])[0]
+    assert set(categories) == CATEGORIES
+    overlays = [f"results/models/holohisto/overlays/{slide}.jpg" for slide in ("e1", "e2", "p1")]
+    assert categories["Overlays"]["holohisto"] == overlays
+    told = dict(re.findall(r'"(results/[^"]*)": {"name": .*?"caption": "<p>(.{60})', page))
+    assert set(told) == {
+        file for one in categories.values() for some in one.values() for file in some
+    }
+    assert "outlines of model holohisto" in told[overlays[0]]
+
+
+def test_snakemakes_own_report_packs_every_file_too(finished, tmp_path):
     path = tmp_path / "snakemake.zip"
     snakemake(finished, "--report", str(path))
     assert path.stat().st_size > 100_000
@@ -492,7 +511,27 @@ def test_a_dry_run_on_slurm_plans_gpu_jobs(copy):
     gpu = re.findall(r"^rule (\w+):\n(?:    .*\n)*?    resources: .*gpu=1, .*$", text, flags=re.M)
     assert Counter(gpu) == {"tokenizer": 1, "tokens": 5, "train": 2, "infer": 6}
     assert text.count("slurm_partition=gpu") == 1 + 5 + 2 + 6
-    assert re.findall(r"Group job (\w+)", text) == ["prepare"] * 5
+    ungrouped = re.findall(r"^rule (\w+):", text, flags=re.M)
+    assert set(ungrouped) == {
+        "tokenizer", "tokens", "train", "infer", "cohort", "examples", "report", "all",
+    }  # fmt: skip
+    blocks = re.findall(r"Group job (\w+).*\n((?:    .*\n|\n)+)", text)
+    assert Counter(map(members, blocks)) == {
+        **{("prepare", "check", "foreground", f"slide={slide}"): 1 for slide in SPLITS},
+        **{
+            ("deliver", "mask", *scores, f"model={model}, slide={slide}"): 1
+            for model in MODELS
+            for slide, scores in (("e1", ["metrics"]), ("e2", ["metrics"]), ("p1", []))
+        },
+    }
+
+
+def members(group: tuple[str, str]) -> tuple[str, ...]:
+    """Name, rules and wildcards of a group of a dry run; wildcards are told once if all agree."""
+    name, block = group
+    rules = re.findall(r"^    rule (\w+):$", block, flags=re.M)
+    wildcards = re.findall(r"^        wildcards: (.*)$", block, flags=re.M)
+    return name, *sorted(rules), *sorted(set(wildcards))
 
 
 def test_a_site_profile_replaces_what_it_names(tmp_path):
@@ -505,6 +544,32 @@ def test_a_site_profile_replaces_what_it_names(tmp_path):
     text = snakemake(folder, "-n", "--profile", "slurm", "--profile", "site").stdout
     assert len(re.findall(r"gpu=1, .*gpu_model=a100, slurm_partition=a100", text)) == 6
     assert "slurm_partition=gpu" not in text
+
+
+def test_every_key_of_the_site_block_reaches_the_jobs(tmp_path):
+    """The block as it stands, with its comments taken away."""
+    folder = make_folder(tmp_path / "run")
+    empty_slides(folder, SPLITS)
+    head, site = (ROOT / "profiles/slurm/config.yaml").read_text().split("# ---- your site", 1)
+    site = re.sub(r"^#( +\w+: |[\w-]+:)", r"\1", site.split("\n", 2)[2], flags=re.M)
+    assert {"default-resources", "set-resources", "config", "slurm-status-command"} == set(
+        yaml.safe_load(site)
+    )
+    (folder / "all").mkdir()
+    (folder / "all" / "config.yaml").write_text(head + site)
+    text = snakemake(folder, "-n", "--profile", "all").stdout
+    jobs = dict(re.findall(r"^ *rule (\w+):\n(?: +.*\n)*? +resources: (.*)$", text, flags=re.M))
+    asked = {
+        rule: dict(item.split("=", 1) for item in text.split(", ")) for rule, text in jobs.items()
+    }
+    ours = {"slurm_account": "kidney", "qos": "normal", "constraint": "avx2"}
+    for rule in ("check", "foreground", "mask", "metrics", "cohort", "report"):
+        assert asked[rule].items() >= (ours | {"slurm_partition": "cpu"}).items()
+        assert not {"gpu", "gpu_model"} & set(asked[rule])
+    for rule in ("tokenizer", "tokens", "train", "infer"):
+        of_gpu = {"slurm_partition": "gpu", "gpu": "1", "gpu_model": "h200"}
+        assert asked[rule].items() >= (ours | of_gpu).items()
+    assert [asked[rule]["scratch"] for rule in ("tokens", "infer")] == ["$TMPDIR"] * 2
 
 
 @pytest.mark.parametrize(
@@ -652,5 +717,6 @@ rule count:
     jobs = planned(folder, "--snakefile", "Snakefile", "results/lines.txt")
     once = {"tokenizer", *(f"train {model}" for model in MODELS), "cohort"}
     slides = {f"{rule} {s}" for rule in ("check", "foreground", "tokens") for s in ("t1", "e1")}
-    expected = once | slides | per_model("infer", "e1") | per_model("metrics", "e1")
+    expected = once | slides | per_model("infer", "e1") | per_model("mask", "e1")
+    expected |= per_model("metrics", "e1")
     assert jobs == {"count", *(f"holohisto_{job}" for job in expected)}

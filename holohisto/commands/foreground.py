@@ -7,6 +7,7 @@ from pathlib import Path
 from holohisto import foreground
 from holohisto.check import SlideRecord
 from holohisto.config import ForegroundOptions, from_json
+from holohisto.errors import HolohistoError
 
 logger = logging.getLogger(__name__)
 
@@ -31,9 +32,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    threshold = arguments.threshold
+    if threshold is not None and not 0 <= threshold <= 1:  # as in the sheet; false for nan as well
+        raise HolohistoError(
+            "--threshold", "is no saturation", found=threshold, allowed="a number from 0 to 1"
+        )
     record = SlideRecord.read(arguments.check)
     with record.open(arguments.image) as slide:
-        found = foreground.find(slide, record, arguments.options, arguments.threshold)
+        found = foreground.find(slide, record, arguments.options, threshold)
         logger.info(
             "slide %s: %.1f %% tissue at saturation %.3f",
             record.slide, 100 * found.share, found.threshold,

@@ -161,7 +161,7 @@ def finished(folder):
 def test_only_rules_with_a_gpu_get_one_on_the_gpu_partition(finished):
     done = [job for job in jobs() if job.state == "COMPLETED"]
     assert sorted((job.rule, job.words) for job in done) == sorted([
-        ("infer", "holohisto_e1"), ("mask", "holohisto_e1"), ("metrics", "holohisto_e1"),
+        ("infer", "holohisto_e1"), ("deliver_mask_metrics", ""),
         ("prepare_check_foreground", ""), ("prepare_check_foreground", ""),
         ("cohort", ""), ("examples", ""), ("report", ""), ("tokenizer", ""),
         ("tokens", "e1"), ("tokens", "t1"), ("train", "holohisto"),
@@ -174,7 +174,7 @@ def test_only_rules_with_a_gpu_get_one_on_the_gpu_partition(finished):
 def test_memory_and_time_follow_the_slide(finished):
     """The slides are small, and `check` said so before these jobs were submitted."""
     asked = {job.rule: (job.memory, job.minutes) for job in jobs()}
-    assert asked["mask"] == ("2000M", 16)
+    assert asked["deliver_mask_metrics"] == ("2000M", 2 * 16)  # one after the other
     assert asked["infer"] == ("12002M", 16)
 
 
@@ -254,7 +254,7 @@ def test_after_that_a_run_submits_only_what_the_changed_slide_needs(finished, ca
     finish(start(finished), finished)
     done = [job for job in jobs(after=last) if job.state == "COMPLETED"]
     assert sorted((job.rule, job.words) for job in done) == sorted([
-        ("infer", "holohisto_e1"), ("mask", "holohisto_e1"), ("metrics", "holohisto_e1"),
+        ("infer", "holohisto_e1"), ("deliver_mask_metrics", ""),
         ("cohort", ""), ("examples", ""), ("report", ""), ("tokens", "e1"),
     ])  # fmt: skip
     require_whole(finished)

@@ -14,7 +14,7 @@ rule examples:
             slide=scored,
             name=cfg.classes,
         ),
-        scores=rules.cohort.output.slides,
+        scores="results/cohort/slides.tsv",
     output:
         report(
             directory("results/examples"),

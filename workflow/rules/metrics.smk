@@ -5,6 +5,8 @@ rule metrics:
         foreground="results/foreground/{slide}.tif",
         labels="results/models/{model}/labels/{slide}.tif",
         probability="results/models/{model}/probability/{slide}.tif",
+        # Not read: after `mask`, so that the two can be one job of a cluster's queue.
+        masks="results/models/{model}/masks/{slide}.json",
     output:
         "results/models/{model}/metrics/{slide}.json",
     log:

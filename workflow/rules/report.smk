@@ -1,14 +1,15 @@
 rule report:
     input:
+        # As text: with another rule's output itself among them, Snakemake's planning is quadratic.
         check=expand("results/check/{slide}.json", slide=rows),
         foreground=expand("results/foreground/{slide}.jpg", slide=rows),
-        tokenizer=rules.tokenizer.output if over_tokens else [],
+        tokenizer=expand(rules.tokenizer.output) if over_tokens else [],
         tokens=expand([rules.tokens.output.quality, rules.tokens.output.picture], slide=encoded),
         training=expand(rules.train.output.table, model=to_train),
         segmenters=segmenters,
         overlays=expand(rules.mask.output.overlay, model=cfg.models, slide=segmented),
-        cohort=rules.cohort.output,
-        examples=rules.examples.output,
+        cohort=expand(rules.cohort.output),
+        examples="results/examples",
     output:
         page=report("results/report.html", caption="../report/report.rst", category="Report"),
         table1=report(
