@@ -2,12 +2,12 @@
 
     python benchmarks/real_slides.py DATA --work FOLDER --seeds 0 1 2
 
-Trains on two mosaics, tests on the third (`mosaic`), on mouse tissue of another laboratory (`mouse`,
-the labelled middle of each image, glomerulus and tuft together) and on PAS capsules of a third one
-(`capsule`, enlarged four times to 0.5 um/px). Neither of the latter two is ever trained on. Every
+Trains on two mosaics, tests on the third (`mosaic`), on mouse tissue of another laboratory
+(`mouse`: the labelled middle of each image, glomerulus and tuft together) and on PAS capsules of a
+third one (`capsule`: enlarged four times to 0.5 um/px). The latter two are never trained on. Every
 model sees the same pixels, steps and augmentation; a seed is of tokenizer and models both. What is
-done stays in FOLDER and is not done again. `--without` runs it once more with parts of the
-augmentation switched off.
+done stays in FOLDER and is not done again. `--without` trains once more with a part of the
+augmentation switched off, on the tokenizers of the first run.
 """
 
 import argparse
@@ -77,8 +77,11 @@ def run(folder: Path, seed: int, without: str | None, models: list[str]) -> Path
     config = yaml.safe_load((ROOT / "benchmarks" / "real_slides.yaml").read_text())
     config |= {"slides": str(folder / "slides.tsv"), "seed": seed}
     config["models"] = {name: config["models"][name] for name in models}
-    for section, keys in OFF.get(without or "", {}).items():
-        config[section] |= keys
+    if without:
+        trained = folder / f"seed-{seed}" / "results" / "tokenizer" / "tokenizer.safetensors"
+        config["tokenizer"] = {"checkpoint": str(trained)}
+        for section, keys in OFF[without].items():
+            config[section] |= keys
     place = folder / (f"without-{without}-{seed}" if without else f"seed-{seed}")
     place.mkdir(exist_ok=True)
     (place / "config.yaml").write_text(yaml.safe_dump(config))

@@ -31,6 +31,27 @@ rule cohort:
 """
 
 
+GROUPED = """\
+[Tue Nov 24 00:48:42 2026]
+group job deliver (jobs in lexicogr. order):
+    [Tue Nov 24 00:48:42 2026]
+    rule mask:
+        input: results/models/m/labels/b.tif
+        jobid: 3
+        reason: Missing output files: results/models/m/masks/b.json
+        wildcards: model=m, slide=b
+        resources: tmpdir=/tmp
+    [Tue Nov 24 00:48:42 2026]
+    rule metrics:
+        jobid: 4
+        reason: Input files updated by another job: results/models/m/masks/b.json
+        wildcards: model=m, slide=b
+[Tue Nov 24 00:48:44 2026]
+rule cohort:
+    reason: Forced execution
+"""
+
+
 def write(path, text):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
@@ -48,6 +69,14 @@ def test_reasons_are_those_of_the_latest_log(tmp_path):
         Reason("cohort", "", "Input files updated by another job: results/models/m/metrics/b.json"),
     ]  # fmt: skip
     assert reasons(tmp_path / "absent") == []
+
+
+def test_jobs_of_a_group_are_told_one_by_one(tmp_path):
+    write(tmp_path / "2026-11-24T004841.6.snakemake.log", GROUPED)
+    assert [(job.rule, job.wildcards) for job in reasons(tmp_path)] == [
+        ("mask", "model=m, slide=b"), ("metrics", "model=m, slide=b"), ("cohort", ""),
+    ]  # fmt: skip
+    assert reasons(tmp_path)[1].reason.startswith("Input files updated")
 
 
 def test_kinds_of_reasons_are_counted_most_first():

@@ -19,8 +19,8 @@ from holohisto import __version__
 from holohisto.report.gather import Run
 
 PACKAGES = ("torch", "numpy", "scipy", "tifffile", "cucim-cu12", "openslide-bin", "snakemake")
-RULE = re.compile(r"^(?:local)?(?:rule|checkpoint) (?P<rule>\w+):$")
-DETAIL = re.compile(r"^    (?P<key>reason|wildcards): (?P<value>.*)$")
+RULE = re.compile(r"^(?P<indent> *)(?:local)?(?:rule|checkpoint) (?P<rule>\w+):$")
+DETAIL = re.compile(r"^ +(?P<key>reason|wildcards): (?P<value>.*)$")
 
 
 @dataclass(frozen=True)
@@ -94,15 +94,15 @@ def reasons(folder: Path) -> list[Reason]:
 
 
 def _jobs(text: str) -> Iterator[Reason]:
-    """Read blocks of indented details, each below the name of its rule."""
-    rule, details = "", {}
+    """Read blocks of details below the name of their rule, which groups indent as well."""
+    rule, indent, details = "", "", {}
     for line in [*text.splitlines(), ""]:
-        if rule and not line.startswith(" "):
+        if rule and not line.startswith(indent + " "):
             if "reason" in details:
                 yield Reason(rule, details.get("wildcards", ""), details["reason"])
             rule = ""
         if found := RULE.match(line):
-            rule, details = found["rule"], {}
+            rule, indent, details = found["rule"], found["indent"], {}
         elif rule and (found := DETAIL.match(line)):
             details[found["key"]] = found["value"]
 
