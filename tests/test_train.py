@@ -306,7 +306,7 @@ def test_rows_have_the_columns_of_the_table():
     ]  # fmt: skip
 
 
-OFF = {"stain": 0.0, "brightness": 0.0, "blur": 0.0}
+OFF = {"stain": 0.0, "brightness": 0.0, "blur": 0.0, "token_dropout": 0.0}
 
 
 def with_variants(a_slide, count=8):
