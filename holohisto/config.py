@@ -401,7 +401,9 @@ class HolohistoModel(Section):
         " it the pixels of `train.batch` tiles of `train.tile`.",
     )
     decoder: Literal["tokens", "rgb"] = Field(
-        default="rgb", description="Tokens alone, or with a small RGB stem for crisp edges."
+        default="rgb",
+        description="Tokens alone, or with a small stem over the pixels, beside the tokens in the"
+        " backbone and for crisp edges in the decoder.",
     )
     weights: Path | None = Field(
         default=None, description="A trained segmenter; its training is skipped."
