@@ -24,6 +24,8 @@ LOWEST, HIGHEST = 0.02, 0.06
 """Range of the automatic threshold: above JPEG noise on glass, below pale stroma."""
 GLASS_SATURATION = 0.03
 """A class of cells that is more colourful than this on average is not glass."""
+NEAR_WHITE = 200
+"""Least brightness of glass; what is darker is another surround."""
 READ_SIDE = 2048
 FINER = 4
 """Cells are means of pixels this much finer: smaller levels of JPEG slides are blocky in colour."""
@@ -42,6 +44,9 @@ class Foreground:
     """Side of a cell, working pixels."""
     threshold: float
     """Saturation above which a cell was taken for tissue."""
+    density: tuple[float, float, float] | None = None
+    """Median optical density of the tissue in red, green and blue, against the slide's own glass;
+    None where it was never measured."""
 
     @property
     def share(self) -> float:
@@ -147,7 +152,33 @@ def find(
             " or by `segment --threshold` (or a smaller `foreground.min_piece_mm2`, now"
             f" {options.min_piece_mm2:g}), or exclude the slide",
         )  # fmt: skip
-    return Foreground(mask, options.cell, used)
+    return Foreground(mask, options.cell, used, density_of(cells, mask, used, record.background))
+
+
+def density_of(
+    rgb: np.ndarray, mask: np.ndarray, threshold: float, glass: tuple[int, int, int]
+) -> tuple[float, float, float] | None:
+    """Return the median optical density of the coloured cells of the tissue, in red, green, blue.
+
+    Args:
+        rgb: Mean colours of the cells, (height, width, 3) uint8.
+        mask: (height, width) bool, tissue.
+        threshold: Saturation above which a cell is coloured; lumina and filled holes are not.
+        glass: Colour of the empty slide.
+    """
+    coloured = rgb[mask & (_saturation(rgb, glass)[0] > threshold)]
+    if not len(coloured):
+        return None
+    red, green, blue = np.median(optical_density(coloured, glass), axis=0).tolist()
+    return red, green, blue
+
+
+def optical_density(rgb: np.ndarray, glass: tuple[int, int, int]) -> np.ndarray:
+    """Return -ln of the transmitted light, (..., 3) float64, >= 0; glass that is not near-white is
+    taken for white.
+    """
+    light = np.array(glass if min(glass) >= NEAR_WHITE else (255, 255, 255), np.float64)
+    return np.maximum(np.log((light + 1) / (rgb.astype(np.float64) + 1)), 0)
 
 
 def read_cells(slide: Slide, factor: int, cell: int) -> np.ndarray:
@@ -184,6 +215,7 @@ def save(path: Path, foreground: Foreground, record: SlideRecord) -> None:
         "factor": record.factor,
         "threshold": foreground.threshold,
         "fingerprint": record.fingerprint,
+        "density": foreground.density,
     }
     height, width = foreground.mask.shape
     mpp = record.working_mpp * foreground.cell
@@ -206,7 +238,10 @@ def load(path: Path, record: SlideRecord | None = None) -> Foreground:
                 allowed=f"slide {record.slide} as checked", advice="run `holohisto foreground`",
             )  # fmt: skip
         mask = raster.read((0, 0), raster.size) > 0
-    return Foreground(mask, int(header["cell"]), float(header["threshold"]))
+    density = header.get("density")
+    return Foreground(
+        mask, int(header["cell"]), float(header["threshold"]), tuple(density) if density else None
+    )
 
 
 def write_picture(path: Path, slide: Slide, foreground: Foreground, factor: int) -> None:
@@ -232,7 +267,7 @@ def _saturation(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Saturation and brightness, 0 to 1, without the tint of near-white glass."""
     colours = rgb.astype(np.float32)
-    if glass is not None and min(glass) >= 200:
+    if glass is not None and min(glass) >= NEAR_WHITE:
         colours = np.minimum(colours * (255 / np.asarray(glass, np.float32)), 255)
     brightest = colours.max(axis=2)
     return (brightest - colours.min(axis=2)) / np.maximum(brightest, 1), brightest / 255

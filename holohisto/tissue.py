@@ -1,15 +1,17 @@
-"""The pixels that networks see: tissue as it is, all else white.
+"""The pixels that networks see: tissue in a common stain, all else white.
 
-Glass differs from scanner to scanner and some slides have a blacked-out surround. A segmenter that
-sees a whole tile at once is misled by one that no training slide had, so what the foreground leaves
-out looks the same on every slide.
+Glass differs from scanner to scanner, some slides have a blacked-out surround, and every laboratory
+stains a little stronger or paler. A segmenter is misled by what no training slide had, so what the
+foreground leaves out looks the same on every slide, and the median optical density of the tissue is
+brought to the same value in each colour. Both are functions of the slide alone: no seams.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from holohisto.foreground import Foreground
+from holohisto.foreground import Foreground, optical_density
 from holohisto.grid import Tile
 from holohisto.slide import Slide
 
@@ -17,6 +19,11 @@ WHITE = (255, 255, 255)
 BLACK = 40
 """Brightness up to which a pixel of a slide with a blacked-out surround belongs to the surround;
 its JPEG blocks are not black throughout."""
+
+DENSITY = (0.20, 0.40, 0.20)
+"""Median optical density, in red, green and blue, that all tissue is brought to: human PAS has it."""
+LEAST, MOST = 0.4, 2.5
+"""How much paler, or stronger, a colour is made at most."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +38,26 @@ class Tissue:
     def read(self, tile: Tile) -> np.ndarray:
         """Return a tile's pixels, (height, width, 3) uint8, white outside the foreground.
 
-        A slide with a blacked-out surround has cells of both; its black pixels are white too.
+        Optical densities are scaled, colour by colour, so that glass becomes white. A slide with a
+        blacked-out surround has cells of both; its black pixels are white too.
         """
         xy, size = (tile.x, tile.y), (tile.width, tile.height)
         rgb = self.slide.read((tile.x * self.factor, tile.y * self.factor), size, self.factor)
         outside = ~self.foreground.pixels(xy, size)
         if max(self.slide.background) <= BLACK:
             outside |= rgb.max(axis=2) <= BLACK
+        if self._colours is not None:
+            for channel, colours in enumerate(self._colours):
+                rgb[..., channel] = colours[rgb[..., channel]]
         rgb[outside] = WHITE
         return rgb
+
+    @cached_property
+    def _colours(self) -> np.ndarray | None:
+        """What each value of each channel becomes, (3, 256) uint8; None to leave all as it is."""
+        if self.foreground.density is None:
+            return None
+        scale = np.clip(np.array(DENSITY) / np.maximum(self.foreground.density, 1e-3), LEAST, MOST)
+        values = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
+        light = 256 * np.exp(-scale * optical_density(values, self.slide.background)) - 1
+        return np.clip(np.rint(light), 0, 255).astype(np.uint8).T.copy()

@@ -148,7 +148,7 @@ def test_a_slide_is_found_in_cells_of_working_pixels(slide, tmp_path, mpp, facto
         assert raster.mpp == pytest.approx(mpp * 16)
         assert raster.header == {
             "slide": "s", "cell": 16, "factor": factor, "threshold": found.threshold,
-            "fingerprint": record.fingerprint,
+            "fingerprint": record.fingerprint, "density": list(found.density),
         }  # fmt: skip
         assert set(np.unique(raster.read((0, 0), raster.size))) == {0, 255}
     loaded = foreground.load(tmp_path / "f.tif", record)
