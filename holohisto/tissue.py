@@ -21,7 +21,7 @@ BLACK = 40
 its JPEG blocks are not black throughout."""
 
 DENSITY = (0.20, 0.40, 0.20)
-"""Median optical density, in red, green and blue, that all tissue is brought to: human PAS has it."""
+"""Median optical density in red, green and blue that all tissue is brought to: human PAS has it."""
 LEAST, MOST = 0.4, 2.5
 """How much paler, or stronger, a colour is made at most."""
 
