@@ -52,6 +52,9 @@ def test_it_beats_the_colour_threshold_by_far_on_an_unseen_slide(finished):
 def test_dice_of_the_report_is_that_of_the_delivered_mask(finished, data):
     mask = tifffile.imread(finished / MASKS / "mosaic-c_glomerulus.tif", key=0) > 127
     truth = tifffile.imread(data / "slides" / "mosaic_c_mask.tif", key=0) > 127
+    mask = mask[::2, ::2]  # at 1 um/px, as it was scored
+    truth = np.pad(truth, [(0, side % 2) for side in truth.shape])  # 4519 x 2693: both are odd
+    truth = truth.reshape(mask.shape[0], 2, mask.shape[1], 2).sum(axis=(1, 3)) >= 2
     dice = 2 * (mask & truth).sum() / (mask.sum() + truth.sum())
     assert dices(finished)["holohisto", "mosaic-c"] == pytest.approx(dice, abs=1e-6)
 

@@ -29,9 +29,14 @@ def tissue(size, seed=0):
 @pytest.fixture(scope="module")
 def floor(tmp_path_factory):
     """A threshold on red: dark is the class."""
-    path = tmp_path_factory.mktemp("floor") / "segmenter.safetensors"
+    return write_threshold(tmp_path_factory.mktemp("floor"), 0.65)
+
+
+def write_threshold(folder, red):
+    """A segmenter that finds what is darker in red."""
+    path = folder / "segmenter.safetensors"
     model = store.build(ThresholdModel(), None, 1, 1)
-    model.threshold[:], model.sign[:] = 0.65, -1
+    model.threshold[:], model.sign[:] = red, -1
     card = store.Card(
         "floor", ThresholdModel(), ("glomerulus",), 0.5, (256, 192), None, 1, "frozen", {}
     )
@@ -91,7 +96,8 @@ def test_transparent_and_indexed_images_are_laid_over_white(tmp_path, floor, mod
 
 
 @pytest.mark.parametrize("size", [(300, 1), (1, 200), (16, 16), (2000, 4)])
-def test_an_image_of_few_pixels_is_segmented_whole(tmp_path, floor, size):
+def test_an_image_of_few_pixels_is_segmented_whole(tmp_path, size):
+    floor = write_threshold(tmp_path, 0.9)  # all tissue: one colour is brought to the common stain
     dark = np.full((size[1], size[0], 3), (120, 50, 130), np.uint8)
     Image.fromarray(dark).save(tmp_path / "roi.png")
     options = {"foreground": {"min_piece_mm2": 0}, "mask": {"min_object_um2": 0}}
