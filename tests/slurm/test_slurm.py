@@ -91,6 +91,8 @@ def start(folder: Path, *words: str) -> subprocess.Popen:
         return subprocess.Popen(
             [sys.executable, "-m", "snakemake", "--profile", "slurm", "--profile", "site", *words],
             cwd=folder, stdout=log, stderr=subprocess.STDOUT,
+            # Ctrl-C must reach it, even where these tests run in a shell's background.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             # The nodes' names are not those of hosts, so the ranks are told where the first one is.
             env=os.environ | {"HOLOHISTO_SCRATCH": str(scratch), "MASTER_ADDR": "127.0.0.1"},
         )  # fmt: skip
