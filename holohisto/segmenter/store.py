@@ -19,7 +19,7 @@ from holohisto.segmenter.holohisto import HolohistoSegmenter
 from holohisto.segmenter.pixels import PixelSegmenter
 from holohisto.segmenter.threshold import ThresholdSegmenter
 
-FORMAT = "holohisto-segmenter-2"
+FORMAT = "holohisto-segmenter-3"
 Segmenter = HolohistoSegmenter | PixelSegmenter | ThresholdSegmenter
 
 
