@@ -154,6 +154,7 @@ def test_a_slide_is_found_in_cells_of_working_pixels(slide, tmp_path, mpp, facto
     loaded = foreground.load(tmp_path / "f.tif", record)
     np.testing.assert_array_equal(loaded.mask, found.mask)
     assert (loaded.cell, loaded.threshold) == (16, found.threshold)
+    assert loaded.density == found.density
 
 
 def test_a_black_surrounded_slide(tmp_path):

@@ -395,3 +395,13 @@ def test_blocks_computed_again_change_nothing_but_memory(attention):
     assert whole.keys() == again.keys()
     assert all(torch.equal(whole[name], again[name]) for name in whole)
     assert little < 0.5 * much
+
+
+def test_a_segmenter_file_of_another_format_is_refused(tmp_path, monkeypatch):
+    model = store.build(ThresholdModel(), None, 1, 1)
+    card = store.Card("m", ThresholdModel(), ("a",), 0.5, (64, 64), None, 1, "frozen", {})
+    monkeypatch.setattr(store, "FORMAT", "holohisto-segmenter-2")
+    store.save(model.state_dict(), card, tmp_path / "old.safetensors")
+    monkeypatch.undo()
+    with pytest.raises(HolohistoError, match=r"is not a HoloHisto segmenter.*segmenter-2"):
+        store.load(tmp_path / "old.safetensors")
