@@ -3,7 +3,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from holohisto import calibration, codebook, vqgan
+from holohisto import calibration, vqgan
 from holohisto.errors import HolohistoError
 from holohisto.frozen_norm import FreezableNorm, Tally
 
@@ -33,71 +33,6 @@ def picture(height, width, seed):
 
 def tiles(n):
     return [picture(128, 160, seed)[0].permute(1, 2, 0).numpy() for seed in range(n)]
-
-
-def test_nearest_is_float64_brute_force_for_far_off_centre_codes():
-    torch.manual_seed(1)
-    book = vqgan.Codebook(300, 16)
-    book.embedding.weight.data = torch.randn(300, 16) + 100
-    latents = torch.randn(37, 29, 16) + 100
-    distance = torch.cdist(latents.double().reshape(-1, 16), book.embedding.weight.double())
-    assert torch.equal(book.assign(latents).reshape(-1), distance.argmin(dim=1))
-
-
-def test_nearest_is_float64_brute_force_where_fp32_cannot_tell():
-    torch.manual_seed(2)
-    codes = torch.randn(500, 16)
-    book = vqgan.Codebook(1000, 16)
-    book.embedding.weight.data = torch.cat([codes, codes + 1e-7 * torch.randn(500, 16)])
-    latents = torch.randn(3001, 16)
-    wide = book.embedding.weight.detach().double()
-    exact = torch.cat(
-        [
-            (part.double()[:, None] - wide).square().sum(dim=2).argmin(dim=1)
-            for part in latents.split(200)
-        ]
-    )
-    in_fp32 = torch.cdist(latents, wide.float()).argmin(dim=1)
-    assert (in_fp32 != exact).float().mean() > 0.2
-    assert torch.equal(book.assign(latents), exact)
-
-
-def test_of_equal_codes_anywhere_in_the_codebook_the_first_is_taken():
-    torch.manual_seed(3)
-    few = torch.randn(37, 32)
-    which = torch.cat([torch.randperm(37), torch.randint(0, 37, (963,))])
-    book = vqgan.Codebook(1000, 32)
-    book.embedding.weight.data = few[which]
-    latents = few[torch.randint(0, 37, (501,))] + 0.1 * torch.randn(501, 32)
-    nearest = torch.cdist(latents.double(), few.double()).argmin(dim=1)
-    first = torch.tensor([which.tolist().index(n) for n in range(37)])
-    assert torch.equal(book.assign(latents), first[nearest])
-
-
-def test_scored_codes_are_those_of_the_highest_score():
-    torch.manual_seed(4)
-    book = codebook.ProjectedCodebook(100, 8)
-    latents = torch.randn(7, 11, 8)
-    scores = book.proj(latents.permute(2, 0, 1)[None])[0]
-    with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(book.assign(latents), scores.argmax(dim=0))
-
-
-def test_nearest_takes_the_lowest_index_on_ties_and_ignores_autocast():
-    book = vqgan.Codebook(4, 2)
-    book.embedding.weight.data = torch.tensor([[5.0, 5.0], [1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
-    latents = torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]])
-    with torch.autocast("cpu", torch.bfloat16):
-        assert book.assign(latents).tolist() == [1, 1, 3]
-
-
-def test_nearest_does_not_depend_on_chunks(monkeypatch):
-    book = vqgan.Codebook(50, 4)
-    book.embedding.weight.data.normal_()
-    latents = torch.randn(1000, 4)
-    whole = book.assign(latents)
-    monkeypatch.setattr(codebook, "SCORES", {"cpu": 448})
-    assert torch.equal(book.assign(latents), whole)
 
 
 def test_tally_of_parts_is_the_variance_of_the_whole():
