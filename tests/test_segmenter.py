@@ -213,6 +213,22 @@ def test_every_size_works(decoder, width, height, monkeypatch):
     assert torch.isfinite(logits).all()
 
 
+@pytest.mark.parametrize("decoder", ["rgb", "tokens"])
+def test_working_in_place_without_gradients_changes_nothing(decoder):
+    torch.manual_seed(3)
+    model = store.build(HolohistoModel(size="T", decoder=decoder), CODEBOOK, 16, 1).eval()
+    tokens = torch.randint(0, 32, (2, 7, 9))
+    rgb = torch.randint(0, 256, (2, 3, 101, 131), dtype=torch.uint8)
+    given = tokens.clone(), rgb.clone()
+    with_gradients = model(tokens, rgb, (101, 131))
+    with torch.no_grad():
+        without = model(tokens, rgb, (101, 131))
+    assert with_gradients.requires_grad
+    assert torch.equal(without, with_gradients)
+    assert torch.equal(tokens, given[0])
+    assert torch.equal(rgb, given[1])
+
+
 def test_stage_two_sees_far_beyond_the_kernels():
     torch.manual_seed(0)
     model = store.build(HolohistoModel(size="T", decoder="tokens"), CODEBOOK, 16, 1).eval()

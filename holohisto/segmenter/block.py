@@ -1,9 +1,19 @@
 """Building blocks: convolution with norm, MBConv, and EfficientViT's block."""
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from holohisto.segmenter.attention import MultiScaleAttention
 from holohisto.segmenter.softmax import SoftmaxAttention
+
+
+class HardSwish(nn.Module):
+    """x relu6(x + 3) / 6; in place where no gradient needs x again: a 4K tile's x is 130 MB."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Keep the shape."""
+        return functional.hardswish(x, inplace=not torch.is_grad_enabled())
 
 
 def convolution(
@@ -13,7 +23,7 @@ def convolution(
     return nn.Sequential(
         nn.Conv2d(cin, cout, kernel, stride, kernel // 2, groups=groups, bias=False),
         nn.BatchNorm2d(cout),
-        nn.Hardswish(),
+        HardSwish(),
     )
 
 
@@ -34,9 +44,9 @@ class MBConv(nn.Module):
         wide = cin * expand
         self.layers = nn.Sequential(
             nn.Conv2d(cin, wide, 1),
-            nn.Hardswish(),
+            HardSwish(),
             nn.Conv2d(wide, wide, 3, stride, 1, groups=wide),
-            nn.Hardswish(),
+            HardSwish(),
             nn.Conv2d(wide, cout, 1, bias=False),
             nn.BatchNorm2d(cout),
         )
@@ -45,7 +55,7 @@ class MBConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, cin, H, W) -> (B, cout, ceil(H/stride), ceil(W/stride))."""
         out = self.layers(x)
-        return x + out if self.residual else out
+        return out.add_(x) if self.residual else out
 
 
 class Block(nn.Module):

@@ -1,13 +1,11 @@
 """Decoders: from features at the tokens' resolution to logits at full resolution."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from holohisto.segmenter.backbone import Size
-from holohisto.segmenter.block import MBConv, convolution
+from holohisto.segmenter.block import HardSwish, MBConv, convolution
 
 
 def resize(x: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
@@ -41,11 +39,11 @@ class Join(nn.Module):
         super().__init__()
         self.coarse = nn.Conv2d(coarse, cout, 1, bias=False)
         self.fine = nn.Conv2d(fine, cout, 1, bias=False)
-        self.finish = nn.Sequential(nn.BatchNorm2d(cout), nn.Hardswish())
+        self.finish = nn.Sequential(nn.BatchNorm2d(cout), HardSwish())
 
     def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
         """(B, coarse, h, w) and (B, fine, H, W) -> (B, cout, H, W)."""
-        return self.finish(resize(self.coarse(coarse), fine.shape[2:]) + self.fine(fine))
+        return self.finish(self.fine(fine).add_(resize(self.coarse(coarse), fine.shape[2:])))
 
 
 class RgbDecoder(nn.Module):
@@ -64,10 +62,12 @@ class RgbDecoder(nn.Module):
         self.mix2 = convolution(d2, d2, 3)
         self.head = nn.Conv2d(d2, classes, 1)
 
-    def forward(self, features: Tensor, size: tuple[int, int], skips: Sequence[Tensor]) -> Tensor:
-        """(B, fused, h, w) and the stem's features at strides 2, 4, 8 -> (B, classes, *size)."""
-        fine, middle, coarse = skips
-        x = self.mix8(self.join8(features, coarse))
-        x = self.mix4(self.join4(x, middle))
-        x = self.mix2(self.join2(x, fine))
+    def forward(self, features: Tensor, size: tuple[int, int], skips: list[Tensor]) -> Tensor:
+        """(B, fused, h, w) and the stem's features at strides 2, 4, 8 -> (B, classes, *size).
+
+        `skips` is emptied, so that each is freed when it was used.
+        """
+        x = self.mix8(self.join8(features, skips.pop()))
+        x = self.mix4(self.join4(x, skips.pop()))
+        x = self.mix2(self.join2(x, skips.pop()))
         return resize(self.head(x), size)
