@@ -69,8 +69,8 @@ def prepare(folder: Path, size: tuple[int, int], channels: list[int]) -> None:
     torch.save(model.network.state_dict(), folder / "weights.pt")
 
 
-def ours(folder: Path, threads: int) -> tuple[float, float]:
-    """Seconds of all verbs and the largest peak."""
+def ours(folder: Path, threads: int) -> tuple[float, float, float]:
+    """Seconds of all verbs, the largest peak, and seconds of the network alone."""
     verb = [sys.executable, "-m", "holohisto.cli"]
     image, options = str(folder / "slide.tif"), {"tile": [TILE, TILE], "overlap": 0.25}
     check, tissue = str(folder / "check.json"), str(folder / "foreground.tif")
@@ -81,10 +81,12 @@ def ours(folder: Path, threads: int) -> tuple[float, float]:
         ["infer", image, "--check", check, "--foreground", tissue,
          "--tokens", str(folder / "none"), "--segmenter", str(folder / "segmenter.safetensors"),
          "--options", json.dumps(options), "--labels", str(folder / "labels.tif"),
-         "--probability", str(folder / "p.tif"), "--threads", str(threads)],
+         "--probability", str(folder / "p.tif"), "--threads", str(threads),
+         "--facts", str(folder / "facts.json")],
     ]  # fmt: skip
     runs = [watched([*verb, *step]) for step in steps]
-    return sum(run[0] for run in runs), max(run[1] for run in runs)
+    network = json.loads((folder / "facts.json").read_text())["stages"]["model"]
+    return sum(run[0] for run in runs), max(run[1] for run in runs), network
 
 
 def theirs(folder: Path, python: str, threads: int, channels: list[int]) -> tuple[float, float]:
@@ -163,10 +165,12 @@ def main() -> None:
             for _ in range(arguments.repeats)
         ]
     mine, other = (tuple(map(min, zip(*found, strict=True))) for found in zip(*runs, strict=True))
-    print(f"ours        {mine[0]:8.1f} s {mine[1]:8.0f} MB")
+    print(f"ours        {mine[0]:8.1f} s {mine[1]:8.0f} MB, the network alone {mine[2]:.1f} s")
     print(f"tiatoolbox  {other[0]:8.1f} s {other[1]:8.0f} MB")
     faster, smaller = other[0] / mine[0], other[1] / mine[1]
+    beside = (other[0] - mine[2]) / (mine[0] - mine[2])
     print(f"{faster:.1f} times as fast, 1/{smaller:.1f} of the memory")
+    print(f"{beside:.1f} times as fast in all that is not the network")
     sys.exit(faster < FASTER or smaller < SMALLER)
 
 

@@ -3,7 +3,7 @@
     python benchmarks/real_slides.py DATA --work FOLDER --seeds 0 1 2
 
 Trains on two mosaics, tests on the third (`mosaic`), on mouse tissue of another laboratory
-(`mouse`: the labelled middle of each image, glomerulus and tuft together) and on PAS capsules of a
+(`mouse`: the labelled middle of each image, glomerulus and tuft together, brought to our size) and on PAS capsules of a
 third one (`capsule`: enlarged four times to 0.5 um/px). The latter two are never trained on. Every
 model sees the same pixels, steps and augmentation; a seed is of tokenizer and models both. What is
 done stays in FOLDER and is not done again. `--without` trains once more with a part of the
@@ -27,9 +27,9 @@ MOUSE_BORDER = 62
 """Pixels around the labelled middle of an image of mouse tissue."""
 MOUSE_CLASSES = (2, 3)
 """Glomerulus, tuft."""
-MOUSE_MPP = 1.0
-"""Not what they were scanned at (0.34): a mouse's glomeruli, a third as wide as ours, then look as
-large as those that were learnt."""
+MOUSE_SCALE = 0.8
+"""Scanned at 0.34 um/px and then shown as 1 um/px: a mouse's glomeruli, about 85 um wide, look as
+large as those that were learnt, about 200 um."""
 CAPSULE_SCALE = 4
 """From 2 um/px to 0.5."""
 OFF: dict[str, dict[str, dict[str, float]]] = {
@@ -56,23 +56,25 @@ def write_slides(data: Path, folder: Path) -> None:
         middle = np.isin(np.asarray(Image.open(labels)), MOUSE_CLASSES)
         whole = Image.open(labels.with_name(f"{name}.png")).convert("RGB")
         box = (MOUSE_BORDER, MOUSE_BORDER, *(MOUSE_BORDER + side for side in middle.shape[::-1]))
-        lines.append(_write(folder, f"mouse-{name}", whole.crop(box), middle, "mouse"))
+        lines.append(_write(folder, f"mouse-{name}", whole.crop(box), middle, MOUSE_SCALE, 1.0))
     for mask in sorted((data / "structures" / "2_0_capsule" / "pas").glob("*_mask_capsule.png")):
         name = mask.name.removesuffix("_mask_capsule.png")
         image = Image.open(mask.with_name(f"{name}.png")).convert("RGB")
-        size = (CAPSULE_SCALE * image.width, CAPSULE_SCALE * image.height)
-        capsule = np.asarray(Image.open(mask).convert("L").resize(size, Image.Resampling.NEAREST))
-        large = image.resize(size, Image.Resampling.BICUBIC)
-        lines.append(_write(folder, f"capsule-{name}", large, capsule > 127, "capsule"))
+        capsule = np.asarray(Image.open(mask).convert("L")) > 127
+        lines.append(_write(folder, f"capsule-{name}", image, capsule, CAPSULE_SCALE, 0.5))
     (folder / "slides.tsv").write_text("\n".join(lines) + "\n")
 
 
-def _write(folder: Path, name: str, image: Image.Image, truth: np.ndarray, group: str) -> str:
-    """Write an image and its annotation; returns its line of the sheet."""
+def _write(
+    folder: Path, name: str, image: Image.Image, truth: np.ndarray, scale: float, mpp: float
+) -> str:
+    """Write an image and its annotation, scaled; returns its line of the sheet."""
     path = folder / "images" / name
-    image.save(f"{path}.png")
-    Image.fromarray(truth.astype(np.uint8) * 255).save(f"{path}_mask.png")
-    mpp = MOUSE_MPP if group == "mouse" else 0.5
+    size = (round(scale * image.width), round(scale * image.height))
+    image.resize(size, Image.Resampling.BICUBIC).save(f"{path}.png")
+    mask = Image.fromarray(truth.astype(np.uint8) * 255)
+    mask.resize(size, Image.Resampling.NEAREST).save(f"{path}_mask.png")
+    group = name.split("-")[0]
     return f"{name}\t{path}.png\t{path}_mask.png\t{group}\ttest\t{mpp}"
 
 
