@@ -3,11 +3,11 @@
     python benchmarks/real_slides.py DATA --work FOLDER --seeds 0 1 2
 
 Trains on two mosaics, tests on the third (`mosaic`), on mouse tissue of another laboratory
-(`mouse`: the labelled middle of each image, glomerulus and tuft together, brought to our size) and on PAS capsules of a
-third one (`capsule`: enlarged four times to 0.5 um/px). The latter two are never trained on. Every
-model sees the same pixels, steps and augmentation; a seed is of tokenizer and models both. What is
-done stays in FOLDER and is not done again. `--without` trains once more with a part of the
-augmentation switched off, on the tokenizers of the first run.
+(`mouse`: the labelled middle of each image, glomerulus and tuft together, brought to our size) and
+on PAS capsules of a third one (`capsule`: enlarged four times to 0.5 um/px). The latter two are
+never trained on. Every model sees the same pixels, steps and augmentation; a seed is of tokenizer
+and models both. What is done stays in FOLDER and is not done again. `--without` trains once more
+with a part of the augmentation switched off, on the tokenizers of the first run.
 """
 
 import argparse
