@@ -135,5 +135,5 @@ class _Search:
         size = near.norm(dim=1) * self.largest + self.offset
         best += size * ((near.shape[1] + 8) * torch.finfo(near.dtype).eps)
         tied = scores <= best[row]
-        last = torch.full_like(row[: len(near)], len(self.codes))
-        return last.scatter_reduce(0, row[tied], code[tied], "amin")
+        first = row.new_zeros(len(near))  # stays 0 where a latent is not a number
+        return first.scatter_reduce(0, row[tied], code[tied], "amin", include_self=False)

@@ -101,6 +101,17 @@ def test_no_score_above_the_mean_or_all_the_same():
     assert book.assign(torch.zeros(2, 3)).tolist() == [40, 40]
 
 
+def test_what_is_not_a_number_is_token_0_and_disturbs_no_other():
+    torch.manual_seed(8)
+    book = codebook.Codebook(90, 5)
+    book.embedding.weight.data.normal_()
+    latents = torch.randn(40, 5)
+    whole = book.assign(latents)
+    latents[7, 2] = torch.nan
+    whole[7] = 0
+    assert torch.equal(book.assign(latents), whole)
+
+
 def test_many_rivals_are_looked_at_more_closely(coarse, monkeypatch):
     torch.manual_seed(6)
     book = codebook.Codebook(500, 140)
