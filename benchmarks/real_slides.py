@@ -87,7 +87,7 @@ def run(folder: Path, seed: int, without: str | None, models: list[str]) -> Path
         trained = folder / f"seed-{seed}" / "results" / "tokenizer" / "tokenizer.safetensors"
         config["tokenizer"] = {"checkpoint": str(trained)}
         for section, keys in OFF[without].items():
-            config[section] |= keys
+            config.setdefault(section, {}).update(keys)
     place = folder / (f"without-{without}-{seed}" if without else f"seed-{seed}")
     place.mkdir(exist_ok=True)
     (place / "config.yaml").write_text(yaml.safe_dump(config))
