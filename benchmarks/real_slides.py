@@ -19,12 +19,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import tifffile
 import yaml
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 MOUSE_BORDER = 62
-"""Pixels around the labelled middle of an image of mouse tissue."""
+"""Pixels around the labelled middle of an image of mouse tissue; segmenters see them."""
 MOUSE_CLASSES = (2, 3)
 """Glomerulus, tuft."""
 MOUSE_SCALE = 0.8
@@ -51,31 +52,46 @@ def write_slides(data: Path, folder: Path) -> None:
     for letter, split in (("a", "train"), ("b", "train"), ("c", "test")):
         path = data / "slides" / f"mosaic_{letter}"
         lines.append(f"mosaic-{letter}\t{path}.tif\t{path}_mask.tif\tmosaic\t{split}\t")
-    for labels in sorted((data / "mouse-pas").glob("*-labels.png")):
+    for labels in mouse_labels(data):
         name = labels.name.removesuffix("-labels.png")
-        middle = np.isin(np.asarray(Image.open(labels)), MOUSE_CLASSES)
+        path = folder / "images" / f"mouse-{name}.png"
         whole = Image.open(labels.with_name(f"{name}.png")).convert("RGB")
-        box = (MOUSE_BORDER, MOUSE_BORDER, *(MOUSE_BORDER + side for side in middle.shape[::-1]))
-        lines.append(_write(folder, f"mouse-{name}", whole.crop(box), middle, MOUSE_SCALE, 1.0))
+        _scaled(whole, MOUSE_SCALE, Image.Resampling.BICUBIC).save(path)
+        lines.append(f"mouse-{name}\t{path}\t\tmouse\tpredict\t1.0")
     for mask in sorted((data / "structures" / "2_0_capsule" / "pas").glob("*_mask_capsule.png")):
         name = mask.name.removesuffix("_mask_capsule.png")
         image = Image.open(mask.with_name(f"{name}.png")).convert("RGB")
         capsule = np.asarray(Image.open(mask).convert("L")) > 127
-        lines.append(_write(folder, f"capsule-{name}", image, capsule, CAPSULE_SCALE, 0.5))
+        path = folder / "images" / f"capsule-{name}"
+        _scaled(image, CAPSULE_SCALE, Image.Resampling.BICUBIC).save(f"{path}.png")
+        truth = Image.fromarray(capsule.astype(np.uint8) * 255)
+        _scaled(truth, CAPSULE_SCALE, Image.Resampling.NEAREST).save(f"{path}_mask.png")
+        lines.append(f"capsule-{name}\t{path}.png\t{path}_mask.png\tcapsule\ttest\t0.5")
     (folder / "slides.tsv").write_text("\n".join(lines) + "\n")
 
 
-def _write(
-    folder: Path, name: str, image: Image.Image, truth: np.ndarray, scale: float, mpp: float
-) -> str:
-    """Write an image and its annotation, scaled; returns its line of the sheet."""
-    path = folder / "images" / name
-    size = (round(scale * image.width), round(scale * image.height))
-    image.resize(size, Image.Resampling.BICUBIC).save(f"{path}.png")
-    mask = Image.fromarray(truth.astype(np.uint8) * 255)
-    mask.resize(size, Image.Resampling.NEAREST).save(f"{path}_mask.png")
-    group = name.split("-")[0]
-    return f"{name}\t{path}.png\t{path}_mask.png\t{group}\ttest\t{mpp}"
+def mouse_labels(data: Path) -> list[Path]:
+    """The annotations of mouse tissue, of the middle of each image only."""
+    return sorted((data / "mouse-pas").glob("*-labels.png"))
+
+
+def _scaled(image: Image.Image, scale: float, how: Image.Resampling) -> Image.Image:
+    return image.resize((round(scale * image.width), round(scale * image.height)), how)
+
+
+def mouse_dice(data: Path, masks: Path) -> list[float]:
+    """Dice over the labelled middle of each image; 1 where both are empty."""
+    values = []
+    for labels in mouse_labels(data):
+        truth = np.isin(np.asarray(Image.open(labels)), MOUSE_CLASSES)
+        name = labels.name.removesuffix("-labels.png")
+        side = 2 * MOUSE_BORDER + len(truth)
+        mask = Image.fromarray(tifffile.imread(masks / f"mouse-{name}_glomerulus.tif"))
+        found = np.asarray(mask.resize((side, side), Image.Resampling.NEAREST)) > 0
+        found = found[MOUSE_BORDER:-MOUSE_BORDER, MOUSE_BORDER:-MOUSE_BORDER]
+        both = int(truth.sum() + found.sum())
+        values.append(2 * int((truth & found).sum()) / both if both else 1.0)
+    return values
 
 
 def run(folder: Path, seed: int, without: str | None, models: list[str]) -> Path:
@@ -102,7 +118,7 @@ def run(folder: Path, seed: int, without: str | None, models: list[str]) -> Path
     return place
 
 
-def scores(place: Path) -> dict[tuple[str, str, str], float]:
+def scores(data: Path, place: Path) -> dict[tuple[str, str, str], float]:
     """Mean over a group's slides, by model, group and score."""
     with (place / "results" / "cohort" / "slides.tsv").open() as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
@@ -112,6 +128,9 @@ def scores(place: Path) -> dict[tuple[str, str, str], float]:
         for name, column in SCORES.items():
             values = [float(row[column]) for row in chosen if row[column]]
             found[model, group, name] = float(np.mean(values)) if values else float("nan")
+    for model in sorted({model for model, _, _ in found}):
+        values = mouse_dice(data, place / "results" / "models" / model / "masks")
+        found[model, "mouse", "Dice"] = float(np.mean(values))
     return found
 
 
@@ -127,7 +146,7 @@ def main() -> None:
     folder = arguments.work.resolve()
     write_slides(arguments.data.resolve(), folder)
     places = [run(folder, seed, arguments.without, arguments.models) for seed in arguments.seeds]
-    found = [scores(place) for place in places]
+    found = [scores(arguments.data, place) for place in places]
     print(f"{'model':<10}{'group':<10}{'score':<14}{'mean':>7}  by seed")
     for key in found[0]:
         values = [one[key] for one in found]
