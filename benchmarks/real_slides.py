@@ -46,7 +46,7 @@ SCORES = {"Dice": "dice_everywhere", "boundary F1": "boundary_f1", "object F1": 
 
 
 def write_slides(data: Path, folder: Path) -> None:
-    """Write the images that have to be cut or enlarged, and the sheet of all."""
+    """Write the images that have to be scaled, and the sheet of all."""
     (folder / "images").mkdir(parents=True, exist_ok=True)
     lines = ["slide\timage\tannotation\tgroup\tsplit\tmpp"]
     for letter, split in (("a", "train"), ("b", "train"), ("c", "test")):
@@ -61,10 +61,9 @@ def write_slides(data: Path, folder: Path) -> None:
     for mask in sorted((data / "structures" / "2_0_capsule" / "pas").glob("*_mask_capsule.png")):
         name = mask.name.removesuffix("_mask_capsule.png")
         image = Image.open(mask.with_name(f"{name}.png")).convert("RGB")
-        capsule = np.asarray(Image.open(mask).convert("L")) > 127
+        truth = Image.open(mask).convert("L")
         path = folder / "images" / f"capsule-{name}"
         _scaled(image, CAPSULE_SCALE, Image.Resampling.BICUBIC).save(f"{path}.png")
-        truth = Image.fromarray(capsule.astype(np.uint8) * 255)
         _scaled(truth, CAPSULE_SCALE, Image.Resampling.NEAREST).save(f"{path}_mask.png")
         lines.append(f"capsule-{name}\t{path}.png\t{path}_mask.png\tcapsule\ttest\t0.5")
     (folder / "slides.tsv").write_text("\n".join(lines) + "\n")

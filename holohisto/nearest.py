@@ -5,6 +5,8 @@ that it cannot tell them apart, and those are compared in float64. So the answer
 whatever the coarse product was made of.
 """
 
+from functools import cached_property
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -47,26 +49,23 @@ def least(latents: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         codes = weight.double() - centre
         offsets = bias - codes @ centre
         offsets -= offsets.mean()
-        search = _Search(codes, offsets, torch.float32)
-        if rows.device.type == "cpu" and codes.shape[1] >= LONG and multiplies_bf16():
-            search = _Search(codes, offsets, torch.bfloat16, finer=search)
+        in_bf16 = rows.device.type == "cpu" and codes.shape[1] >= LONG and multiplies_bf16()
+        search = _Search(codes, offsets, torch.bfloat16 if in_bf16 else torch.float32)
         tokens = [search(chunk, centre) for chunk in rows.split(search.step)]
     return torch.cat(tokens).reshape(latents.shape[:-1])
 
 
 def multiplies_bf16() -> bool:
-    """Whether this CPU has instructions for products of bf16."""
+    """Whether this CPU has AMX for bf16; without it such products are slow."""
     return bool(torch.cpu.get_capabilities().get("amx_bf16"))
 
 
 class _Search:
     """Codes in a coarse precision, and in float64."""
 
-    def __init__(
-        self, codes: Tensor, offsets: Tensor, dtype: torch.dtype, finer: "_Search | None" = None
-    ) -> None:
-        """`codes` (K, d) and `offsets` (K,), float64 with mean 0; `finer` where it pays."""
-        self.codes, self.offsets, self.dtype, self.finer = codes, offsets, dtype, finer
+    def __init__(self, codes: Tensor, offsets: Tensor, dtype: torch.dtype) -> None:
+        """`codes` (K, d) and `offsets` (K,), float64 with mean 0."""
+        self.codes, self.offsets, self.dtype = codes, offsets, dtype
         scores = BF16_SCORES if dtype == torch.bfloat16 else SCORES[codes.device.type]
         self.step = max(1, scores // len(codes))
         # an offset is two numbers of the coarse precision, times 1
@@ -84,10 +83,15 @@ class _Search:
         row, code = self._rivals(near)
         if len(row) == len(near):
             return code
-        if self.finer is not None and len(row) > PATIENCE * len(near):
-            parts = chunk.split(self.finer.step)
-            return torch.cat([self.finer(part, centre) for part in parts])
+        if self.dtype == torch.bfloat16 and len(row) > PATIENCE * len(near):
+            parts = chunk.split(self._finer.step)
+            return torch.cat([self._finer(part, centre) for part in parts])
         return self._decide(near, row, code)
+
+    @cached_property
+    def _finer(self) -> "_Search":
+        """The same codes in fp32, which few codebooks need."""
+        return _Search(self.codes, self.offsets, torch.float32)
 
     def _rivals(self, near: Tensor) -> tuple[Tensor, Tensor]:
         """Return rows and codes of all scores that rounding may have kept from being the best.
@@ -103,7 +107,7 @@ class _Search:
         row, column = (highest >= limit[:, None]).nonzero(as_tuple=True)
         pair, lane = (bits[row, :, column] >= limit[row, None]).nonzero(as_tuple=True)
         row, code = row[pair], lane * bits.shape[2] + column[pair]
-        real = code < len(self.codes)
+        real = code < len(self.codes)  # what fills the lanes up has the score 0
         return row[real], code[real]
 
     def _limit(self, best: Tensor, near: Tensor, coarse: Tensor) -> Tensor:
@@ -113,11 +117,11 @@ class _Search:
         more than that, integers do not order and all codes are rivals.
         """
         info, d = torch.finfo(self.dtype), near.shape[1]
-        score = best.view(-1).view(self.dtype).double()
-        off = (near - coarse.double()).norm(dim=1)
-        slack = off * self.largest + (near.norm(dim=1) + off) * self.rounded
+        score = best.view(self.dtype).double()
+        length, off = near.norm(dim=1), (near - coarse.double()).norm(dim=1)
+        slack = off * self.largest + (length + off) * self.rounded
         # products are exact in fp32, their sum is not; nor is an offset in two parts
-        slack += (near.norm(dim=1) * self.largest + self.offset) * (d + 8) * 2.0**-23
+        slack += (length * self.largest + self.offset) * (d + 8) * 2.0**-23
         slack += self.offset * info.eps**2
         lowest = (score * (1 - info.eps) - 2 * slack) * (1 - info.eps)
         limit = lowest.to(self.dtype)  # to the nearest, therefore lowered before
