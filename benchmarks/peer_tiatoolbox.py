@@ -11,6 +11,7 @@ Targets: three times as fast, a fifth of the memory.
 """
 
 import argparse
+import contextlib
 import json
 import subprocess
 import sys
@@ -34,12 +35,10 @@ def watched(command: list[str]) -> tuple[float, float, str]:
     reader = threading.Thread(target=lambda: said.extend(process.communicate()))
     reader.start()
     while reader.is_alive():
-        try:
+        with contextlib.suppress(psutil.Error):  # a process may end between two looks
             top = psutil.Process(process.pid)
             tree = [top, *top.children(recursive=True)]
             peak = max(peak, sum(one.memory_full_info().pss for one in tree))
-        except psutil.Error:
-            pass  # a process ended between two looks
         reader.join(0.1)
     seconds = time.perf_counter() - start
     if process.returncode:
@@ -49,18 +48,13 @@ def watched(command: list[str]) -> tuple[float, float, str]:
 
 def prepare(folder: Path, size: tuple[int, int], channels: list[int]) -> None:
     """Write slide, segmenter and the same weights for the peer."""
+    import tissue_slide
     import torch
 
     from holohisto.config import UnetModel
-    from holohisto.pyramid import write_slide_pyramid
     from holohisto.segmenter import store
 
-    random = np.random.default_rng(0)
-    width, height = size
-    small = random.integers(90, 220, (64, width // 8 + 1, 3)).astype(np.uint8)
-    band = np.kron(small, np.ones((8, 8, 1), np.uint8))[:, :width]
-    tall = (band[: min(512, height - y)] for y in range(0, height, 512))
-    write_slide_pyramid(folder / "slide.tif", tall, 0.5)
+    tissue_slide.write(folder / "slide.tif", size)
     torch.manual_seed(0)
     options = UnetModel(channels=tuple(channels), tile=(TILE, TILE))
     model = store.build(options, None, 1, 1)

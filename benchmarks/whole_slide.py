@@ -12,23 +12,20 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import tissue_slide
 import torch
 
 from holohisto import cli, tokens
 from holohisto.check import SlideRecord
 from holohisto.config import HolohistoModel, TokensOptions
-from holohisto.pyramid import write_slide_pyramid
 from holohisto.segmenter import store
 
 
 def prepare(folder: Path, width: int, height: int) -> list[str]:
     """Write all that infer reads; returns its command line."""
     random = np.random.default_rng(0)
-    small = random.integers(90, 220, (64, width // 8 + 1, 3)).astype(np.uint8)
-    band = np.kron(small, np.ones((8, 8, 1), np.uint8))[:, :width]
-    tall = (band[: min(512, height - y)] for y in range(0, height, 512))
     image, record = folder / "slide.tif", folder / "check.json"
-    write_slide_pyramid(image, tall, 0.5)
+    tissue_slide.write(image, (width, height))
     words = ["check", str(image), "--slide", "s", "--output", str(record)]
     assert cli.main(words) == 0
     words = ["foreground", str(image), "--check", str(record), "--picture", str(folder / "f.jpg")]
