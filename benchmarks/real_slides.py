@@ -40,6 +40,7 @@ OFF: dict[str, dict[str, dict[str, float]]] = {
     "scale": {"tokens": {"scale": 0.0}, "train": {"scale": 0.0}},
     "dihedral": {"tokens": {"dihedral": 1}, "train": {"dihedral": 1}},
     "token_dropout": {"train": {"token_dropout": 0.0}},
+    "channel_dropout": {"train": {"channel_dropout": 0.0}},
 }
 """What to switch off for `--without`."""
 SCORES = {"Dice": "dice_everywhere", "boundary F1": "boundary_f1", "object F1": "object_f1"}

@@ -266,6 +266,11 @@ class TrainOptions(Section):
         default=0.3,
         description="Share of a tile's cached tokens that training leaves out, at random.",
     )
+    channel_dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.2,
+        description="Share of the channels that training leaves out of `holohisto`, at random,"
+        " where pixels and tokens meet and around the fusion of both stages.",
+    )
     stain: Fraction = Field(default=0.2, description=STAIN + OF_PIXELS)
     brightness: Fraction = Field(default=0.1, description=BRIGHTNESS + OF_PIXELS)
     blur: Annotated[float, Field(ge=0, le=4)] = Field(default=1.0, description=BLUR + OF_PIXELS)

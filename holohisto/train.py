@@ -34,6 +34,7 @@ from holohisto.sampler import (
     foreground_tiles,
     generator,
 )
+from holohisto.segmenter.channel_dropout import leave_out
 from holohisto.segmenter.inputs import Inputs
 from holohisto.segmenter.loss import dice_bce
 from holohisto.segmenter.store import Segmenter
@@ -223,7 +224,10 @@ class Trainer:
             variants = slide.token_map.variants
         variant = variants[sample.variant]
         seen = replace(variant, appearance=variant.appearance.then(look))
-        return View(slide, sample.tile, seen, sample.variant, self.options.token_dropout, random)
+        seed = int(random.integers(2**63))
+        return View(
+            slide, sample.tile, seen, sample.variant, self.options.token_dropout, random, seed
+        )
 
     def _variants(self) -> list[Variant]:
         """What to draw from: the variants of the token maps, or any when pixels are read."""
@@ -257,6 +261,7 @@ class Trainer:
         target = torch.from_numpy(batch.target).to(self.fabric.device)
         known = torch.from_numpy(batch.known).to(self.fabric.device)
         tokens, rgb = self.inputs(batch.tokens, batch.rgb, self.fabric.device)
+        leave_out(self.raw, self.options.channel_dropout, batch.seeds)
         logits = self.model(tokens, rgb, size=target.shape[2:])
         return dice_bce(logits, target, known)
 

@@ -18,7 +18,8 @@ class Batch:
     """Tiles of one shape, stacked.
 
     `tokens` (B, h, w) int64 or None, `rgb` (B, 3, H, W) uint8 or None, `target` and `known`
-    (B, C, H, W) bool; `names` says slide and tile of each, for messages.
+    (B, C, H, W) bool; `names` says slide and tile of each, for messages; `seeds` are of what is
+    random within the network.
     """
 
     tokens: np.ndarray | None
@@ -26,6 +27,7 @@ class Batch:
     target: np.ndarray
     known: np.ndarray
     names: tuple[str, ...]
+    seeds: tuple[int, ...]
 
     def split(self, parts: int) -> list["Batch"]:
         """Return it in parts of nearly equal numbers of tiles."""
@@ -37,6 +39,7 @@ class Batch:
                 self.target[start:end],
                 self.known[start:end],
                 self.names[start:end],
+                self.seeds[start:end],
             )
             for start, end in pairwise(ends)
         ]
@@ -96,6 +99,8 @@ class View:
     """Share of the tokens that are left out."""
     random: np.random.Generator | None = None
     """Chooses which."""
+    seed: int = 0
+    """Of what the network leaves out."""
 
     def tokens(self) -> np.ndarray:
         """Return the tokens, (h, w) int64; -1 where one is left out."""
@@ -130,6 +135,7 @@ def stack(views: list[View], needs_tokens: bool, needs_pixels: bool) -> Batch:
         target=np.stack(targets),
         known=np.stack(known),
         names=tuple(f"{v.slide.name} at ({v.tile.x}, {v.tile.y})" for v in views),
+        seeds=tuple(view.seed for view in views),
     )
 
 

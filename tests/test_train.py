@@ -450,7 +450,7 @@ def test_parts_of_a_step_add_up_to_its_gradient():
         same = Batch(*(
             None if part is None else np.concatenate([part[:1]] * 4)
             for part in (batch.tokens, None, batch.target, batch.known)
-        ), batch.names)  # fmt: skip
+        ), batch.names, batch.seeds)  # fmt: skip
         a_trainer._step(same)
         gradients.append([p.grad.clone() for p in a_trainer.raw.parameters()])
     for a, b in zip(*gradients, strict=True):

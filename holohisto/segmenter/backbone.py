@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from holohisto.segmenter.block import Block, MBConv
+from holohisto.segmenter.channel_dropout import ChannelDropout
 from holohisto.segmenter.recompute import recomputed
 
 
@@ -52,6 +53,7 @@ class Backbone(nn.Module):
         self.stage2 = stage(size.stage2, size.blocks2)
         self.lateral1 = nn.Conv2d(size.stage1, size.fused, 1)
         self.lateral2 = nn.Conv2d(size.stage2, size.fused, 1)
+        self.dropout = ChannelDropout()
         self.fuse = nn.Sequential(nn.Conv2d(2 * size.fused, size.fused, 1), nn.GELU())
 
     def forward(self, x: Tensor, beside: Tensor | None = None) -> Tensor:
@@ -59,12 +61,13 @@ class Backbone(nn.Module):
 
         `beside`, (B, stage1, h, w), is added to what is embedded.
         """
-        embedded = self.embed(x) if beside is None else self.embed(x) + beside
+        embedded = self.embed(x) if beside is None else self.embed(x) + self.dropout(beside)
         fine = self._stage(self.stage1, embedded)
         coarse = self._stage(self.stage2, self.down(fine))
         coarse = self.lateral2(coarse)  # (B, fused, ceil(h/2), ceil(w/2))
         coarse = functional.interpolate(coarse, size=fine.shape[2:], mode="bilinear")
-        return self.fuse(torch.cat([self.lateral1(fine), coarse], dim=1))
+        both = torch.cat([self.lateral1(fine), coarse], dim=1)
+        return self.dropout(self.fuse(self.dropout(both)))
 
     def _stage(self, blocks: nn.Sequential, x: Tensor) -> Tensor:
         """Run the blocks of a stage, (B, C, H, W) kept."""
