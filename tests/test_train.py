@@ -119,6 +119,23 @@ def test_tokens_left_out_are_a_function_of_seed_epoch_and_number():
     assert np.array_equal(none.tokens[kept], batches[5].tokens[kept])
 
 
+def test_channels_left_out_are_a_function_of_seed_epoch_and_number():
+    def loss(share, state=0):
+        a_trainer = trainer(OPTIONS.model_copy(update={"channel_dropout": share}))
+        a_trainer.model.train()
+        torch.manual_seed(state)  # must not matter
+        return a_trainer._loss(a_trainer._batch(0)).item()
+
+    assert loss(0.2) == loss(0.2, state=5)
+    assert loss(0.2) != loss(0.0)
+    assert loss(0.0) == loss(0.0, state=5)
+    batches = [trainer()._batch(step) for step in range(8)]
+    assert batches[5].seeds == trainer()._batch(5).seeds
+    assert len({seed for batch in batches for seed in batch.seeds}) == 16
+    parts = batches[0].split(2)
+    assert parts[0].seeds + parts[1].seeds == batches[0].seeds
+
+
 def test_interrupted_training_equals_uninterrupted_bit_for_bit(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()

@@ -32,7 +32,13 @@ class ChannelDropout(nn.Module):
 
 
 def leave_out(model: nn.Module, share: float, seeds: Sequence[int]) -> None:
-    """Tell a model's layers what to leave out in its next forward pass: a seed a sample."""
+    """Tell a model's layers what to leave out in its next forward pass.
+
+    Args:
+        model: Any; one without such layers stays as it is.
+        share: Of the channels, 0 up to but not 1.
+        seeds: One a sample of the batch.
+    """
     draws = [np.random.default_rng(seed) for seed in seeds]
     for layer in model.modules():
         if isinstance(layer, ChannelDropout):
