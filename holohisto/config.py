@@ -271,6 +271,11 @@ class TrainOptions(Section):
         description="Share of the channels that training leaves out of `holohisto`, at random,"
         " where pixels and tokens meet and around the fusion of both stages.",
     )
+    mixing: Fraction = Field(
+        default=1.0,
+        description="Share of the pairs of training tiles that exchange a rectangle, so that what"
+        " surrounds an object is not learnt by heart (CutMix).",
+    )
     stain: Fraction = Field(default=0.2, description=STAIN + OF_PIXELS)
     brightness: Fraction = Field(default=0.1, description=BRIGHTNESS + OF_PIXELS)
     blur: Annotated[float, Field(ge=0, le=4)] = Field(default=1.0, description=BLUR + OF_PIXELS)

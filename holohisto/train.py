@@ -17,7 +17,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from holohisto import training_state
+from holohisto import mixing, training_state
 from holohisto.appearance import Appearance, Strength
 from holohisto.config import TrainOptions
 from holohisto.errors import HolohistoError
@@ -205,12 +205,32 @@ class Trainer:
         return summed.cpu()
 
     def _batch(self, step: int) -> Batch:
-        """Read this rank's share of a step of this epoch."""
+        """Read this rank's share of a step of this epoch.
+
+        Samples 2k and 2k + 1 are a pair that may exchange a rectangle: where one is another
+        rank's or step's, it is read beside.
+        """
         share = self.batch // self.fabric.world_size
         first = step * self.batch + self.fabric.global_rank * share
-        numbers = range(first, first + share)
+        numbers = list(range(first, first + share))
+        chosen = self._rectangles(numbers)
+        numbers += [n for even in chosen for n in (even, even + 1) if n not in numbers]
         views = [self._view(n) for n in numbers]
-        return stack(views, self.inputs.tokens, self.inputs.pixels)
+        batch = stack(views, self.inputs.tokens, self.inputs.pixels)
+        for even, rectangle in chosen.items():
+            one, other = numbers.index(even), numbers.index(even + 1)
+            batch = mixing.exchange(batch, one, other, rectangle, self.snap)
+        return batch.tiles(0, share)
+
+    def _rectangles(self, numbers: list[int]) -> dict[int, mixing.Rectangle]:
+        """Draw which pairs of these samples exchange what, by the pair's first sample."""
+        width, height = (side // self.snap for side in self.seen)
+        chosen = {}
+        for even in sorted({n - n % 2 for n in numbers}):
+            random = generator(self.seed + 2, self.epoch, even)
+            if random.random() < self.options.mixing:
+                chosen[even] = mixing.rectangle(height, width, random)
+        return chosen
 
     def _view(self, n: int) -> View:
         """Sample n of this epoch, in the variant and stain that it is seen in."""

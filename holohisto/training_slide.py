@@ -32,17 +32,18 @@ class Batch:
     def split(self, parts: int) -> list["Batch"]:
         """Return it in parts of nearly equal numbers of tiles."""
         ends = [len(self.names) * part // parts for part in range(parts + 1)]
-        return [
-            Batch(
-                None if self.tokens is None else self.tokens[start:end],
-                None if self.rgb is None else self.rgb[start:end],
-                self.target[start:end],
-                self.known[start:end],
-                self.names[start:end],
-                self.seeds[start:end],
-            )
-            for start, end in pairwise(ends)
-        ]
+        return [self.tiles(start, end) for start, end in pairwise(ends)]
+
+    def tiles(self, start: int, end: int) -> "Batch":
+        """Return the tiles from `start` to before `end`."""
+        return Batch(
+            None if self.tokens is None else self.tokens[start:end],
+            None if self.rgb is None else self.rgb[start:end],
+            self.target[start:end],
+            self.known[start:end],
+            self.names[start:end],
+            self.seeds[start:end],
+        )
 
 
 class TrainingSlide:

@@ -277,6 +277,27 @@ def losses(folder: Path) -> list[float]:
     return [float(line.split("\t")[place]) for line in table[1:]]
 
 
+def test_training_that_makes_room_for_another_job_goes_on_bit_for_bit(cancelled, finished):
+    """SLURM ends the job and queues it again by itself, as when it is preempted."""
+    expected = losses(finished)
+    last = jobs()[-1].number
+    run = start(finished, "--until", "train", "--forcerun", "train")
+    checkpoint = finished / "results/models/holohisto/segmenter.checkpoint"
+    until("a checkpoint of the training", lambda: checkpoint.exists() or run.poll(), 300)
+    number = running("train")
+    slurm("scontrol", "requeue", number)
+    until("the job in the queue", lambda: number in slurm("squeue", "-h", "-t", "PD", "-o", "%A"))
+    slurm("scontrol", "update", f"JobId={number}", "StartTime=now")  # else in two minutes
+    finish(run, finished)
+    (job,) = jobs(after=last)
+    assert (job.rule, job.state, str(job.number)) == ("train", "COMPLETED", number)
+    assert "Restarts=1 " in slurm("scontrol", "show", "job", number)
+    log = (finished / "logs/train/holohisto.log").read_text()
+    assert "taking up the training after epoch" in log
+    assert len(expected) == EPOCHS
+    assert losses(finished) == expected
+
+
 def test_training_on_two_nodes_of_two_gpus_is_that_of_one_process(cancelled, finished):
     """Four processes by srun, with two GPUs on each node, and the losses of one process."""
     alone = [sys.executable, "-m", "snakemake", "--cores", "2", *train_again(finished)]
