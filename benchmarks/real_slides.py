@@ -2,12 +2,12 @@
 
     python benchmarks/real_slides.py DATA --work FOLDER --seeds 0 1 2
 
-Trains on two mosaics, tests on the third (`mosaic`), on mouse tissue of another laboratory
-(`mouse`: the labelled middle of each image, glomerulus and tuft together, brought to our size) and
-on PAS capsules of a third one (`capsule`: enlarged four times to 0.5 um/px). The latter two are
-never trained on. Every model sees the same pixels, steps and augmentation; a seed is of tokenizer
-and models both. What is done stays in FOLDER and is not done again. `--without` trains once more
-with a part of the augmentation switched off, on the tokenizers of the first run.
+Trains on two mosaics, tests on the third (`mosaic`, chosen by `--test`), on mouse tissue of another
+laboratory (`mouse`: the labelled middle of each image, glomerulus and tuft together, brought to our
+size) and on PAS capsules of a third one (`capsule`: enlarged four times to 0.5 um/px). The latter
+two are never trained on. Every model sees the same pixels, steps and augmentation; a seed is of
+tokenizer and models both. What is done stays in FOLDER and is not done again. `--without` trains
+once more with a part of the augmentation switched off, on the tokenizers of the first run.
 """
 
 import argparse
@@ -24,6 +24,7 @@ import yaml
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
+MOSAICS = "abc"
 MOUSE_BORDER = 62
 """Pixels around the labelled middle of an image of mouse tissue; segmenters see them."""
 MOUSE_CLASSES = (2, 3)
@@ -47,11 +48,12 @@ OFF: dict[str, dict[str, dict[str, float]]] = {
 SCORES = {"Dice": "dice_everywhere", "boundary F1": "boundary_f1", "object F1": "object_f1"}
 
 
-def write_slides(data: Path, folder: Path) -> None:
+def write_slides(data: Path, folder: Path, tested: str) -> None:
     """Write the images that have to be scaled, and the sheet of all."""
     (folder / "images").mkdir(parents=True, exist_ok=True)
     lines = ["slide\timage\tannotation\tgroup\tsplit\tmpp"]
-    for letter, split in (("a", "train"), ("b", "train"), ("c", "test")):
+    for letter in MOSAICS:
+        split = "test" if letter == tested else "train"
         path = data / "slides" / f"mosaic_{letter}"
         lines.append(f"mosaic-{letter}\t{path}.tif\t{path}_mask.tif\tmosaic\t{split}\t")
     for labels in mouse_labels(data):
@@ -68,7 +70,12 @@ def write_slides(data: Path, folder: Path) -> None:
         _scaled(image, CAPSULE_SCALE, Image.Resampling.BICUBIC).save(f"{path}.png")
         _scaled(truth, CAPSULE_SCALE, Image.Resampling.NEAREST).save(f"{path}_mask.png")
         lines.append(f"capsule-{name}\t{path}.png\t{path}_mask.png\tcapsule\ttest\t0.5")
-    (folder / "slides.tsv").write_text("\n".join(lines) + "\n")
+    (folder / sheet(tested)).write_text("\n".join(lines) + "\n")
+
+
+def sheet(tested: str) -> str:
+    """Name of the sheet with this mosaic to test on."""
+    return f"slides-{tested}.tsv"
 
 
 def mouse_labels(data: Path) -> list[Path]:
@@ -95,17 +102,18 @@ def mouse_dice(data: Path, masks: Path) -> list[float]:
     return values
 
 
-def run(folder: Path, seed: int, without: str | None, models: list[str]) -> Path:
+def run(folder: Path, tested: str, seed: int, without: str | None, models: list[str]) -> Path:
     """Run the workflow for one seed; returns its folder."""
     config = yaml.safe_load((ROOT / "benchmarks" / "real_slides.yaml").read_text())
-    config |= {"slides": str(folder / "slides.tsv"), "seed": seed}
+    config |= {"slides": str(folder / sheet(tested)), "seed": seed}
     config["models"] = {name: config["models"][name] for name in models}
     if without:
-        trained = folder / f"seed-{seed}" / "results" / "tokenizer" / "tokenizer.safetensors"
+        first = folder / f"{tested}-seed-{seed}"
+        trained = first / "results" / "tokenizer" / "tokenizer.safetensors"
         config["tokenizer"] = {"checkpoint": str(trained)}
         for section, keys in OFF[without].items():
             config.setdefault(section, {}).update(keys)
-    place = folder / (f"without-{without}-{seed}" if without else f"seed-{seed}")
+    place = folder / f"{tested}-{'without-' + without if without else 'seed'}-{seed}"
     place.mkdir(exist_ok=True)
     (place / "config.yaml").write_text(yaml.safe_dump(config))
     command = [
@@ -141,12 +149,16 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1, 2))
+    parser.add_argument("--test", choices=MOSAICS, default="c", help="the mosaic to test on")
     parser.add_argument("--models", nargs="+", default=["T", "S", "unet"])
     parser.add_argument("--without", choices=OFF)
     arguments = parser.parse_args()
     folder = arguments.work.resolve()
-    write_slides(arguments.data.resolve(), folder)
-    places = [run(folder, seed, arguments.without, arguments.models) for seed in arguments.seeds]
+    write_slides(arguments.data.resolve(), folder, arguments.test)
+    places = [
+        run(folder, arguments.test, seed, arguments.without, arguments.models)
+        for seed in arguments.seeds
+    ]
     found = [scores(arguments.data, place) for place in places]
     print(f"{'model':<10}{'group':<10}{'score':<14}{'mean':>7}  by seed")
     for key in found[0]:
@@ -154,7 +166,8 @@ def main() -> None:
         line = f"{key[0]:<10}{key[1]:<10}{key[2]:<14}{np.mean(values):>7.3f}  "
         print(line + " ".join(f"{value:.3f}" for value in values))
     kept = {"/".join(key): [one[key] for one in found] for key in found[0]}
-    name = f"without-{arguments.without}.json" if arguments.without else "scores.json"
+    what = f"without-{arguments.without}" if arguments.without else "scores"
+    name = f"{arguments.test}-{what}.json"
     (folder / name).write_text(json.dumps(kept, indent=1) + "\n")
 
 
