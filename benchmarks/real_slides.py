@@ -42,7 +42,6 @@ OFF: dict[str, dict[str, dict[str, float]]] = {
     "dihedral": {"tokens": {"dihedral": 1}, "train": {"dihedral": 1}},
     "token_dropout": {"train": {"token_dropout": 0.0}},
     "channel_dropout": {"train": {"channel_dropout": 0.0}},
-    "mixing": {"train": {"mixing": 0.0}},
 }
 """What to switch off for `--without`."""
 SCORES = {"Dice": "dice_everywhere", "boundary F1": "boundary_f1", "object F1": "object_f1"}

@@ -272,9 +272,9 @@ class TrainOptions(Section):
         " where pixels and tokens meet and around the fusion of both stages.",
     )
     mixing: Fraction = Field(
-        default=1.0,
+        default=0.0,
         description="Share of the pairs of training tiles that exchange a rectangle, so that what"
-        " surrounds an object is not learnt by heart (CutMix).",
+        " surrounds an object is not learnt by heart (CutMix); for long training on few slides.",
     )
     stain: Fraction = Field(default=0.2, description=STAIN + OF_PIXELS)
     brightness: Fraction = Field(default=0.1, description=BRIGHTNESS + OF_PIXELS)

@@ -30,7 +30,9 @@ from holohisto.variants import Variant, restore, variants_of
 from holohisto.vqgan import VQGAN, Architecture
 
 SIZE = (333, 251)
-OPTIONS = TrainOptions(tile=(96, 64), epochs=4, batch=2, learning_rate=3e-3, coverage=0.6, ema=0.9)
+OPTIONS = TrainOptions(
+    tile=(96, 64), epochs=4, batch=2, learning_rate=3e-3, coverage=0.6, ema=0.9, mixing=1.0
+)
 
 
 class Pixels:
