@@ -101,18 +101,23 @@ def mouse_dice(data: Path, masks: Path) -> list[float]:
     return values
 
 
+def place_of(folder: Path, tested: str, seed: int, without: str | None) -> Path:
+    """Folder of one run of the workflow."""
+    return folder / f"{tested}-{'without-' + without if without else 'seed'}-{seed}"
+
+
 def run(folder: Path, tested: str, seed: int, without: str | None, models: list[str]) -> Path:
     """Run the workflow for one seed; returns its folder."""
     config = yaml.safe_load((ROOT / "benchmarks" / "real_slides.yaml").read_text())
     config |= {"slides": str(folder / sheet(tested)), "seed": seed}
     config["models"] = {name: config["models"][name] for name in models}
     if without:
-        first = folder / f"{tested}-seed-{seed}"
+        first = place_of(folder, tested, seed, None)
         trained = first / "results" / "tokenizer" / "tokenizer.safetensors"
         config["tokenizer"] = {"checkpoint": str(trained)}
         for section, keys in OFF[without].items():
             config.setdefault(section, {}).update(keys)
-    place = folder / f"{tested}-{'without-' + without if without else 'seed'}-{seed}"
+    place = place_of(folder, tested, seed, without)
     place.mkdir(exist_ok=True)
     (place / "config.yaml").write_text(yaml.safe_dump(config))
     command = [

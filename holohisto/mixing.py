@@ -2,7 +2,7 @@
 
 A segmenter that attends to a whole tile can learn a small cohort's tiles by heart; amid the
 surroundings of another tile it has to look at the object itself (arXiv 1906.01916). Nothing is
-added nor lost: a pair shows the pixels that it would show without.
+added nor lost: a pair shows the pixels that it would show without, unless an epoch ends within it.
 """
 
 from dataclasses import replace
