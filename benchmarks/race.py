@@ -1,8 +1,8 @@
 """How contenders are timed and weighed: side by side in one run.
 
 Times are taken in turns (A B A B ...) after one turn that does not count, so that what disturbs the
-machine disturbs all; the table has the least and the median. Peak memory is that of a process of
-its own for each contender: what its first run takes beyond what was there before.
+machine disturbs all; the table has the least and the median. Peak memory is what a run takes beyond
+what was there before: on a CPU the first run, in a process of its own for each contender.
 """
 
 import argparse
@@ -68,13 +68,17 @@ def run(
         print(_weigh(races[name](arguments.device)[contender], arguments.device))
         sys.exit(0)
     print(f"{arguments.device}, {arguments.threads} threads, {arguments.repeats} turns")
-    print(f"{'race':<34}{'contender':<22}{'least s':>9}{'median s':>10}{'peak MB':>10}  ratios")
+    print(f"{'race':<34}{'contender':<22}{'least ms':>10}{'median ms':>11}{'peak MB':>10}  ratios")
     found = {}
     for name, build in races.items():
         if name.startswith(arguments.only):
-            found[name] = _race(build(arguments.device), arguments)
+            contenders = build(arguments.device)
+            found[name] = _race(contenders, arguments)
             for contender, result in found[name].items():
-                result.peak_mb = _peak(name, contender)
+                if arguments.device == "cuda":  # the allocator's own count: exact in one process
+                    result.peak_mb = _weigh(contenders[contender], arguments.device)
+                else:
+                    result.peak_mb = _peak(name, contender)
             _show(name, found[name])
     return found
 
@@ -136,7 +140,8 @@ def peak_of(action: Callable[[], object]) -> float:
 def _show(name: str, results: dict[str, Result]) -> None:
     first = next(iter(results.values()))
     for contender, result in results.items():
-        line = f"{name:<34}{contender:<22}{result.best:>9.3f}{result.median:>10.3f}"
+        line = f"{name:<34}{contender:<22}{1e3 * result.best:>10.2f}"
+        line += f"{1e3 * result.median:>11.2f}"
         line += f"{result.peak_mb:>10.0f}"
         if result is not first:
             line += f"  {first.best / result.best:.2f}x as fast,"

@@ -298,11 +298,14 @@ class Trainer:
         """Move the average towards the weights, and its running statistics likewise."""
         decay = min(self.options.ema, (1 + self.step) / (10 + self.step))
         current = self.raw.state_dict()
+        moved, towards = [], []
         for name, value in self.average.state_dict().items():
             if value.dtype.is_floating_point:
-                value.lerp_(current[name], 1 - decay)
+                moved.append(value)
+                towards.append(current[name])
             else:
                 value.copy_(current[name])
+        torch._foreach_lerp_(moved, towards, 1 - decay)  # a few kernels on a GPU, not hundreds
 
     def validate(self) -> float:
         """Return the mean over validation slides and known classes of the slide-level Dice."""

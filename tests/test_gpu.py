@@ -1,16 +1,25 @@
 """What must be the same on a CUDA device as on a CPU."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
+from lightning_fabric import Fabric
+from test_networks import KINDS, TILE, built, pixels
+from test_segmenter import attend, branch
+from test_train import OPTIONS, numbers, run, slide
 
-from holohisto import calibration, infer, tokens, vqgan
+from holohisto import calibration, infer, tokens, train, vqgan
 from holohisto.config import HolohistoModel
 from holohisto.segmenter import store
 from holohisto.segmenter.inputs import Inputs
+from holohisto.segmenter.linear_attention import relu_linear_attention
+from holohisto.segmenter.loss import dice_bce
 
 pytestmark = pytest.mark.gpu
 SIZE = (611, 443)
+FOUR_K = (2160, 3840)
 
 
 @pytest.fixture(scope="module")
@@ -76,3 +85,82 @@ def test_probabilities_on_both_devices(picture):
         bands = infer.probability_bands(on_device, Inputs(on_device, None), read, job, 2)
         found[device] = torch.cat([band.cpu().clone() for band in bands], dim=1)
     assert (found["cpu"] - found["cuda"]).abs().max() < 0.05  # bf16 on the GPU
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_attention_is_finite_and_close_at_35344_tokens_under_autocast(dtype):
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(3, 1, 2, 35_344, 16, device="cuda") * 4).to(dtype)
+    x = branch(q, k, v, 188).requires_grad_()
+    with torch.autocast("cuda", dtype):
+        out = relu_linear_attention([x], 16)
+        out.float().square().sum().backward()
+    exact = attend(q.double(), k.double(), v.double(), height=188)
+    found = out.reshape(1, 2, 16, -1).transpose(2, 3)
+    assert torch.isfinite(out).all()
+    assert torch.isfinite(x.grad).all()
+    assert (found.double() - exact).norm() / exact.norm() < 1e-2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@torch.no_grad()
+def test_a_network_of_table_1_on_both_devices(kind):
+    model = built(kind)
+    rgb = pixels(TILE[1], TILE[0])
+    expected = model(None, rgb, size=(TILE[1], TILE[0]))
+    with torch.autocast("cuda", torch.bfloat16):
+        found = model.cuda()(None, rgb.cuda(), size=(TILE[1], TILE[0])).float().cpu()
+    assert (found - expected).norm() / expected.norm() < 5e-2
+
+
+def trained(accelerator, folder, epochs=None):
+    torch.manual_seed(0)
+    codebook = torch.linspace(-1, 1, 32 * 4).reshape(32, 4)
+    model = store.build(HolohistoModel(size="T"), codebook, 16, 1)
+    precision = "bf16-mixed" if accelerator == "cuda" else None
+    fabric = Fabric(accelerator=accelerator, devices=1, precision=precision)
+    one = train.Trainer(model, [slide(1), slide(2)], [slide(3)], OPTIONS, 0, fabric, 1)
+    folder.mkdir(exist_ok=True)
+    return numbers(run(one, folder, epochs))
+
+
+def test_training_on_both_devices_and_taken_up(tmp_path):
+    expected = trained("cpu", tmp_path / "cpu")
+    found = trained("cuda", tmp_path / "cuda")
+    trained("cuda", tmp_path / "taken-up", epochs=2)
+    again = trained("cuda", tmp_path / "taken-up")
+    losses, on_gpu, taken_up = (
+        np.array([row[2] for row in rows]) for rows in (expected, found, again)
+    )
+    assert losses[-1] < 0.97 * losses[0]
+    assert np.abs(on_gpu / losses - 1).max() < 0.05
+    assert [row[:2] for row in again] == [row[:2] for row in expected]
+    assert np.abs(taken_up / on_gpu - 1).max() < 0.05
+
+
+def test_size_b_trains_on_a_4k_tile_in_24_gb():
+    torch.manual_seed(0)
+    model = store.build(HolohistoModel(size="B"), torch.randn(1024, 256), 16, 6).cuda()
+    average = copy.deepcopy(model)
+    optimiser = torch.optim.AdamW(model.parameters(), 1e-3)
+    rows, columns = (side // 16 for side in FOUR_K)
+    some = torch.randint(0, 1024, (1, rows, columns), device="cuda")
+    rgb = torch.randint(0, 256, (1, 3, *FOUR_K), dtype=torch.uint8, device="cuda")
+    target = torch.rand(1, 6, *FOUR_K, device="cuda") < 0.1
+    peak = {}
+    for recompute in (False, True):
+        model.backbone.recompute = recompute
+        torch.cuda.reset_peak_memory_stats()
+        for _ in range(2):  # the optimiser's state is there in the second
+            optimiser.zero_grad()
+            with torch.autocast("cuda", torch.bfloat16):
+                loss = dice_bce(model(some, rgb, size=FOUR_K), target, torch.ones_like(target))
+            loss.backward()
+            optimiser.step()
+            with torch.no_grad():
+                torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 0.01)
+        assert torch.isfinite(loss)
+        peak[recompute] = torch.cuda.max_memory_allocated()
+    print("GB at most, without and with recomputing:", [round(peak[k] / 1e9, 2) for k in peak])
+    assert peak[True] < peak[False]
+    assert peak[True] < 24e9
