@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-EPSILON = 1e-15
-"""Added to denominators, as published: a query without a positive component gives 0."""
+from holohisto.segmenter.heads import like, tokens, wider
+from holohisto.segmenter.joined_attention import EPSILON, JoinedAttention
+
 CHUNK = 4096
 """Tokens at a time on a CPU, so that what is at work stays in its cache."""
 
@@ -31,8 +32,14 @@ def relu_linear_attention(branches: Sequence[Tensor], head: int) -> Tensor:
     Returns:
         (B, branches * heads * head, H, W), of the branches' dtype.
     """
-    out: Any = _Attention.apply(head, *branches)
+    function = JoinedAttention if _joined(branches[0]) else _Attention
+    out: Any = function.apply(head, *branches)
     return out
+
+
+def _joined(x: Tensor) -> bool:
+    """Tell whether to compute as GPUs do best; sums in fp16 could overflow."""
+    return x.is_cuda and x.dtype != torch.float16
 
 
 class _Attention(torch.autograd.Function):
@@ -44,13 +51,13 @@ class _Attention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, head: int, *branches: Tensor) -> Tensor:
         width = branches[0].shape[1] // 3
-        out = _like(branches[0], width * len(branches))
+        out = like(branches[0], width * len(branches))
         sums = []
         with torch.autocast(out.device.type, enabled=False):
             for branch, part in zip(branches, out.split(width, dim=1), strict=True):
-                q, k, v = _tokens(branch, 3, head).unbind(2)
+                q, k, v = tokens(branch, 3, head).unbind(2)
                 sums.append(_sums(k, v))
-                for q_, out_ in _chunks(q, _tokens(part, head)):
+                for q_, out_ in _chunks(q, tokens(part, head)):
                     y = sums[-1] @ _relu(q_)
                     out_.copy_(y[:, :, :-1] / (y[:, :, -1:] + EPSILON))
         ctx.head = head
@@ -66,10 +73,10 @@ class _Attention(torch.autograd.Function):
         with torch.autocast(grads[0].device.type, enabled=False):
             parts = grads[0].chunk(count, dim=1)
             for branch, s, part, out in zip(branches, sums, parts, found, strict=True):
-                q, k, v = _tokens(branch, 3, head).unbind(2)
-                grad_q, grad_k, grad_v = _tokens(out, 3, head).unbind(2)
+                q, k, v = tokens(branch, 3, head).unbind(2)
+                grad_q, grad_k, grad_v = tokens(out, 3, head).unbind(2)
                 grad_s = torch.zeros_like(s)
-                for q_, grad_, grad_q_ in _chunks(q, _tokens(part, head), grad_q):
+                for q_, grad_, grad_q_ in _chunks(q, tokens(part, head), grad_q):
                     q_ = _relu(q_)
                     grad_y = _divide_backward(s @ q_, grad_)
                     grad_s += grad_y @ q_.transpose(2, 3)
@@ -90,7 +97,7 @@ class _Attention(torch.autograd.Function):
 def _sums(k: Tensor, v: Tensor) -> Tensor:
     """Return S of keys and values (B, heads, d, N): (B, heads, d + 1, d) in fp32 or better."""
     b, heads, head, n = k.shape
-    wide = torch.promote_types(k.dtype, torch.float32)
+    wide = wider(k)
     s = k.new_zeros((b, heads, head + 1, head), dtype=wide)
     for k_, v_ in _chunks(k, v):
         k_ = _relu(k_)
@@ -108,23 +115,10 @@ def _divide_backward(y: Tensor, grad: Tensor) -> Tensor:
 
 
 def _relu(x: Tensor) -> Tensor:
-    return torch.relu(x.to(torch.promote_types(x.dtype, torch.float32)))
-
-
-def _tokens(x: Tensor, *sizes: int) -> Tensor:
-    """View (B, heads * sizes, H, W), of any memory format, as (B, heads, *sizes, N)."""
-    return x.unflatten(1, (-1, *sizes)).flatten(2 + len(sizes))
+    return torch.relu(x.to(wider(x)))
 
 
 def _chunks(*views: Tensor) -> Iterator[tuple[Tensor, ...]]:
     """Cut (B, heads, d, N) along N; a GPU takes all at once."""
     step = views[0].shape[3] if views[0].is_cuda else CHUNK
     return zip(*(view.split(step, dim=3) for view in views), strict=True)
-
-
-def _like(x: Tensor, channels: int) -> Tensor:
-    """Allocate (B, channels, H, W) with the dtype and memory format of (B, C, H, W)."""
-    channels_last = x.is_contiguous(memory_format=torch.channels_last)
-    memory_format = torch.channels_last if channels_last else torch.contiguous_format
-    shape = (x.shape[0], channels, *x.shape[2:])
-    return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=memory_format)
