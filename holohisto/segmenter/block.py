@@ -1,4 +1,4 @@
-"""Building blocks: convolution with norm, MBConv, and EfficientViT's block."""
+"""Building blocks: convolution with norm, MBConv, fused MBConv, and EfficientViT's block."""
 
 import torch
 from torch import Tensor, nn
@@ -27,14 +27,6 @@ def convolution(
     )
 
 
-def separable(cin: int, cout: int, stride: int = 1) -> nn.Module:
-    """Depthwise 3x3 then pointwise, each with norm and activation."""
-    return nn.Sequential(
-        convolution(cin, cin, 3, stride, groups=cin),
-        convolution(cin, cout),
-    )
-
-
 class MBConv(nn.Module):
     """Inverted bottleneck (arXiv 1801.04381): widen, depthwise 3x3, narrow."""
 
@@ -56,6 +48,27 @@ class MBConv(nn.Module):
         """(B, cin, H, W) -> (B, cout, ceil(H/stride), ceil(W/stride))."""
         out = self.layers(x)
         return out.add_(x) if self.residual else out
+
+
+class FusedMBConv(nn.Module):
+    """MBConv whose first two convolutions are one dense 3x3 (arXiv 2003.02838; EfficientViT-L).
+
+    For fine resolutions, where channels are few: there a dense convolution learns more and takes
+    no longer than a depthwise one beside two pointwise ones.
+    """
+
+    def __init__(self, channels: int, expand: int = 2) -> None:
+        """Residual; `expand` times as many channels between."""
+        super().__init__()
+        self.layers = nn.Sequential(
+            convolution(channels, channels * expand, 3),
+            nn.Conv2d(channels * expand, channels, 1, bias=False),
+            nn.BatchNorm2d(channels),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Keep the shape (B, channels, H, W)."""
+        return self.layers(x).add_(x)
 
 
 class Block(nn.Module):

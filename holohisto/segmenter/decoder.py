@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from holohisto.segmenter.backbone import Size
-from holohisto.segmenter.block import HardSwish, MBConv, convolution
+from holohisto.segmenter.block import FusedMBConv, HardSwish, convolution
 
 
 def resize(x: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
@@ -55,9 +55,9 @@ class RgbDecoder(nn.Module):
         s2, s4, s8 = size.stem
         d8, d4, d2 = size.decoder
         self.join8 = Join(size.fused, s8, d8)
-        self.mix8 = MBConv(d8, d8)
+        self.mix8 = FusedMBConv(d8)
         self.join4 = Join(d8, s4, d4)
-        self.mix4 = MBConv(d4, d4, expand=2)
+        self.mix4 = FusedMBConv(d4)
         self.join2 = Join(d4, s2, d2)
         self.mix2 = convolution(d2, d2, 3)
         self.head = nn.Conv2d(d2, classes, 1)

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from holohisto.segmenter.backbone import Size
-from holohisto.segmenter.block import MBConv, convolution, separable
+from holohisto.segmenter.block import FusedMBConv, convolution
 
 
 class Stem(nn.Module):
@@ -18,11 +18,11 @@ class Stem(nn.Module):
         super().__init__()
         s2, s4, s8 = size.stem
         self.at2 = convolution(3, s2, 3, 2)
-        self.at4 = nn.Sequential(separable(s2, s4, 2), MBConv(s4, s4, expand=2))
-        self.at8 = nn.Sequential(separable(s4, s8, 2), MBConv(s8, s8))
+        self.at4 = nn.Sequential(convolution(s2, s4, 3, 2), FusedMBConv(s4))
+        self.at8 = nn.Sequential(convolution(s4, s8, 3, 2), FusedMBConv(s8))
         deeper, width, stride = [], s8, 8
         while stride < downscale:
-            deeper += [separable(width, size.stage1, 2), MBConv(size.stage1, size.stage1)]
+            deeper += [convolution(width, size.stage1, 3, 2), FusedMBConv(size.stage1)]
             width, stride = size.stage1, 2 * stride
         self.deeper = nn.Sequential(*deeper)
         self.out = nn.Conv2d(width, size.stage1, 1)
