@@ -40,6 +40,7 @@ OFF: dict[str, dict[str, dict[str, float]]] = {
     "blur": {"tokens": {"blur": 0.0}, "train": {"blur": 0.0}},
     "scale": {"tokens": {"scale": 0.0}, "train": {"scale": 0.0}},
     "dihedral": {"tokens": {"dihedral": 1}, "train": {"dihedral": 1}},
+    "mixing": {"train": {"mixing": 0.0}},
     "token_dropout": {"train": {"token_dropout": 0.0}},
     "channel_dropout": {"train": {"channel_dropout": 0.0}},
 }

@@ -162,7 +162,7 @@ def test_another_training_is_not_taken_up(tmp_path):
 
 @pytest.mark.parametrize("decoder", ["rgb", "tokens"])
 def test_it_learns_and_the_best_epoch_is_kept(decoder, tmp_path):
-    options = OPTIONS.model_copy(update={"epochs": 4, "coverage": 3.0, "token_dropout": 0.0})
+    options = OPTIONS.model_copy(update={"epochs": 6, "coverage": 3.0, "token_dropout": 0.0})
     a_trainer = trainer(options, decoder=decoder)
     rows = run(a_trainer, tmp_path)
     dices = [row.val_dice for row in rows]

@@ -31,7 +31,8 @@ class JoinedAttention(torch.autograd.Function):
             s = _wide(v, k.mT).to(q.dtype)
             s_one = k.sum(dim=2, dtype=wider(k)).to(q.dtype)[:, None]
             y, y_one = _through(s, q), _through(s_one, q)
-            torch.div(_split(y, out), _split(y_one.add_(EPSILON), out), out=tokens(out, head))
+            b = out.shape[0]
+            torch.div(_split(y, b), _split(y_one.add_(EPSILON), b), out=tokens(out, head))
         ctx.head = head
         ctx.save_for_backward(*branches, s, s_one)
         return out
@@ -55,9 +56,10 @@ class JoinedAttention(torch.autograd.Function):
             to_k = torch.baddbmm(to_s_one.mT, to_s.mT, v)
             found = like(branches[0], branches[0].shape[1] * len(branches))
             grad_q, grad_k, grad_v = tokens(found, 3, ctx.head).unbind(2)
-            for gradient, positive, place in ((to_q, q, grad_q), (to_k, k, grad_k)):
-                _relu_backward(_split(gradient, found), _split(positive, found), place)
-            grad_v.copy_(_split(to_s @ k, found))
+            b = found.shape[0]
+            _relu_backward(_split(to_q, b), _split(q, b), grad_q)
+            _relu_backward(_split(to_k, b), _split(k, b), grad_k)
+            grad_v.copy_(_split(to_s @ k, b))
         return None, *found.chunk(len(branches), dim=1)
 
 
@@ -85,6 +87,6 @@ def _relu_backward(gradient: Tensor, positive: Tensor, out: Tensor) -> None:
     torch.ops.aten.threshold_backward.grad_input(gradient, positive, 0, grad_input=out)
 
 
-def _split(x: Tensor, like: Tensor) -> Tensor:
-    """(B * heads, d, N) -> (B, heads, d, N) for the B of `like`."""
-    return x.unflatten(0, (like.shape[0], -1))
+def _split(x: Tensor, tiles: int) -> Tensor:
+    """(B * heads, d, N) -> (B, heads, d, N), B = `tiles`."""
+    return x.unflatten(0, (tiles, -1))

@@ -19,7 +19,7 @@ from holohisto.segmenter.holohisto import HolohistoSegmenter
 from holohisto.segmenter.pixels import PixelSegmenter
 from holohisto.segmenter.threshold import ThresholdSegmenter
 
-FORMAT = "holohisto-segmenter-3"
+FORMAT = "holohisto-segmenter-4"
 Segmenter = HolohistoSegmenter | PixelSegmenter | ThresholdSegmenter
 
 
