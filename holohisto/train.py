@@ -305,7 +305,8 @@ class Trainer:
                 towards.append(current[name])
             else:
                 value.copy_(current[name])
-        torch._foreach_lerp_(moved, towards, 1 - decay)  # a few kernels on a GPU, not hundreds
+        # A few kernels on a GPU, not hundreds.
+        torch._foreach_lerp_(moved, towards, 1 - decay)  # pyright: ignore
 
     def validate(self) -> float:
         """Return the mean over validation slides and known classes of the slide-level Dice."""
