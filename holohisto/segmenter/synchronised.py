@@ -33,14 +33,13 @@ class SynchronisedNorm(nn.BatchNorm2d):
             sums = over_ranks(torch.cat([values.sum(axes), count]))
             n = sums[channels].detach()
             mean = sums[:channels] / n
-            spread = (values - mean[:, None, None]).square().sum(axes)
-            variance = over_ranks(spread) / n
+            centred = values - mean[:, None, None]
+            variance = over_ranks(centred.square().sum(axes)) / n
             with torch.no_grad():
                 self.running_mean.lerp_(mean, self.momentum)
                 self.running_var.lerp_(variance * n / (n - 1), self.momentum)
             scale = self.weight * torch.rsqrt(variance + self.eps)
-            shift = self.bias - mean * scale
-            out = torch.addcmul(shift[:, None, None], values, scale[:, None, None])
+            out = torch.addcmul(self.bias[:, None, None], centred, scale[:, None, None])
         return out.to(x.dtype)
 
 
