@@ -8,7 +8,8 @@ from holohisto.segmenter.linear_attention import relu_linear_attention
 class GroupMix(nn.Conv2d):
     """Mixes the channels of each group: a grouped 1x1 convolution as one batched product.
 
-    torch runs such a convolution group by group on a CPU, and copies the groups together.
+    torch runs such a convolution group by group on a CPU, and copies the groups together; cuDNN
+    takes many small kernels for it.
     """
 
     def forward(self, x: Tensor) -> Tensor:

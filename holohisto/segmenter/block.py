@@ -16,12 +16,10 @@ class HardSwish(nn.Module):
         return functional.hardswish(x, inplace=not torch.is_grad_enabled())
 
 
-def convolution(
-    cin: int, cout: int, kernel: int = 1, stride: int = 1, groups: int = 1
-) -> nn.Module:
-    """Convolution, batch norm, hard swish."""
+def convolution(cin: int, cout: int, stride: int = 1) -> nn.Module:
+    """3x3 convolution, batch norm, hard swish."""
     return nn.Sequential(
-        nn.Conv2d(cin, cout, kernel, stride, kernel // 2, groups=groups, bias=False),
+        nn.Conv2d(cin, cout, 3, stride, 1, bias=False),
         nn.BatchNorm2d(cout),
         HardSwish(),
     )
@@ -30,10 +28,10 @@ def convolution(
 class MBConv(nn.Module):
     """Inverted bottleneck (arXiv 1801.04381): widen, depthwise 3x3, narrow."""
 
-    def __init__(self, cin: int, cout: int, stride: int = 1, expand: int = 4) -> None:
+    def __init__(self, cin: int, cout: int, stride: int = 1) -> None:
         """Residual when shape is kept."""
         super().__init__()
-        wide = cin * expand
+        wide = 4 * cin
         self.layers = nn.Sequential(
             nn.Conv2d(cin, wide, 1),
             HardSwish(),
@@ -53,16 +51,16 @@ class MBConv(nn.Module):
 class FusedMBConv(nn.Module):
     """MBConv whose first two convolutions are one dense 3x3 (arXiv 2003.02838; EfficientViT-L).
 
-    For fine resolutions, where channels are few: there a dense convolution learns more and takes
-    no longer than a depthwise one beside two pointwise ones.
+    For fine resolutions, where channels are few and a dense convolution takes little longer than a
+    depthwise one beside two pointwise ones.
     """
 
-    def __init__(self, channels: int, expand: int = 2) -> None:
-        """Residual; `expand` times as many channels between."""
+    def __init__(self, channels: int) -> None:
+        """Residual, with twice the channels between."""
         super().__init__()
         self.layers = nn.Sequential(
-            convolution(channels, channels * expand, 3),
-            nn.Conv2d(channels * expand, channels, 1, bias=False),
+            convolution(channels, 2 * channels),
+            nn.Conv2d(2 * channels, channels, 1, bias=False),
             nn.BatchNorm2d(channels),
         )
 

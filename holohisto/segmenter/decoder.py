@@ -20,7 +20,7 @@ class TokenDecoder(nn.Module):
         """One logit a class."""
         super().__init__()
         self.head = nn.Sequential(
-            convolution(size.fused, size.fused, 3), nn.Conv2d(size.fused, 16 * classes, 1)
+            convolution(size.fused, size.fused), nn.Conv2d(size.fused, 16 * classes, 1)
         )
 
     def forward(self, features: Tensor, size: tuple[int, int]) -> Tensor:
@@ -59,7 +59,7 @@ class RgbDecoder(nn.Module):
         self.join4 = Join(d8, s4, d4)
         self.mix4 = FusedMBConv(d4)
         self.join2 = Join(d4, s2, d2)
-        self.mix2 = convolution(d2, d2, 3)
+        self.mix2 = convolution(d2, d2)
         self.head = nn.Conv2d(d2, classes, 1)
 
     def forward(self, features: Tensor, size: tuple[int, int], skips: list[Tensor]) -> Tensor:

@@ -17,12 +17,12 @@ class Stem(nn.Module):
         """Build for tokens of `downscale` pixels a side, a power of two."""
         super().__init__()
         s2, s4, s8 = size.stem
-        self.at2 = convolution(3, s2, 3, 2)
-        self.at4 = nn.Sequential(convolution(s2, s4, 3, 2), FusedMBConv(s4))
-        self.at8 = nn.Sequential(convolution(s4, s8, 3, 2), FusedMBConv(s8))
+        self.at2 = convolution(3, s2, 2)
+        self.at4 = nn.Sequential(convolution(s2, s4, 2), FusedMBConv(s4))
+        self.at8 = nn.Sequential(convolution(s4, s8, 2), FusedMBConv(s8))
         deeper, width, stride = [], s8, 8
         while stride < downscale:
-            deeper += [convolution(width, size.stage1, 3, 2), FusedMBConv(size.stage1)]
+            deeper += [convolution(width, size.stage1, 2), FusedMBConv(size.stage1)]
             width, stride = size.stage1, 2 * stride
         self.deeper = nn.Sequential(*deeper)
         self.out = nn.Conv2d(width, size.stage1, 1)
