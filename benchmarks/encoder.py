@@ -25,7 +25,6 @@ from torch.nn import functional
 from holohisto import tokens
 from holohisto.grid import Tile
 from holohisto.tokens import LocalEncoder
-from holohisto.variants import grown
 from holohisto.vqgan import VQGAN, Architecture
 
 CROPS = {"2K": (2048, 1080), "4K": (3840, 2160)}
@@ -97,7 +96,7 @@ def contenders(size: tuple[int, int], channels: int, device: str) -> race.Conten
 
     def one_phase() -> list[Tensor]:
         cores = tokens.cores(size, 1024, 16)
-        return [model.tokens(on_device(read(grown(core, encoder.halo)))) for core in cores]
+        return [model.tokens(on_device(read(core.grown(encoder.halo)))) for core in cores]
 
     return {
         "taming, whole crop": lambda: published(on_device(rgb)),

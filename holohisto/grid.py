@@ -14,6 +14,10 @@ class Tile:
     width: int
     height: int
 
+    def grown(self, by: int) -> "Tile":
+        """Return the tile with a frame around it."""
+        return Tile(self.y - by, self.x - by, self.width + 2 * by, self.height + 2 * by)
+
 
 def positions(length: int, tile: int, overlap: float, snap: int) -> list[int]:
     """Return the tile origins along one side, multiples of `snap`, covering 0..length.

@@ -36,7 +36,7 @@ class Variant:
     def read(self, read: ReadTile, tile: Tile) -> np.ndarray:
         """Read a tile of the slide as seen, not turned, (height, width, 3) uint8."""
         reach = self.appearance.reach
-        rgb = self.appearance.apply(resample(read, grown(tile, reach), self.scale))
+        rgb = self.appearance.apply(resample(read, tile.grown(reach), self.scale))
         return rgb[reach : reach + tile.height, reach : reach + tile.width]
 
 
@@ -56,11 +56,6 @@ def restore(array: np.ndarray, orientation: int) -> np.ndarray:
 def transposes(orientation: int) -> bool:
     """Whether width and height change places."""
     return bool(orientation & 4)
-
-
-def grown(tile: Tile, by: int) -> Tile:
-    """Return the tile with a frame around it."""
-    return Tile(tile.y - by, tile.x - by, tile.width + 2 * by, tile.height + 2 * by)
 
 
 def resample(read: ReadTile, tile: Tile, scale: float) -> np.ndarray:

@@ -2,6 +2,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import tifffile
+from scipy.ndimage import gaussian_filter
 from slide_files import noise
 
 from holohisto import foreground
@@ -9,6 +11,7 @@ from holohisto.check import inspect
 from holohisto.config import CheckOptions, ForegroundOptions
 from holohisto.grid import Tile
 from holohisto.pyramid import write_slide_pyramid
+from holohisto.slide import Slide
 from holohisto.tissue import DENSITY, LEAST, MOST, Tissue
 
 SIZE = (1437, 971)
@@ -99,6 +102,36 @@ def test_no_black_is_left_where_the_surround_touches_tissue(tissue_of):
     assert (inside(tissue.slide.read((ALL.x, ALL.y), (1600, 1120)))[away > 345] < 40).all()
     assert (rgb[away > 345] == 255).all()
     assert rgb[away < 325].max() < 255
+
+
+def test_no_dark_line_is_left_where_the_surround_touches_glass(tissue_of):
+    tissue, pixels, away = tissue_of((0, 0, 0), (243, 240, 244))
+    pixels[away > 345] = 0
+    for channel in range(3):  # as reductions blend it
+        pixels[..., channel][away > 338] = gaussian_filter(pixels[..., channel], 1)[away > 338]
+    write_slide_pyramid(tissue.slide.path, pixels, 0.5, 95)
+    with Slide(tissue.slide.path, background=(0, 0, 0)) as slide:
+        as_read = inside(slide.read((ALL.x, ALL.y), (ALL.width, ALL.height)))
+        rgb = inside(Tissue(slide, 1, tissue.foreground).read(ALL))
+    rim = away > 338
+    assert ((as_read[rim] > 60) & (as_read[rim] < 180)).any(axis=1).sum() > 1000
+    assert rgb[rim].min() > 200
+    assert rgb[away < 325].max(axis=1).min() < 255
+
+
+def test_a_speck_on_tissue_stays_as_small_as_it_is(tissue_of):
+    tissue, pixels, _ = tissue_of((0, 0, 0), (243, 240, 244))
+    pixels[300:600, 500:900] = (180, 90, 140)
+    pixels[440:442, 700:702] = 0
+    raw = tissue.slide.path.with_name("speck.tif")
+    tifffile.imwrite(raw, pixels, photometric="rgb", tile=(256, 256))
+    with Slide(raw, mpp=0.5, background=(0, 0, 0)) as slide:
+        plain = replace(tissue.foreground, density=None)
+        rgb = Tissue(slide, 1, plain).read(Tile(430, 690, 21, 23))
+    white = (rgb == 255).all(axis=2)
+    assert white[10:12, 10:12].all()
+    assert white.sum() == 4
+    assert (rgb[~white] == (180, 90, 140)).all()
 
 
 def test_dark_pixels_of_tissue_stay_where_the_surround_is_not_black(tissue_of):

@@ -12,7 +12,7 @@ from holohisto.journal import Journal
 from holohisto.prefetch import prefetch
 from holohisto.progress import track
 from holohisto.tokens.encoders import TokenEncoder
-from holohisto.variants import ReadTile, Variant, grown, orient, restore
+from holohisto.variants import ReadTile, Variant, orient, restore
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ def encode(
     done = _take_up(journal, number, tokens, tiles, needed, f)
     places = [n for n in range(len(tiles)) if n not in done]
     pictures = prefetch(
-        lambda n: variant.read(read, grown(tiles[n], encoder.context)), places, workers=1
+        lambda n: variant.read(read, tiles[n].grown(encoder.context)), places, workers=1
     )
     start, waited = time.monotonic(), 0.0
     mark = start
