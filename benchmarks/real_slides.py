@@ -49,7 +49,7 @@ SCORES = {"Dice": "dice_everywhere", "boundary F1": "boundary_f1", "object F1": 
 
 
 def write_slides(data: Path, folder: Path, tested: str) -> None:
-    """Write the images that have to be scaled, and the sheet of all."""
+    """Write the images that have to be scaled, where missing, and the sheet of all."""
     (folder / "images").mkdir(parents=True, exist_ok=True)
     lines = ["slide\timage\tannotation\tgroup\tsplit\tmpp"]
     for letter in MOSAICS:
@@ -60,16 +60,17 @@ def write_slides(data: Path, folder: Path, tested: str) -> None:
         name = labels.name.removesuffix("-labels.png")
         path = folder / "images" / f"mouse-{name}.png"
         whole = Image.open(labels.with_name(f"{name}.png")).convert("RGB")
-        _scaled(whole, MOUSE_SCALE, Image.Resampling.BICUBIC).save(path)
+        _write_scaled(path, whole, MOUSE_SCALE, Image.Resampling.BICUBIC)
         lines.append(f"mouse-{name}\t{path}\t\tmouse\tpredict\t1.0")
     for mask in sorted((data / "structures" / "2_0_capsule" / "pas").glob("*_mask_capsule.png")):
         name = mask.name.removesuffix("_mask_capsule.png")
         image = Image.open(mask.with_name(f"{name}.png")).convert("RGB")
         truth = Image.open(mask).convert("L")
-        path = folder / "images" / f"capsule-{name}"
-        _scaled(image, CAPSULE_SCALE, Image.Resampling.BICUBIC).save(f"{path}.png")
-        _scaled(truth, CAPSULE_SCALE, Image.Resampling.NEAREST).save(f"{path}_mask.png")
-        lines.append(f"capsule-{name}\t{path}.png\t{path}_mask.png\tcapsule\ttest\t0.5")
+        path = folder / "images" / f"capsule-{name}.png"
+        drawn = path.with_name(f"capsule-{name}_mask.png")
+        _write_scaled(path, image, CAPSULE_SCALE, Image.Resampling.BICUBIC)
+        _write_scaled(drawn, truth, CAPSULE_SCALE, Image.Resampling.NEAREST)
+        lines.append(f"capsule-{name}\t{path}\t{drawn}\tcapsule\ttest\t0.5")
     (folder / sheet(tested)).write_text("\n".join(lines) + "\n")
 
 
@@ -83,8 +84,11 @@ def mouse_labels(data: Path) -> list[Path]:
     return sorted((data / "mouse-pas").glob("*-labels.png"))
 
 
-def _scaled(image: Image.Image, scale: float, how: Image.Resampling) -> Image.Image:
-    return image.resize((round(scale * image.width), round(scale * image.height)), how)
+def _write_scaled(path: Path, image: Image.Image, scale: float, how: Image.Resampling) -> None:
+    """Write an image of another size, once: a newer file would have everything done again."""
+    if not path.exists():
+        size = round(scale * image.width), round(scale * image.height)
+        image.resize(size, how).save(path)
 
 
 def mouse_dice(data: Path, masks: Path) -> list[float]:
@@ -115,7 +119,8 @@ def run(folder: Path, tested: str, seed: int, without: str | None, models: list[
     if without:
         first = place_of(folder, tested, seed, None)
         trained = first / "results" / "tokenizer" / "tokenizer.safetensors"
-        config["tokenizer"] = {"checkpoint": str(trained)}
+        tiles = config["tokenizer"]["calibration_tiles"]
+        config["tokenizer"] = {"checkpoint": str(trained), "calibration_tiles": tiles}
         for section, keys in OFF[without].items():
             config.setdefault(section, {}).update(keys)
     place = place_of(folder, tested, seed, without)
