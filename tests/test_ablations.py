@@ -91,10 +91,11 @@ def test_the_table_is_a_configuration():
         (m.embedding, m.attention, m.sampler or "random", m.tile or cfg.train.tile)
         for m in cfg.models.values()
     }
-    whole = (1024, 768)
+    whole = (512, 384)
     assert cells == {
         ("tokens", "relu", "random", whole), ("linear", "relu", "random", whole),
         ("tokens", "softmax", "random", whole), ("linear", "softmax", "random", whole),
-        ("tokens", "relu", "grid", whole), ("tokens", "relu", "random", (512, 384)),
+        ("tokens", "relu", "grid", whole), ("tokens", "relu", "random", (256, 192)),
     }  # fmt: skip
+    assert cfg.train.annotated_share == 0
     assert cfg.over_tokens == ["holohisto", "softmax", "grid", "half"]
