@@ -145,8 +145,12 @@ def test_dark_pixels_of_tissue_stay_where_the_surround_is_not_black(tissue_of):
     assert (rgb < 30).all()
 
 
-def test_any_tile_is_a_slice_of_what_is_read(tissue_of):
-    tissue, _, _ = tissue_of((0, 0, 0), (243, 243, 243))
+@pytest.mark.parametrize("inner", [(243, 243, 243), (0, 0, 0)])
+def test_any_tile_is_a_slice_of_what_is_read(tissue_of, inner):
+    tissue, _, _ = tissue_of((0, 0, 0), inner)
     whole = tissue.read(ALL)
-    part = tissue.read(Tile(101, 203, 517, 333))
-    np.testing.assert_array_equal(part, whole[133 : 133 + 333, 251 : 251 + 517])
+    rim = [Tile(y, x, 19, 17) for y in range(171, 261, 17) for x in range(421, 521, 19)]
+    for tile in (Tile(101, 203, 517, 333), *rim):
+        y, x = tile.y - ALL.y, tile.x - ALL.x
+        part = whole[y : y + tile.height, x : x + tile.width]
+        np.testing.assert_array_equal(tissue.read(tile), part)
