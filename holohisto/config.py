@@ -310,6 +310,12 @@ class MaskOptions(Section):
     max_hole_um2: Annotated[float, Field(ge=0)] = Field(
         default=500.0, description="Smaller holes in objects are filled."
     )
+    necks: dict[str, Annotated[float, Field(ge=0, le=0.95)]] = Field(
+        default={"glomerulus": 0.7},
+        description="Of each class of round objects: two that touch are cut apart where they are"
+        " narrower than this share of the lesser one's width. Classes not named are left as they"
+        " are.",
+    )
     simplify_um: Annotated[float, Field(ge=0)] = Field(
         default=0.25, description="Largest shift of an outline when its points are thinned."
     )
@@ -320,6 +326,10 @@ class MaskOptions(Section):
         default=False, description="Also write each mask as OME-TIFF, `{slide}_{class}.ome.tif`."
     )
     gzip: bool = Field(default=False, description="Pack the outlines: `{slide}.geojson.gz`.")
+
+    def necks_of(self, classes: Classes) -> dict[int, float]:
+        """Ratio by class bit, of the classes whose objects are cut apart."""
+        return {bit: self.necks[name] for bit, name in enumerate(classes) if self.necks.get(name)}
 
 
 class MetricsOptions(Section):
@@ -633,6 +643,15 @@ class Config(Section):
             raise ValueError(f"reference {self.reference!r} is not one of {sorted(self.models)}")
         return self
 
+    @model_validator(mode="after")
+    def _necks_are_of_classes(self) -> "Config":
+        unknown = sorted(set(self.mask.necks) - set(self.classes))
+        if unknown and "necks" in self.mask.model_fields_set:
+            raise ValueError(
+                f"mask.necks names {unknown[0]!r}, which is not one of {sorted(self.classes)}"
+            )
+        return self
+
     @property
     def reference_model(self) -> str:
         """Name of the model that the others are tested against."""
@@ -740,7 +759,9 @@ def as_json(config: Config) -> dict[str, str]:
     sections["values"] = {
         name: {"values": one["values"]} for name, one in sections["classes"].items()
     }
-    sections["as_it_is"] = sections["mask"] | {"min_object_um2": 0.0, "max_hole_um2": 0.0}
+    sections["as_it_is"] = sections["mask"] | {
+        "min_object_um2": 0.0, "max_hole_um2": 0.0, "necks": {}
+    }  # fmt: skip
     return {name: json.dumps(value) for name, value in sections.items()}
 
 

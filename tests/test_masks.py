@@ -11,6 +11,7 @@ import pytest
 import shapely
 import tifffile
 from labelled_slide import LabelledSlide
+from objects import bands_of, delivered
 from PIL import Image
 from scipy import ndimage
 
@@ -20,7 +21,7 @@ from holohisto.config import ClassOptions, MaskOptions
 from holohisto.errors import HolohistoError
 from holohisto.masks import cleaning, delivery, outlines, overlay
 from holohisto.masks import runs as rle
-from holohisto.masks.cleaning import Bands, Probability
+from holohisto.masks.cleaning import Probability
 from holohisto.masks.frame import Frame
 from holohisto.pyramid import Raster
 
@@ -42,33 +43,12 @@ def cleaned_slowly(mask: np.ndarray, min_pixels: int, max_hole: int) -> np.ndarr
     return mask
 
 
-def bands_of(labels: np.ndarray) -> Bands:
-    height, width = labels.shape
-    step = cleaning.BAND
-    return Bands((width, height), lambda: (labels[y : y + step] for y in range(0, height, step)))
-
-
 def random_masks(count: int):
     rng = np.random.default_rng(7)
     for trial in range(count):
         height, width = rng.integers(1, 48, 2)
         mask = rng.random((height, width)) < rng.random()
         yield ndimage.uniform_filter(mask.astype(float), 3) > 0.5 if trial % 2 else mask
-
-
-def delivered(objects, bands: Bands) -> tuple[np.ndarray, dict]:
-    """Object number of each pixel, -1 for none, and the outlines."""
-    number = np.full(bands.size[::-1], -1)
-    for band, rows, labels in bands:
-        runs, item = objects.runs(labels, rows, band)
-        for y, start, end, k in zip(runs.y, runs.start, runs.end, item, strict=True):
-            number[y, start:end] = k
-    polygons = {}
-    for _, numbers, several in outlines.polygons_of(bands, {objects.bit: objects}):
-        for k, polygon in zip(numbers.tolist(), several, strict=True):
-            assert k not in polygons
-            polygons[k] = polygon
-    return number, polygons
 
 
 @pytest.mark.parametrize("band", [1, 3, 8, 64])

@@ -1,6 +1,6 @@
-"""What is delivered of the labels: small holes are filled, then small objects dropped."""
+"""What is delivered of the labels: holes filled, touching objects cut apart, small ones dropped."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +8,8 @@ import numpy as np
 from holohisto.config import MaskOptions
 from holohisto.masks import runs as rle
 from holohisto.masks.components import BOTTOM, LEFT, RIGHT, TOP, Components, Table
-from holohisto.masks.runs import Runs
+from holohisto.masks.necks import Necks
+from holohisto.masks.runs import NOTHING, Runs
 
 BAND = 512
 """Rows of a band: a row of TIFF tiles, and a multiple of the probability map's pixel."""
@@ -43,18 +44,24 @@ class Objects:
     """The objects of one class, 8-connected; their holes are 4-connected.
 
     A hole is free of the class and does not touch the border of the slide. First holes below
-    the limit are filled, then objects below the limit are dropped: what lies in a filled hole
-    belongs to the object around it.
+    the limit are filled, then objects are cut apart, then those below the limit are dropped: what
+    lies in a filled hole belongs to the object around it.
     """
 
     def __init__(self, bit: int, size: tuple[int, int], min_pixels: float, max_hole: float) -> None:
         """Prepare for class `bit`; both limits in pixels, 0 for no cleaning."""
         self.bit, self.size = bit, size
         self.holes = Components(diagonal=False, wanted=lambda table: self._hole(table, max_hole))
-        self.kept = Components(
-            diagonal=True, wanted=lambda table: table.area >= min_pixels * (1 - 1e-9)
-        )
         self.has_holes = max_hole > 0
+        self.min_pixels = min_pixels
+        self.cut(NOTHING)
+
+    def cut(self, cuts: Runs) -> None:
+        """Take these pixels away; objects have to be measured anew then."""
+        self.cuts = cuts
+        self.kept = Components(
+            diagonal=True, wanted=lambda table: table.area >= self.min_pixels * (1 - 1e-9)
+        )
 
     def _hole(self, table: Table, limit: float) -> np.ndarray:
         box, (width, height) = table.box, self.size
@@ -79,9 +86,14 @@ class Objects:
         free = rle.complement(runs, rows, self.size[0])
         return rle.merge(runs, free[self.holes.number(free, band) >= 0])
 
+    def apart(self, labels: np.ndarray, rows: tuple[int, int], band: int) -> Runs:
+        """Runs of the class, filled and cut apart."""
+        low, high = np.searchsorted(self.cuts.y, rows)
+        return rle.without(self.filled(labels, rows, band), self.cuts[low:high])
+
     def runs(self, labels: np.ndarray, rows: tuple[int, int], band: int) -> tuple[Runs, np.ndarray]:
         """Runs as delivered, and of each its object's row in `table`, (n,) int32."""
-        runs = self.filled(labels, rows, band)
+        runs = self.apart(labels, rows, band)
         number = self.kept.number(runs, band)
         kept = number >= 0
         return runs[kept], number[kept]
@@ -93,8 +105,12 @@ def find(
     pixel_um2: float,
     options: MaskOptions,
     probability: Probability | None = None,
+    necks: Mapping[int, float] | None = None,
 ) -> dict[int, Objects]:
-    """Find the objects of the classes `bits`, in two passes over the bands (one if no holes).
+    """Find the objects of the classes `bits`, in passes over the bands.
+
+    One pass measures them; one before it finds holes; one after it looks for necks, and if there
+    are any, one more measures what was cut.
 
     Args:
         bands: labels at working resolution.
@@ -102,6 +118,7 @@ def find(
         pixel_um2: area of a working pixel.
         options: the limits, in µm².
         probability: for the mean probability of each object.
+        necks: of each class whose objects are cut apart the ratio, see `Necks`.
     """
     limits = (options.min_object_um2 / pixel_um2, options.max_hole_um2 / pixel_um2)
     found = {bit: Objects(bit, bands.size, *limits) for bit in bits}
@@ -112,15 +129,37 @@ def find(
                 item.holes.feed(free, rows)
         for item in found.values():
             item.holes.finish()
+    _measure(bands, found.values(), probability)
+    _cut_apart(bands, {found[bit]: ratio for bit, ratio in (necks or {}).items()}, probability)
+    return found
+
+
+def _measure(bands: Bands, objects: Iterable[Objects], probability: Probability | None) -> None:
+    """Find what belongs together, and measure it."""
     values = probability.read() if probability else None
     for band, rows, labels in bands:
         coarse = next(values) if values else None
-        for item in found.values():
-            runs = item.filled(labels, rows, band)
+        for item in objects:
+            runs = item.apart(labels, rows, band)
             weight = None
             if coarse is not None and probability is not None:
                 weight = rle.sums(runs, coarse, rows[0], probability.divisor)
             item.kept.feed(runs, rows, weight)
-    for item in found.values():
+    for item in objects:
         item.kept.finish()
-    return found
+
+
+def _cut_apart(bands: Bands, ratios: dict[Objects, float], probability: Probability | None) -> None:
+    """Cut the measured objects at their necks, and measure the parts."""
+    necks = {item: Necks(item.table, ratio, item.min_pixels) for item, ratio in ratios.items()}
+    necks = {item: one for item, one in necks.items() if one.wanted.any()}
+    if not necks:
+        return
+    for band, rows, labels in bands:
+        for item, one in necks.items():
+            one.feed(*item.runs(labels, rows, band), rows[1])
+    changed = {item: one.cuts for item, one in necks.items() if len(one.cuts)}
+    if changed:
+        for item, cuts in changed.items():
+            item.cut(cuts)
+        _measure(bands, changed, probability)

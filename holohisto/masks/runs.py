@@ -73,6 +73,20 @@ def merge(first: Runs, second: Runs) -> Runs:
     return Runs(y[opens], start[opens], end[np.append(opens[1:], True)])
 
 
+def without(runs: Runs, cuts: Runs) -> Runs:
+    """What is left of runs when those of `cuts`, each within one of them, are taken away."""
+    if not len(cuts):
+        return runs
+    stride = int(runs.end.max()) + 1
+    starts = np.concatenate([runs.y * stride + runs.start, cuts.y * stride + cuts.end])
+    ends = np.concatenate([cuts.y * stride + cuts.start, runs.y * stride + runs.end])
+    starts.sort()
+    ends.sort()
+    left = starts < ends
+    y, start = np.divmod(starts[left], stride)
+    return Runs(y, start, ends[left] - y * stride)
+
+
 def chain(parts: Sequence[Runs]) -> Runs:
     """Several sets of runs, one after the other; in reading order if the parts are."""
     return Runs(
