@@ -9,6 +9,7 @@ The cut is the watershed line between the middles, one pixel wide.
 
 import numpy as np
 from scipy import ndimage
+from skimage.measure import label
 from skimage.morphology import local_maxima, reconstruction
 from skimage.segmentation import watershed
 
@@ -106,16 +107,18 @@ def cut(mask: np.ndarray, ratio: float, least: float) -> np.ndarray:
 
 def _filled(mask: np.ndarray) -> np.ndarray:
     """The mask with a margin of one pixel, and without holes, however large."""
-    outside, _ = ndimage.label(~np.pad(mask, 1))
+    outside = np.asarray(label(~np.pad(mask, 1), connectivity=1))
     return outside != outside[0, 0]
 
 
 def _distance(filled: np.ndarray) -> np.ndarray:
     """Distance of each pixel to the outline; the margin of the array is outside."""
-    return ndimage.distance_transform_edt(np.pad(filled, 1))[1:-1, 1:-1].astype(np.float32)
+    distance = np.asarray(ndimage.distance_transform_edt(np.pad(filled, 1)), np.float32)
+    return distance[1:-1, 1:-1]
 
 
 def _middles(distance: np.ndarray, ratio: float) -> tuple[np.ndarray, int]:
-    """Number the middles that count, (h, w) int32, and how many there are."""
+    """Number the middles that count, (h, w) int, and how many there are."""
     lowered = reconstruction(ratio * distance, distance, footprint=SQUARE)
-    return ndimage.label(local_maxima(lowered, connectivity=2), SQUARE)
+    middles = np.asarray(label(local_maxima(lowered, connectivity=2), connectivity=2))
+    return middles, int(middles.max())
