@@ -91,9 +91,7 @@ def cut(mask: np.ndarray, ratio: float, least: float) -> np.ndarray:
     middles, count = _middles(distance, ratio)
     line = np.zeros_like(filled)
     while count > 1:
-        parts = watershed(
-            -distance, middles, SQUARE, mask=filled
-        )  # its `watershed_line` may not end
+        parts = watershed(-distance, middles, 2, mask=filled)  # `watershed_line` may not end
         line = ndimage.maximum_filter(parts, footprint=SQUARE) > parts
         area = np.bincount(parts[1:-1, 1:-1][mask & ~line[1:-1, 1:-1]], minlength=count + 1)[1:]
         smallest = int(area.argmin())
@@ -112,9 +110,8 @@ def _filled(mask: np.ndarray) -> np.ndarray:
 
 
 def _distance(filled: np.ndarray) -> np.ndarray:
-    """Distance of each pixel to the outline; the margin of the array is outside."""
-    distance = np.asarray(ndimage.distance_transform_edt(np.pad(filled, 1)), np.float32)
-    return distance[1:-1, 1:-1]
+    """Distance of each pixel to the outline, (h, w) float32."""
+    return np.asarray(ndimage.distance_transform_edt(filled), np.float32)
 
 
 def _middles(distance: np.ndarray, ratio: float) -> tuple[np.ndarray, int]:
