@@ -179,7 +179,7 @@ class TokensOptions(Section):
         " encoded, beside their own. Orientations and looks advance together: encodings = the"
         " larger of dihedral and 1 + looks.",
     )
-    stain: Fraction = Field(default=0.2, description=STAIN)
+    stain: Fraction = Field(default=0.05, description=STAIN)
     brightness: Fraction = Field(default=0.1, description=BRIGHTNESS)
     blur: Annotated[float, Field(ge=0, le=4)] = Field(default=1.0, description=BLUR)
     scale: Fraction = Field(default=0.2, description=SCALE)
@@ -276,7 +276,7 @@ class TrainOptions(Section):
         description="Share of the pairs of training tiles that exchange a rectangle, so that what"
         " surrounds an object is not learnt by heart (CutMix); for long training on few slides.",
     )
-    stain: Fraction = Field(default=0.2, description=STAIN + OF_PIXELS)
+    stain: Fraction = Field(default=0.05, description=STAIN + OF_PIXELS)
     brightness: Fraction = Field(default=0.1, description=BRIGHTNESS + OF_PIXELS)
     blur: Annotated[float, Field(ge=0, le=4)] = Field(default=1.0, description=BLUR + OF_PIXELS)
     scale: Fraction = Field(
