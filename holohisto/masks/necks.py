@@ -37,7 +37,7 @@ class Necks:
 
         Args:
             table: measures of all objects.
-            ratio: an object is cut where it is narrower than this share of its lesser part.
+            ratio: an object is cut where it is narrower than this share of its lesser part's width.
             min_pixels: no part becomes smaller, nor than `ALIKE` says.
         """
         self.box, self.ratio, self.least = table.box, ratio, max(min_pixels, 1.0)
@@ -47,7 +47,13 @@ class Necks:
         self._cuts: list[Runs] = [NOTHING]
 
     def feed(self, runs: Runs, number: np.ndarray, end: int) -> None:
-        """Take the runs of the rows up to `end`, and of each its object's row in the table."""
+        """Take the next runs of the mask; objects that end above row `end` are looked at.
+
+        Args:
+            runs: of all rows from the last `end` to this one.
+            number: of each its object's row in the table, (n,) int.
+            end: row after the last.
+        """
         some = self.wanted[number]
         runs = rle.chain([self._open, runs[some]])
         number = np.concatenate([self._open_number, number[some]])

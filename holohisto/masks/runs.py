@@ -48,14 +48,8 @@ def find(mask: np.ndarray, top: int = 0) -> Runs:
 
 def complement(runs: Runs, rows: tuple[int, int], width: int) -> Runs:
     """Runs of what `runs` leaves free in the rows `rows[0]` to `rows[1] - 1` of a raster."""
-    every, stride = np.arange(*rows, dtype=np.int64), width + 1
-    starts = np.concatenate([every * stride, runs.y * stride + runs.end])
-    ends = np.concatenate([runs.y * stride + runs.start, every * stride + width])
-    starts.sort()
-    ends.sort()
-    free = starts < ends
-    y, start = np.divmod(starts[free], stride)
-    return Runs(y, start, ends[free] - y * stride)
+    every = np.arange(*rows, dtype=np.int64)
+    return without(Runs(every, np.zeros_like(every), np.full_like(every, width)), runs)
 
 
 def merge(first: Runs, second: Runs) -> Runs:
