@@ -37,7 +37,7 @@ def main() -> None:
     start = time.perf_counter()
     found = cleaning.find(labels, [0], frame.pixel_um2, MaskOptions())
     cleaned = time.perf_counter()
-    cleaning.find(labels, [0], frame.pixel_um2, MaskOptions(), necks={0: 0.7})
+    cleaning.find(labels, [0], frame.pixel_um2, MaskOptions(), names=["glomerulus"])
     looked = time.perf_counter()
     count = characters = 0
     for _, numbers, polygons in outlines.polygons_of(labels, found):

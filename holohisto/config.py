@@ -316,6 +316,12 @@ class MaskOptions(Section):
         " narrower than this share of the lesser one's width. Classes not named are left as they"
         " are.",
     )
+    min_probability: dict[str, Annotated[float, Field(ge=0, lt=1)]] = Field(
+        default={},
+        description="Of each class: objects with a lower mean probability are left out. What each"
+        " object has, and whether it is a true one, is in `cohort/objects.tsv`. Classes not named"
+        " keep all.",
+    )
     simplify_um: Annotated[float, Field(ge=0)] = Field(
         default=0.25, description="Largest shift of an outline when its points are thinned."
     )
@@ -326,10 +332,6 @@ class MaskOptions(Section):
         default=False, description="Also write each mask as OME-TIFF, `{slide}_{class}.ome.tif`."
     )
     gzip: bool = Field(default=False, description="Pack the outlines: `{slide}.geojson.gz`.")
-
-    def necks_of(self, classes: Classes) -> dict[int, float]:
-        """Ratio by class bit, of the classes whose objects are cut apart."""
-        return {bit: self.necks[name] for bit, name in enumerate(classes) if self.necks.get(name)}
 
 
 class MetricsOptions(Section):
@@ -644,12 +646,13 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
-    def _necks_are_of_classes(self) -> "Config":
-        unknown = sorted(set(self.mask.necks) - set(self.classes))
-        if unknown and "necks" in self.mask.model_fields_set:
-            raise ValueError(
-                f"mask.necks names {unknown[0]!r}, which is not one of {sorted(self.classes)}"
-            )
+    def _masks_are_of_classes(self) -> "Config":
+        for key in {"necks", "min_probability"} & self.mask.model_fields_set:
+            unknown = sorted(set(getattr(self.mask, key)) - set(self.classes))
+            if unknown:
+                raise ValueError(
+                    f"mask.{key} names {unknown[0]!r}, which is not one of {sorted(self.classes)}"
+                )
         return self
 
     @property
@@ -760,7 +763,7 @@ def as_json(config: Config) -> dict[str, str]:
         name: {"values": one["values"]} for name, one in sections["classes"].items()
     }
     sections["as_it_is"] = sections["mask"] | {
-        "min_object_um2": 0.0, "max_hole_um2": 0.0, "necks": {}
+        "min_object_um2": 0.0, "max_hole_um2": 0.0, "necks": {}, "min_probability": {}
     }  # fmt: skip
     return {name: json.dumps(value) for name, value in sections.items()}
 

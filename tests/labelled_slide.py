@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import tifffile
 
-from holohisto import pyramid
+from holohisto import cli, pyramid
 from holohisto.check import inspect
 from holohisto.config import CheckOptions
 
@@ -84,3 +85,24 @@ class LabelledSlide:
     def write_annotation(self, working: np.ndarray) -> None:
         size = working.shape[1], working.shape[0]
         pyramid.write_rows(self.annotation, [working], size, self.mpp * self.factor, {})
+
+
+def masks_and_scores(
+    slide: LabelledSlide, classes: list[str], mask: dict
+) -> tuple[np.ndarray, dict]:
+    """Write and score the masks; returns the first class's mask and scores."""
+    out, given = slide.folder / "out", json.dumps({name: {} for name in classes})
+    assert cli.main([
+        "mask", str(slide.labels), "--image", str(slide.image), "--check", str(slide.check),
+        "--probability", str(slide.probability), "--options", json.dumps(mask),
+        "--classes", given, "--masks", str(out / "{class}.tif"),
+        "--geojson", str(out / "objects.geojson"), "--overlay", str(out / "overlay.jpg"),
+    ]) == 0  # fmt: skip
+    assert cli.main([
+        "metrics", str(slide.labels), "--check", str(slide.check), "--annotation",
+        str(slide.annotation), "--foreground", str(slide.foreground), "--probability",
+        str(slide.probability), "--mask-options", json.dumps(mask), "--classes", given,
+        "--output", str(out / "scores.json"),
+    ]) == 0  # fmt: skip
+    scores = json.loads((out / "scores.json").read_text())["classes"][classes[0]]
+    return tifffile.imread(out / f"{classes[0]}.tif") > 0, scores

@@ -10,7 +10,7 @@ import openslide
 import pytest
 import shapely
 import tifffile
-from labelled_slide import LabelledSlide
+from labelled_slide import LabelledSlide, masks_and_scores
 from objects import bands_of, delivered
 from PIL import Image
 from scipy import ndimage
@@ -28,8 +28,11 @@ from holohisto.pyramid import Raster
 SQUARE = np.ones((3, 3))
 
 
-def cleaned_slowly(mask: np.ndarray, min_pixels: int, max_hole: int) -> np.ndarray:
-    """The rule in words: fill holes below the limit, then drop objects below the limit."""
+def cleaned_slowly(
+    mask: np.ndarray, min_pixels: int, max_hole: int, chances: np.ndarray | None = None,
+    likely: float = 0.0,
+) -> np.ndarray:  # fmt: skip
+    """The rule in words: fill holes below the limit, then drop objects too small or unlikely."""
     mask = mask.copy()
     holes, count = ndimage.label(~mask)
     border = set(np.concatenate([holes[0], holes[-1], holes[:, 0], holes[:, -1]]).tolist())
@@ -38,8 +41,9 @@ def cleaned_slowly(mask: np.ndarray, min_pixels: int, max_hole: int) -> np.ndarr
             mask |= holes == k
     objects, count = ndimage.label(mask, SQUARE)
     for k in range(1, count + 1):
-        if (objects == k).sum() < min_pixels:
-            mask &= objects != k
+        one = objects == k
+        if one.sum() < min_pixels or (likely and chances[one].mean() < 255 * likely):
+            mask &= ~one
     return mask
 
 
@@ -57,15 +61,18 @@ def test_cleaning_and_outlines_equal_brute_force_for_any_band_height(monkeypatch
     rng = np.random.default_rng(band)
     for mask in random_masks(40):
         low, high = rng.integers(0, 20, 2).tolist()
+        likely = rng.choice([0.0, 0.5])
         coarse = rng.integers(0, 256, mask.shape).astype(np.uint8)
         chances = Probability(
             lambda coarse=coarse: (coarse[y : y + band] for y in range(0, len(coarse), band)), 1
         )
         bands = bands_of(mask.astype(np.uint8) << 2)
-        options = MaskOptions(min_object_um2=low * 4.0, max_hole_um2=high * 4.0)
-        objects = cleaning.find(bands, [2], 4.0, options, chances)[2]
+        options = MaskOptions(
+            min_object_um2=low * 4.0, max_hole_um2=high * 4.0, min_probability={"c": likely}
+        )
+        objects = cleaning.find(bands, [2], 4.0, options, chances, "abc")[2]
         number, polygons = delivered(objects, bands)
-        expected = cleaned_slowly(mask, low, high)
+        expected = cleaned_slowly(mask, low, high, coarse, likely)
         assert np.array_equal(number >= 0, expected)
         assert len(objects.table) == ndimage.label(expected, SQUARE)[1] == len(polygons)
         for k, polygon in polygons.items():
@@ -517,3 +524,25 @@ def test_witness_tells_a_wrong_mask(tmp_path):
     witness.see(runs, (0, 1237))
     with Raster(path) as mask, pytest.raises(HolohistoError, match="differs from the labels"):
         witness.compare(mask.read, path, frame)  # the hole and the speck are not in the mask
+
+
+def test_objects_too_unlikely_are_left_out_of_all_results(tmp_path):
+    slide = LabelledSlide(tmp_path, (463, 1237), 2, 0.25)
+    labels = np.zeros(slide.working_size[::-1], np.uint8)
+    labels[40:110, 30:90] = labels[480:560, 100:180] = 3
+    probability = np.full([-(-side // 4) for side in labels.shape], 250, np.uint8)
+    probability[10:28] = 200  # mean 0.78 in the first object
+    slide.write_labels(labels, ["tubule", "tuft"], probability)
+    slide.write_foreground(np.ones([-(-side // 16) for side in labels.shape], bool))
+    slide.write_annotation(labels & 1)
+    options = {"min_object_um2": 20, "min_probability": {"tubule": 0.8}}
+    mask, scores = masks_and_scores(slide, ["tubule", "tuft"], options)
+    assert mask.sum() == 160**2
+    assert mask[960:1120, 200:360].all()
+    assert scores["objects"] == {
+        "tp": 1, "fp": 0, "fn": 1, "precision": 1.0, "recall": 0.5, "f1": pytest.approx(2 / 3),
+    }  # fmt: skip
+    assert scores["everywhere"]["fn"] == 70 * 60
+    drawn = json.loads((tmp_path / "out" / "objects.geojson").read_text())["features"]
+    names = [one["properties"]["classification"]["name"] for one in drawn]
+    assert sorted(names) == ["tubule", "tuft", "tuft"]  # the other class keeps its own

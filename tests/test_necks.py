@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 import tifffile
-from labelled_slide import LabelledSlide
+from labelled_slide import LabelledSlide, masks_and_scores
 from objects import bands_of, delivered
 from scipy import ndimage
 
-from holohisto import cli, config
+from holohisto import config
 from holohisto.config import Config, MaskOptions
 from holohisto.errors import HolohistoError
 from holohisto.masks import cleaning, necks
@@ -126,8 +126,8 @@ def test_objects_are_the_same_in_any_bands(monkeypatch, band):
             lambda coarse=coarse: (coarse[y : y + band] for y in range(0, len(coarse), band)), 1
         )
         bands = bands_of(mask.astype(np.uint8))
-        options = MaskOptions(min_object_um2=150, max_hole_um2=0)
-        objects = cleaning.find(bands, [0], 1.0, options, chances, {0: 0.7})[0]
+        options = MaskOptions(min_object_um2=150, max_hole_um2=0, necks={"disc": 0.7})
+        objects = cleaning.find(bands, [0], 1.0, options, chances, ["disc"])[0]
         expected = np.zeros_like(mask)
         number, _ = ndimage.label(mask, SQUARE)
         for k, box in enumerate(ndimage.find_objects(number), 1):
@@ -148,12 +148,13 @@ def test_objects_are_the_same_in_any_bands(monkeypatch, band):
 
 def test_an_object_too_large_to_hold_is_left_as_it_is(monkeypatch):
     mask = disc((101, 211), 60, 50, 45) | disc((101, 211), 137, 50, 40)
-    bands, options = bands_of(mask.astype(np.uint8)), MaskOptions(min_object_um2=9)
-    assert len(cleaning.find(bands, [0], 1.0, options, None, {0: 0.7})[0].table) == 2
+    bands = bands_of(mask.astype(np.uint8))
+    options = MaskOptions(min_object_um2=9, necks={"disc": 0.7})
+    assert len(cleaning.find(bands, [0], 1.0, options, None, ["disc"])[0].table) == 2
     monkeypatch.setattr(necks, "LARGEST", 89 * 161)  # its box
-    assert len(cleaning.find(bands, [0], 1.0, options, None, {0: 0.7})[0].table) == 2
+    assert len(cleaning.find(bands, [0], 1.0, options, None, ["disc"])[0].table) == 2
     monkeypatch.setattr(necks, "LARGEST", 89 * 161 - 1)
-    assert len(cleaning.find(bands, [0], 1.0, options, None, {0: 0.7})[0].table) == 1
+    assert len(cleaning.find(bands, [0], 1.0, options, None, ["disc"])[0].table) == 1
 
 
 # The whole verbs
@@ -169,25 +170,6 @@ def touching(slide: LabelledSlide) -> np.ndarray:
     return first | second | disc(shape, 160, 90, 50)
 
 
-def run_verbs(slide: LabelledSlide, classes: list[str], mask: dict) -> tuple[np.ndarray, dict]:
-    """Write and score the masks; returns the first class's mask and scores."""
-    out, given = slide.folder / "out", json.dumps({name: {} for name in classes})
-    assert cli.main([
-        "mask", str(slide.labels), "--image", str(slide.image), "--check", str(slide.check),
-        "--probability", str(slide.probability), "--options", json.dumps(mask),
-        "--classes", given, "--masks", str(out / "{class}.tif"),
-        "--geojson", str(out / "objects.geojson"), "--overlay", str(out / "overlay.jpg"),
-    ]) == 0  # fmt: skip
-    assert cli.main([
-        "metrics", str(slide.labels), "--check", str(slide.check), "--annotation",
-        str(slide.annotation), "--foreground", str(slide.foreground), "--probability",
-        str(slide.probability), "--mask-options", json.dumps(mask), "--classes", given,
-        "--output", str(out / "scores.json"),
-    ]) == 0  # fmt: skip
-    scores = json.loads((out / "scores.json").read_text())["classes"][classes[0]]
-    return tifffile.imread(out / f"{classes[0]}.tif") > 0, scores
-
-
 def test_masks_outlines_and_scores_have_the_parts(tmp_path):
     slide = LabelledSlide(tmp_path, SIZE, FACTOR, MPP)
     labels = touching(slide)
@@ -197,7 +179,7 @@ def test_masks_outlines_and_scores_have_the_parts(tmp_path):
     apart[cleaning.BAND + 1] = False  # the annotator drew them a row apart
     slide.write_annotation(255 * apart.astype(np.uint8))
 
-    mask, scores = run_verbs(slide, ["glomerulus"], {"min_object_um2": 20})
+    mask, scores = masks_and_scores(slide, ["glomerulus"], {"min_object_um2": 20})
     assert ndimage.label(mask, SQUARE)[1] == 3
     assert scores["objects"] == {
         "tp": 3, "fp": 0, "fn": 0, "precision": 1.0, "recall": 1.0, "f1": 1.0,
@@ -207,7 +189,7 @@ def test_masks_outlines_and_scores_have_the_parts(tmp_path):
     assert scores["area_found_um2"] == pytest.approx(mask.sum() * MPP**2)
     assert 0 < scores["everywhere"]["fp"] + scores["everywhere"]["fn"] < 150 * FACTOR**2
 
-    mask, scores = run_verbs(slide, ["glomerulus"], {"min_object_um2": 20, "necks": {}})
+    mask, scores = masks_and_scores(slide, ["glomerulus"], {"min_object_um2": 20, "necks": {}})
     assert ndimage.label(mask, SQUARE)[1] == 2
     assert (scores["objects"]["tp"], scores["objects"]["fp"], scores["objects"]["fn"]) == (1, 1, 2)
 
@@ -219,20 +201,34 @@ def test_only_classes_named_are_cut(tmp_path):
     slide.write_foreground(np.ones([-(-side // 16) for side in labels.shape], bool))
     slide.write_annotation(labels.astype(np.uint8))
     options = {"min_object_um2": 20, "necks": {"tuft": 0.7}}
-    whole, scores = run_verbs(slide, ["tubule", "tuft"], options)
+    whole, scores = masks_and_scores(slide, ["tubule", "tuft"], options)
     parted = tifffile.imread(tmp_path / "out" / "tuft.tif") > 0
     assert (ndimage.label(whole, SQUARE)[1], ndimage.label(parted, SQUARE)[1]) == (2, 3)
     assert scores["objects"]["f1"] == 1.0  # the first class's
 
 
+def test_a_part_too_unlikely_is_dropped_after_the_cut():
+    mask = disc((101, 211), 60, 50, 45) | disc((101, 211), 137, 50, 40)
+    coarse = np.full(mask.shape, 240, np.uint8)
+    coarse[:, 110:] = 180
+    chances = Probability(lambda: iter([coarse]), 1)
+    bands, both = bands_of(mask.astype(np.uint8)), {"disc": 0.7}
+    for least, centres in ((0.7, [60, 137]), (0.8, [60]), (0.95, [])):
+        options = MaskOptions(min_object_um2=9, necks=both, min_probability={"disc": least})
+        table = cleaning.find(bands, [0], 1.0, options, chances, ["disc"])[0].table
+        assert table.centre[:, 0].round() == pytest.approx(centres, abs=2)
+
+
 def test_a_class_without_a_name_in_classes_is_refused():
-    with pytest.raises(HolohistoError, match=r"mask.necks names 'tuft', .* \['glomerulus'\]"):
-        config.parse({"mask": {"necks": {"tuft": 0.7}}})
-    assert config.parse({"classes": {"tuft": {}}}).mask.necks_of({"tuft": None}) == {}
-    given = config.parse({"classes": {"a": {}, "b": {}}, "mask": {"necks": {"b": 0.5, "a": 0}}})
-    assert given.mask.necks_of(given.classes) == {1: 0.5}
+    for key in ("necks", "min_probability"):
+        message = rf"mask.{key} names 'tuft', .* \['glomerulus'\]"
+        with pytest.raises(HolohistoError, match=message):
+            config.parse({"mask": {key: {"tuft": 0.7}}})
+    assert config.parse({"classes": {"tuft": {}}}).mask.necks == {"glomerulus": 0.7}  # not named
 
 
 def test_masks_from_elsewhere_are_scored_uncut():
-    assert json.loads(config.as_json(Config())["as_it_is"])["necks"] == {}
+    given = Config.model_validate({"mask": {"min_probability": {"glomerulus": 0.9}}})
+    as_it_is = json.loads(config.as_json(given)["as_it_is"])
+    assert as_it_is["necks"] == as_it_is["min_probability"] == {}
     assert json.loads(config.as_json(Config())["mask"])["necks"] == {"glomerulus": 0.7}

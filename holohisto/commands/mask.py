@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> None:
         with progress.phase("objects"):
             found = cleaning.find(
                 bands, list(range(len(classes))), frame.pixel_um2, options,
-                probability_of(raster, frame), options.necks_of(classes),
+                probability_of(raster, frame), list(classes),
             )  # fmt: skip
         borders = Borders(labels.header, labels.size)
         facts = {}

@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> None:
             arguments.options,
             arguments.mask_options,
             probability_of(probability, frame),
-            arguments.mask_options.necks_of(classes),
+            list(classes),
         )
     result = {
         "slide": frame.slide,

@@ -1,6 +1,6 @@
-"""What is delivered of the labels: holes filled, touching objects cut apart, small ones dropped."""
+"""What is delivered of the labels: holes filled, touching objects cut apart, poor ones dropped."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,24 +44,29 @@ class Objects:
     """The objects of one class, 8-connected; their holes are 4-connected.
 
     A hole is free of the class and does not touch the border of the slide. First holes below
-    the limit are filled, then objects are cut apart, then those below the limit are dropped: what
-    lies in a filled hole belongs to the object around it.
+    the limit are filled, then objects are cut apart, then those too small or too unlikely are
+    dropped: what lies in a filled hole belongs to the object around it.
     """
 
-    def __init__(self, bit: int, size: tuple[int, int], min_pixels: float, max_hole: float) -> None:
-        """Prepare for class `bit`; both limits in pixels, 0 for no cleaning."""
+    def __init__(
+        self, bit: int, size: tuple[int, int], min_pixels: float, max_hole: float,
+        min_probability: float = 0.0,
+    ) -> None:  # fmt: skip
+        """Prepare for class `bit`; areas in pixels, 0 for no cleaning."""
         self.bit, self.size = bit, size
         self.holes = Components(diagonal=False, wanted=lambda table: self._hole(table, max_hole))
         self.has_holes = max_hole > 0
-        self.min_pixels = min_pixels
+        self.min_pixels, self.min_probability = min_pixels, min_probability
         self.cut(NOTHING)
 
     def cut(self, cuts: Runs) -> None:
         """Take these pixels away; objects have to be measured anew then."""
         self.cuts = cuts
-        self.kept = Components(
-            diagonal=True, wanted=lambda table: table.area >= self.min_pixels * (1 - 1e-9)
-        )
+        self.kept = Components(diagonal=True, wanted=self._object)
+
+    def _object(self, table: Table) -> np.ndarray:
+        large = table.area >= self.min_pixels * (1 - 1e-9)
+        return large & (table.probability >= self.min_probability - 1e-9)
 
     def _hole(self, table: Table, limit: float) -> np.ndarray:
         box, (width, height) = table.box, self.size
@@ -105,7 +110,7 @@ def find(
     pixel_um2: float,
     options: MaskOptions,
     probability: Probability | None = None,
-    necks: Mapping[int, float] | None = None,
+    names: Sequence[str] = (),
 ) -> dict[int, Objects]:
     """Find the objects of the classes `bits`, in passes over the bands.
 
@@ -116,12 +121,15 @@ def find(
         bands: labels at working resolution.
         bits: classes to look at.
         pixel_um2: area of a working pixel.
-        options: the limits, in µm².
-        probability: for the mean probability of each object.
-        necks: of each class whose objects are cut apart the ratio, see `Necks`.
+        options: the limits, areas in µm².
+        probability: for the mean probability of each object; with `min_probability`, needed.
+        names: of the classes, by bit, where `options` goes by them; without, objects are neither
+            cut apart nor dropped for their probability.
     """
-    limits = (options.min_object_um2 / pixel_um2, options.max_hole_um2 / pixel_um2)
-    found = {bit: Objects(bit, bands.size, *limits) for bit in bits}
+    areas = (options.min_object_um2 / pixel_um2, options.max_hole_um2 / pixel_um2)
+    necks = {bit: options.necks.get(name, 0.0) for bit, name in enumerate(names)}
+    likely = {bit: options.min_probability.get(name, 0.0) for bit, name in enumerate(names)}
+    found = {bit: Objects(bit, bands.size, *areas, likely.get(bit, 0.0)) for bit in bits}
     if options.max_hole_um2 > 0:
         for _, rows, labels in bands:
             for item in found.values():
@@ -130,7 +138,7 @@ def find(
         for item in found.values():
             item.holes.finish()
     _measure(bands, found.values(), probability)
-    _cut_apart(bands, {found[bit]: ratio for bit, ratio in (necks or {}).items()}, probability)
+    _cut_apart(bands, {found[bit]: necks[bit] for bit in bits if necks.get(bit)}, probability)
     return found
 
 

@@ -1,6 +1,6 @@
 """All scores of one model on one slide, in one pass over labels and annotation."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -86,7 +86,7 @@ def score(
     options: MetricsOptions,
     mask_options: MaskOptions,
     probability: Probability,
-    necks: Mapping[int, float],
+    names: Sequence[str],
 ) -> dict[int, dict[str, Any]]:
     """Score the cleaned labels, as delivered, against the annotation as it is.
 
@@ -98,14 +98,14 @@ def score(
         options: how to score.
         mask_options: how masks are cleaned.
         probability: map of the highest class probability.
-        necks: of each class bit whose objects are cut apart, from what ratio on.
+        names: of the classes, by bit.
 
     Returns:
         Of each class bit its entry in the metrics file.
     """
     bits = range(len(reference.known))
     known = [bit for bit in bits if reference.known[bit]]
-    found = cleaning.find(labels, list(bits), frame.pixel_um2, mask_options, probability, necks)
+    found = cleaning.find(labels, list(bits), frame.pixel_um2, mask_options, probability, names)
     truth = cleaning.find(reference.bands, known, frame.pixel_um2, AS_IT_IS)
     width, tolerance = labels.size[0], options.boundary_um / (frame.mpp * frame.factor)
     classes = [
