@@ -318,9 +318,8 @@ class MaskOptions(Section):
     )
     min_probability: dict[str, Annotated[float, Field(ge=0, lt=1)]] = Field(
         default={},
-        description="Of each class: objects with a lower mean probability are left out. What each"
-        " object has, and whether it is a true one, is in `cohort/objects.tsv`. Classes not named"
-        " keep all.",
+        description="Of each class: objects with a lower mean probability are left out. The report"
+        " says what it would do on validation slides. Classes not named keep all.",
     )
     simplify_um: Annotated[float, Field(ge=0)] = Field(
         default=0.25, description="Largest shift of an outline when its points are thinned."

@@ -5,6 +5,7 @@ import json
 import math
 import re
 import shutil
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -26,7 +27,9 @@ from holohisto.report import (
     tables,
     words,
 )  # fmt: skip
+from holohisto.report.certainty import certainty_table
 from holohisto.report.gather import table
+from holohisto.sheet import Row
 
 
 @pytest.fixture(scope="module")
@@ -260,6 +263,35 @@ def test_objects_are_told_by_group(compared):
         assert " ".join(words.area(row["area_p50_um2"]).split()) in text
     plot = html[html.index('aria-label="Areas of glomerulus') :].split("</svg>")[0]
     assert plot.count('class="half"') == len(report_fixture.GROUPS)
+
+
+def test_validation_slides_say_how_sure_a_model_must_be(tmp_path):
+    models = {"one": {"kind": "holohisto"}, "sure": {"kind": "unet"}, "others": {"kind": "masks"}}
+    splits = {"v1": "val", "v2": "val", "v3": "val", "t1": "test"}
+    rows = {slide: Row(slide, tmp_path / "x.tif", split) for slide, split in splits.items()}
+    run = run_of(tmp_path, rows=rows, models=models, reference="one")
+    told = {
+        "v1": ([(0.9, True), (0.92, True), (0.62, False), (0.74, False)], 3),
+        "v2": ([(0.97, True), (0.81, True)], 2),
+        "v3": ([(0.6, False)], None),  # nobody drew the class there
+        "t1": ([(0.99, False)] * 9, 4),
+    }
+    for model, (slide, (objects, annotated)) in product(models, told.items()):
+        items = [{"probability": p, "matched": m} for p, m in objects if m or model == "one"]
+        entry = {"annotated": annotated is not None, "object_table": items}
+        entry |= {"objects_annotated": annotated} if annotated else {}
+        path = tmp_path / f"results/models/{model}/metrics/{slide}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"classes": {"glomerulus": entry}}))
+    shown = certainty_table(run, "glomerulus")
+    assert [(line.name, line.ours) for line in shown.lines] == [("one", True), ("sure", False)]
+    assert [[cell.text for cell in line.cells] for line in shown.lines] == [
+        ["5", "6", "72.73", "0.75", "88.89"],  # 8 / 11, then 8 / 9; 0.85 would lose a true one
+        ["5", "4", "88.89", words.ABSENT, words.ABSENT],
+    ]
+    assert certainty_table(run, "tubule") is None
+    del rows["v1"], rows["v2"]
+    assert certainty_table(run, "glomerulus") is None
 
 
 def test_box_plot_places_quantiles_on_a_logarithmic_axis():

@@ -7,6 +7,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from holohisto.report import objects, table1, table2, table3
+from holohisto.report.certainty import certainty_table
 from holohisto.report.figures import Dots, dot_plot, lower_end
 from holohisto.report.gather import Run, rows_of
 from holohisto.report.trained import Trained
@@ -53,6 +54,8 @@ class ScoreTable:
     objects: Wide | None = None
     sizes: Markup | None = None
     """Areas by group, drawn."""
+    certainty: Wide | None = None
+    """How sure a model must be of an object."""
 
 
 def frames(run: Run, known: dict[str, Trained]) -> dict[str, pd.DataFrame]:
@@ -89,6 +92,7 @@ def score_tables(run: Run, numbers: dict[str, pd.DataFrame]) -> list[ScoreTable]
                 table3.table3(run, numbers["table3"], name),
                 objects.object_table(run, name),
                 sizes.get(name),
+                certainty_table(run, name),
             )
         )  # fmt: skip
     return tables
