@@ -646,9 +646,9 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _masks_are_of_classes(self) -> "Config":
-        for key in {"necks", "min_probability"} & self.mask.model_fields_set:
+        for key in ("necks", "min_probability"):
             unknown = sorted(set(getattr(self.mask, key)) - set(self.classes))
-            if unknown:
+            if unknown and key in self.mask.model_fields_set:
                 raise ValueError(
                     f"mask.{key} names {unknown[0]!r}, which is not one of {sorted(self.classes)}"
                 )

@@ -200,7 +200,7 @@ def test_only_classes_named_are_cut(tmp_path):
     slide.write_labels(3 * labels.astype(np.uint8), ["tubule", "tuft"])
     slide.write_foreground(np.ones([-(-side // 16) for side in labels.shape], bool))
     slide.write_annotation(labels.astype(np.uint8))
-    options = {"min_object_um2": 20, "necks": {"tuft": 0.7}}
+    options = {"min_object_um2": 20, "necks": {"tubule": 0, "tuft": 0.7}}
     whole, scores = masks_and_scores(slide, ["tubule", "tuft"], options)
     parted = tifffile.imread(tmp_path / "out" / "tuft.tif") > 0
     assert (ndimage.label(whole, SQUARE)[1], ndimage.label(parted, SQUARE)[1]) == (2, 3)
