@@ -1,0 +1,93 @@
+"""Count what a training step of size B keeps for the backward pass, without a GPU.
+
+    python training_memory.py
+
+Tensors have shapes but no memory (torch's meta device), so a tile of 3840 x 2160 takes seconds. All
+is counted in fp32, autocast's halves not taken off: an upper bound for what autograd keeps. What
+kernels need beside it, and gradients on their way, are not in it: `pytest -m gpu -k 24_gb`
+measures those.
+"""
+
+import argparse
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from holohisto.config import HolohistoModel
+from holohisto.segmenter import store
+from holohisto.segmenter.backbone import SIZES
+from holohisto.segmenter.holohisto import HolohistoSegmenter
+from holohisto.segmenter.loss import dice_bce
+
+WIDTH, HEIGHT, TOKEN, CLASSES = 3840, 2160, 16, 6
+STATES = 5
+"""Of each weight: itself, its gradient, two moments of AdamW, the average."""
+
+
+@dataclass
+class Kept:
+    """Memory that autograd holds on to, each storage once."""
+
+    nbytes: dict[int, int] = field(default_factory=dict)
+    alive: list[Tensor] = field(default_factory=list)
+    """So that no storage is freed and its number given away again."""
+
+    @contextlib.contextmanager
+    def counted(self) -> Iterator[None]:
+        """Count what is saved within."""
+
+        def pack(tensor: Tensor) -> Tensor:
+            storage = tensor.untyped_storage()
+            self.nbytes[storage._cdata] = storage.nbytes()
+            self.alive.append(tensor)
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            yield
+
+    def gigabytes(self, own: set[int]) -> float:
+        """Without the weights themselves."""
+        return sum(size for key, size in self.nbytes.items() if key not in own) / 1e9
+
+
+def main() -> None:
+    """Count with and without recomputing, and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--size", choices=("T", "S", "B"), default="B")
+    size = parser.parse_args().size
+    torch.autocast = lambda *_, **__: contextlib.nullcontext()  # knows no meta device
+    model = store.build(HolohistoModel(size=size), torch.randn(1024, 256), TOKEN, CLASSES)
+    assert isinstance(model, HolohistoSegmenter)
+    model = model.to("meta").train()
+    own = {weight.untyped_storage()._cdata for weight in model.parameters()}
+    rows, columns = HEIGHT // TOKEN, WIDTH // TOKEN
+    tokens = torch.zeros(1, rows, columns, dtype=torch.int64, device="meta")
+    rgb = torch.zeros(1, 3, HEIGHT, WIDTH, dtype=torch.uint8, device="meta")
+    target = torch.zeros(1, CLASSES, HEIGHT, WIDTH, dtype=torch.bool, device="meta")
+    weights = sum(weight.numel() for weight in model.parameters())
+    print(
+        f"size {size}: {weights / 1e6:.1f} M weights, {STATES * 4 * weights / 1e9:.2f} GB of states"
+    )
+    for recompute in (False, True):
+        model.backbone.recompute = recompute
+        kept = Kept()
+        with kept.counted():
+            dice_bce(model(tokens, rgb, size=(HEIGHT, WIDTH)), target, torch.ones_like(target))
+        print(f"recompute {recompute}: {kept.gigabytes(own):.2f} GB kept for the backward pass")
+    inner = []
+    backbone, widths = model.backbone, SIZES[size]
+    stages = ((backbone.stage1, widths.stage1, 1), (backbone.stage2, widths.stage2, 2))
+    for stage, channels, scale in stages:
+        x = torch.zeros(1, channels, -(-rows // scale), -(-columns // scale), device="meta")
+        kept = Kept()
+        with kept.counted():
+            next(iter(stage))(x.requires_grad_())
+        inner.append(kept.gigabytes(own))
+    print(f"one block, while it is computed again: {max(inner):.2f} GB")
+
+
+if __name__ == "__main__":
+    main()
