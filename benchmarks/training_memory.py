@@ -8,10 +8,10 @@ kernels need beside it, and gradients on their way, are not in it: `pytest -m gp
 measures those.
 """
 
-import argparse
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -22,6 +22,7 @@ from holohisto.segmenter.backbone import SIZES
 from holohisto.segmenter.holohisto import HolohistoSegmenter
 from holohisto.segmenter.loss import dice_bce
 
+SIZE: Literal["T", "S", "B"] = "B"
 WIDTH, HEIGHT, TOKEN, CLASSES = 3840, 2160, 16, 6
 STATES = 5
 """Of each weight: itself, its gradient, two moments of AdamW, the average."""
@@ -55,11 +56,8 @@ class Kept:
 
 def main() -> None:
     """Count with and without recomputing, and print."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--size", choices=("T", "S", "B"), default="B")
-    size = parser.parse_args().size
     torch.autocast = lambda *_, **__: contextlib.nullcontext()  # knows no meta device
-    model = store.build(HolohistoModel(size=size), torch.randn(1024, 256), TOKEN, CLASSES)
+    model = store.build(HolohistoModel(size=SIZE), torch.randn(1024, 256), TOKEN, CLASSES)
     assert isinstance(model, HolohistoSegmenter)
     model = model.to("meta").train()
     own = {weight.untyped_storage()._cdata for weight in model.parameters()}
@@ -69,7 +67,7 @@ def main() -> None:
     target = torch.zeros(1, CLASSES, HEIGHT, WIDTH, dtype=torch.bool, device="meta")
     weights = sum(weight.numel() for weight in model.parameters())
     print(
-        f"size {size}: {weights / 1e6:.1f} M weights, {STATES * 4 * weights / 1e9:.2f} GB of states"
+        f"size {SIZE}: {weights / 1e6:.1f} M weights, {STATES * 4 * weights / 1e9:.2f} GB of states"
     )
     for recompute in (False, True):
         model.backbone.recompute = recompute
@@ -78,7 +76,7 @@ def main() -> None:
             dice_bce(model(tokens, rgb, size=(HEIGHT, WIDTH)), target, torch.ones_like(target))
         print(f"recompute {recompute}: {kept.gigabytes(own):.2f} GB kept for the backward pass")
     inner = []
-    backbone, widths = model.backbone, SIZES[size]
+    backbone, widths = model.backbone, SIZES[SIZE]
     stages = ((backbone.stage1, widths.stage1, 1), (backbone.stage2, widths.stage2, 2))
     for stage, channels, scale in stages:
         x = torch.zeros(1, channels, -(-rows // scale), -(-columns // scale), device="meta")

@@ -27,7 +27,7 @@ from holohisto.report import (
     tables,
     words,
 )  # fmt: skip
-from holohisto.report.certainty import certainty_table
+from holohisto.report.certainty import certainty_tables
 from holohisto.report.gather import table
 from holohisto.sheet import Row
 
@@ -283,15 +283,24 @@ def test_validation_slides_say_how_sure_a_model_must_be(tmp_path):
         path = tmp_path / f"results/models/{model}/metrics/{slide}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({"classes": {"glomerulus": entry}}))
-    shown = certainty_table(run, "glomerulus")
+    shown = certainty_tables(run)["glomerulus"]
     assert [(line.name, line.ours) for line in shown.lines] == [("one", True), ("sure", False)]
     assert [[cell.text for cell in line.cells] for line in shown.lines] == [
         ["5", "6", "72.73", "0.75", "88.89"],  # 8 / 11, then 8 / 9; 0.85 would lose a true one
         ["5", "4", "88.89", words.ABSENT, words.ABSENT],
     ]
-    assert certainty_table(run, "tubule") is None
     del rows["v1"], rows["v2"]
-    assert certainty_table(run, "glomerulus") is None
+    assert certainty_tables(run) == {}
+
+
+def test_the_page_says_how_sure_of_an_object(folder, html):
+    path = next(folder.glob("results/models/holohisto/metrics/*_05.json"))  # its validation slide
+    scores = json.loads(path.read_text())["classes"]["glomerulus"]["objects"]
+    drawn, found = scores["tp"] + scores["fn"], scores["tp"] + scores["fp"]
+    f1 = words.percent(2 * scores["tp"] / (drawn + found))
+    text = Page(html).text
+    section = text[text.index("How sure of an object?") :]
+    assert f"holohisto {drawn} {found} {f1} {words.ABSENT} {words.ABSENT}" in section
 
 
 def test_box_plot_places_quantiles_on_a_logarithmic_axis():

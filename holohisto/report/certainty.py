@@ -36,15 +36,20 @@ class Found:
         return (LIMITS[place], scores[place]) if scores[place] > self.f1() else None
 
 
-def certainty_table(run: Run, name: str) -> Wide | None:
-    """Object F1 of a class on validation slides, now and with a limit; None without such slides."""
-    lines = []
+def certainty_tables(run: Run) -> dict[str, Wide]:
+    """Object F1 on validation slides, now and with a limit, by class; only of those drawn there."""
+    lines: dict[str, list[Line]] = {}
     for model, options in run.models.items():
-        found = None if options.get("kind") == "masks" else _found(run, model, name)
-        if found is not None and found.annotated:
-            lines.append(Line(model, "", model == run.reference, _cells(found)))
+        if options.get("kind") == "masks":
+            continue
+        for name, found in _found(run, model).items():
+            if found.annotated:
+                line = Line(model, "", model == run.reference, _cells(found))
+                lines.setdefault(name, []).append(line)
     heads = ("Drawn", "Found", "Object F1, %", "mask.min_probability", "Object F1 with it, %")
-    return Wide("Model", [Head(text) for text in heads], lines) if lines else None
+    return {
+        name: Wide("Model", [Head(text) for text in heads], some) for name, some in lines.items()
+    }
 
 
 def _cells(found: Found) -> list[Cell]:
@@ -54,23 +59,21 @@ def _cells(found: Found) -> list[Cell]:
     return [*counts, Cell(percent(found.f1())), *told]
 
 
-def _found(run: Run, model: str, name: str) -> Found | None:
-    """The objects on validation slides on which the class is annotated; None without any."""
-    items: list[dict[str, Any]] = []
-    annotated = slides = 0
-    for row in run.kept:
-        if row.split != "val":
-            continue
+def _found(run: Run, model: str) -> dict[str, Found]:
+    """The objects by class, on the validation slides on which the class is annotated."""
+    items: dict[str, list[dict[str, Any]]] = {}
+    annotated: dict[str, int] = {}
+    for row in (row for row in run.kept if row.split == "val"):
         path = run.results / "models" / model / "metrics" / f"{row.slide}.json"
-        scores = (record(path).get("classes") or {}).get(name) or {}
-        if scores.get("annotated"):
-            items += scores.get("object_table") or ()
-            annotated += scores.get("objects_annotated") or 0
-            slides += 1
-    if not slides:
-        return None
-    return Found(
-        np.array([float(item.get("probability") or 0) for item in items]),
-        np.array([bool(item.get("matched")) for item in items], bool),
-        annotated,
-    )
+        for name, scores in (record(path).get("classes") or {}).items():
+            if scores.get("annotated"):
+                items.setdefault(name, []).extend(scores.get("object_table") or ())
+                annotated[name] = annotated.get(name, 0) + (scores.get("objects_annotated") or 0)
+    return {
+        name: Found(
+            np.array([float(item.get("probability") or 0) for item in some]),
+            np.array([bool(item.get("matched")) for item in some], bool),
+            annotated[name],
+        )
+        for name, some in items.items()
+    }

@@ -7,7 +7,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from holohisto.report import objects, table1, table2, table3
-from holohisto.report.certainty import certainty_table
+from holohisto.report.certainty import certainty_tables
 from holohisto.report.figures import Dots, dot_plot, lower_end
 from holohisto.report.gather import Run, rows_of
 from holohisto.report.trained import Trained
@@ -70,7 +70,7 @@ def frames(run: Run, known: dict[str, Trained]) -> dict[str, pd.DataFrame]:
 def score_tables(run: Run, numbers: dict[str, pd.DataFrame]) -> list[ScoreTable]:
     """One per class that has scores; empty when there are none. `numbers` are those of frames."""
     groups, slides, tests = (run.table(name) for name in ("groups", "slides", "comparisons"))
-    inits, sizes = _inits(groups), dict(objects.size_plots(run))
+    inits, sizes, certain = _inits(groups), dict(objects.size_plots(run)), certainty_tables(run)
     tables = []
     for name in run.classes:
         part = rows_of(groups, **{"class": name})
@@ -92,7 +92,7 @@ def score_tables(run: Run, numbers: dict[str, pd.DataFrame]) -> list[ScoreTable]
                 table3.table3(run, numbers["table3"], name),
                 objects.object_table(run, name),
                 sizes.get(name),
-                certainty_table(run, name),
+                certain.get(name),
             )
         )  # fmt: skip
     return tables
