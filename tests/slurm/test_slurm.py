@@ -21,6 +21,7 @@ from test_workflow import CONFIG, ROOT, make_folder, row, write_sheet, write_sli
 HERE = Path(__file__).parent
 GPU_RULES = {"tokenizer", "tokens", "train", "infer"}
 EPOCHS = 100  # SLURM looks at time limits every 30 s
+HANGS = 900  # seconds; a run takes three minutes by itself, and far more beside other tests
 SITE = {
     "slurm-init-seconds-before-status-checks": 15,
     "latency-wait": 20,
@@ -74,7 +75,7 @@ def slurm(*words: str) -> str:
     return subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
-def until(what: str, found: Callable[[], object], seconds: float = 120) -> object:
+def until(what: str, found: Callable[[], object], seconds: float = HANGS) -> object:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if value := found():
@@ -99,7 +100,7 @@ def start(folder: Path, *words: str) -> subprocess.Popen:
 
 
 def finish(run: subprocess.Popen, folder: Path) -> str:
-    code = run.wait(timeout=400)
+    code = run.wait(timeout=HANGS)
     text = (folder / "run.log").read_text()
     assert code == 0, text[-6000:]
     return text
@@ -154,7 +155,7 @@ def finished(folder):
     """A whole run, whose training is stopped by SLURM as its time limit is said to be over."""
     run = start(folder)
     checkpoint = folder / "results/models/holohisto/segmenter.checkpoint"
-    until("a checkpoint of the training", lambda: checkpoint.exists() or run.poll(), 300)
+    until("a checkpoint of the training", lambda: checkpoint.exists() or run.poll())
     slurm("scontrol", "update", f"JobId={running('train')}", "EndTime=now+3")
     finish(run, folder)
     return folder
@@ -238,8 +239,8 @@ def cancelled(finished):
     until("the job of the tokens", lambda: running("tokens") or run.poll())
     time.sleep(3)
     os.kill(run.pid, signal.SIGINT)
-    assert run.wait(timeout=60) != 0
-    until("an empty queue", lambda: not slurm("squeue", "-h"), 30)
+    assert run.wait(timeout=HANGS) != 0
+    until("an empty queue", lambda: not slurm("squeue", "-h"))
     return last
 
 
@@ -285,7 +286,7 @@ def test_training_that_makes_room_for_another_job_goes_on_bit_for_bit(cancelled,
     last = jobs()[-1].number
     run = start(finished, "--until", "train", "--forcerun", "train")
     checkpoint = finished / "results/models/holohisto/segmenter.checkpoint"
-    until("a checkpoint of the training", lambda: checkpoint.exists() or run.poll(), 300)
+    until("a checkpoint of the training", lambda: checkpoint.exists() or run.poll())
     number = running("train")
     slurm("scontrol", "requeue", number)
     until("the job in the queue", lambda: number in slurm("squeue", "-h", "-t", "PD", "-o", "%A"))
