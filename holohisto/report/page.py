@@ -129,7 +129,7 @@ def _summary(run: Run, outcomes: dict[str, failures.Outcome], scores: list) -> s
         if number
     )  # fmt: skip
     reached = [
-        f"{line.cells[-2].text} % for {one.name}"
+        f"{line.cells[-2].text}\N{NO-BREAK SPACE}% for {one.name}"
         for one in scores
         for line in (one.blocks[0][1] if one.blocks else ())
         if line.reference and line.cells[-2].text != ABSENT
