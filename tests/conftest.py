@@ -11,7 +11,10 @@ def pytest_configure():
     torch.set_num_threads(1)  # two processes test at once
 
 
-LONGEST = ("test_real", "test_workflow", "test_baselines", "test_checkpoints", "test_networks")
+LONGEST = (
+    "test_real", "test_workflow", "test_networks", "test_train", "test_real_tokens", "test_tokens",
+    "test_tokenizer", "test_baselines", "test_checkpoints",
+)  # fmt: skip
 """Files that take minutes come first, so that no process waits for another at the end."""
 
 
