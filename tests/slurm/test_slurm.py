@@ -20,7 +20,7 @@ from test_workflow import CONFIG, ROOT, make_folder, row, write_sheet, write_sli
 
 HERE = Path(__file__).parent
 GPU_RULES = {"tokenizer", "tokens", "train", "infer"}
-EPOCHS = 70  # long enough for a SLURM that looks at time limits every 30 s
+EPOCHS = 100  # SLURM looks at time limits every 30 s
 HANGS = 900  # seconds; a run takes eight minutes beside all other tests on two cores
 SITE = {
     "slurm-init-seconds-before-status-checks": 15,
