@@ -75,13 +75,13 @@ def slurm(*words: str) -> str:
     return subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
-def until(what: str, found: Callable[[], object], seconds: float = HANGS) -> object:
-    end = time.monotonic() + seconds
+def until(what: str, found: Callable[[], object]) -> object:
+    end = time.monotonic() + HANGS
     while time.monotonic() < end:
         if value := found():
             return value
         time.sleep(0.2)
-    raise AssertionError(f"{what}: not within {seconds} s")
+    raise AssertionError(f"{what}: not within {HANGS} s")
 
 
 def start(folder: Path, *words: str) -> subprocess.Popen:
