@@ -10,6 +10,8 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 	$$name -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
 
 export PATH := $(abspath $(VENV))/bin:$(PATH)
+# Many processes test at once: threads that wait for each other leave the cores to them.
+test test-slurm: export OMP_WAIT_POLICY = PASSIVE
 .PHONY: install demo test test-slurm lint lock reference clean
 
 install: $(VENV)/installed
