@@ -75,13 +75,13 @@ def slurm(*words: str) -> str:
     return subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
-def until(what: str, found: Callable[[], object]) -> object:
-    end = time.monotonic() + HANGS
+def until(what: str, found: Callable[[], object], seconds: float = HANGS) -> object:
+    end = time.monotonic() + seconds
     while time.monotonic() < end:
         if value := found():
             return value
         time.sleep(0.2)
-    raise AssertionError(f"{what}: not within {HANGS} s")
+    raise AssertionError(f"{what}: not within {seconds} s")
 
 
 def start(folder: Path, *words: str) -> subprocess.Popen:
@@ -239,8 +239,8 @@ def cancelled(finished):
     until("the job of the tokens", lambda: running("tokens") or run.poll())
     time.sleep(3)
     os.kill(run.pid, signal.SIGINT)
-    assert run.wait(timeout=HANGS) != 0
-    until("an empty queue", lambda: not slurm("squeue", "-h"))
+    assert run.wait(timeout=60) != 0
+    until("an empty queue", lambda: not slurm("squeue", "-h"), 30)
     return last
 
 
