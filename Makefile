@@ -52,7 +52,7 @@ lock: install
 
 # config/config.schema.json and the tables of config/README.md, from holohisto/config.py.
 reference: install
-	HOLOHISTO_WRITE_REFERENCE=1 pytest tests/test_config.py
+	HOLOHISTO_WRITE_REFERENCE=1 pytest tests/config/test_config.py
 
 clean:
 	rm -rf $(VENV) demo results logs .snakemake

@@ -22,10 +22,11 @@ from taming.modules.vqvae.quantize import VectorQuantizer2
 from torch import Tensor, nn
 from torch.nn import functional
 
-from holohisto import tokens
-from holohisto.grid import Tile
-from holohisto.tokens import LocalEncoder
-from holohisto.vqgan import VQGAN, Architecture
+from holohisto.tiles.grid import Tile
+from holohisto.tokenizer.architecture import Architecture
+from holohisto.tokenizer.vqgan import VQGAN
+from holohisto.tokens.encode import cores, encode
+from holohisto.tokens.encoders import LocalEncoder
 
 CROPS = {"2K": (2048, 1080), "4K": (3840, 2160)}
 SMALLER = {"2K": 2, "4K": 4}
@@ -95,13 +96,13 @@ def contenders(size: tuple[int, int], channels: int, device: str) -> race.Conten
         return out
 
     def one_phase() -> list[Tensor]:
-        cores = tokens.cores(size, 1024, 16)
-        return [model.tokens(on_device(read(core.grown(encoder.halo)))) for core in cores]
+        parts = cores(size, 1024, 16)
+        return [model.tokens(on_device(read(core.grown(encoder.halo)))) for core in parts]
 
     return {
         "taming, whole crop": lambda: published(on_device(rgb)),
         "ours, one phase 1024": one_phase,
-        "ours, two phases 2048": lambda: tokens.encode(read, size, needed, encoder, 0, 2048),
+        "ours, two phases 2048": lambda: encode(read, size, needed, encoder, 0, 2048),
     }
 
 

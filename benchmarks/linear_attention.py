@@ -15,11 +15,11 @@ from itertools import product
 
 import race
 import torch
+from efficientvit import attention_from
 from torch import Tensor, nn
 from torch.nn import functional
 
-from holohisto.segmenter.efficientvit import attention_from
-from holohisto.segmenter.linear_attention import relu_linear_attention
+from holohisto.segmenter.holohisto.attention.linear import relu_linear_attention
 
 CHANNELS, HEAD = 256, 32
 GRIDS = {"135x240": (135, 240), "68x120": (68, 120)}

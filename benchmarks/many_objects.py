@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 
-from holohisto.config import MaskOptions
+from holohisto.config.sections import MaskOptions
 from holohisto.masks import cleaning, geojson, outlines
 from holohisto.masks.cleaning import BAND, Bands
 from holohisto.masks.frame import Frame

@@ -70,10 +70,10 @@ def build(device: str) -> race.Contenders:
         out.unlink()
 
     def ours() -> None:
-        from holohisto import pyramid
+        from holohisto.pyramid.write import write_mask_pyramid
 
         parts = (read(source, top) for top in range(0, height, STEP))
-        pyramid.write_mask_pyramid(out, parts, SIZE, MPP, "mask")
+        write_mask_pyramid(out, parts, SIZE, MPP, "mask")
         finish()
 
     def libvips() -> None:

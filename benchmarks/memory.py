@@ -16,8 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from holohisto import pyramid
 from holohisto.demo.cohort import write_cohort
+from holohisto.pyramid.raster import Raster
+from holohisto.pyramid.write import write_mask_pyramid, write_slide_pyramid
 from holohisto.slide import Slide
 
 WIDTH, HEIGHTS = 3001, (4_003, 8_003, 16_003)
@@ -33,7 +34,7 @@ def strip(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     image = next((folder / "slides").iterdir())
     with Slide(image) as slide:
         rgb = slide.read((0, 0), (WIDTH, slide.size[1]))
-    mask = pyramid.Raster(folder / "annotations" / image.name)
+    mask = Raster(folder / "annotations" / image.name)
     return rgb, mask.read((0, 0), (WIDTH, rgb.shape[0]))
 
 
@@ -55,8 +56,8 @@ def run(*words: object) -> tuple[float, float]:
 def measure(folder: Path, results: Path, height: int, parts) -> dict[str, tuple[float, float]]:
     """All per-slide verbs on one slide of this height."""
     image, annotation = folder / "slide.tif", folder / "annotation.tif"
-    pyramid.write_slide_pyramid(image, bands(parts[0], height), MPP, quality=85)
-    pyramid.write_mask_pyramid(annotation, bands(parts[1], height), (WIDTH, height), MPP, "")
+    write_slide_pyramid(image, bands(parts[0], height), MPP, quality=85)
+    write_mask_pyramid(annotation, bands(parts[1], height), (WIDTH, height), MPP, "")
     check, tissue = folder / "check.json", folder / "foreground.tif"
     tokens, labels, small = folder / "tokens.safetensors", folder / "labels.tif", folder / "p.tif"
     model = results / "models" / "holohisto" / "segmenter.safetensors"

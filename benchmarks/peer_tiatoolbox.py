@@ -51,15 +51,15 @@ def prepare(folder: Path, size: tuple[int, int], channels: list[int]) -> None:
     import tissue_slide
     import torch
 
-    from holohisto.config import UnetModel
-    from holohisto.segmenter import store
+    from holohisto.config.models import UnetModel
+    from holohisto.segmenter.file import Card, build_segmenter, save_segmenter
 
     tissue_slide.write(folder / "slide.tif", size)
     torch.manual_seed(0)
     options = UnetModel(channels=tuple(channels), tile=(TILE, TILE))
-    model = store.build(options, None, 1, 1)
-    card = store.Card("unet", options, ("a",), 0.5, (TILE, TILE), None, 1, "frozen", {})
-    store.save(model.state_dict(), card, folder / "segmenter.safetensors")
+    model = build_segmenter(options, None, 1, 1)
+    card = Card("unet", options, ("a",), 0.5, (TILE, TILE), None, 1, "frozen", {})
+    save_segmenter(model.state_dict(), card, folder / "segmenter.safetensors")
     torch.save(model.network.state_dict(), folder / "weights.pt")
 
 

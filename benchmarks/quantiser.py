@@ -15,8 +15,8 @@ import torch
 from taming.modules.vqvae.quantize import VectorQuantizer2
 from torch import Tensor
 
-from holohisto.codebook import Codebook
-from holohisto.nearest import SCORES
+from holohisto.tokenizer.codebook import Codebook
+from holohisto.tokenizer.nearest import SCORES
 
 GRID = (135, 240)
 BOOKS = {"K=8192 d=64": (8192, 64), "K=16384 d=256": (16384, 256)}

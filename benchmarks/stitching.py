@@ -12,9 +12,9 @@ import torch
 from monai.inferers import sliding_window_inference
 from torch import nn
 
-from holohisto import infer
-from holohisto.grid import Tile
+from holohisto.infer.pipeline import Job, Speed, TileData, segment_slide
 from holohisto.segmenter.inputs import Inputs
+from holohisto.tiles.grid import Tile
 
 SIDES = (4096, 8192, 16384)
 TILE, OVERLAP = 1024, 0.25
@@ -49,12 +49,12 @@ def build(side: int) -> race.Contenders:
     model = Tiny().eval()
 
     def ours() -> int:
-        job = infer.Job((side, side), (TILE, TILE), OVERLAP, lambda tile: True, 16)
+        job = Job((side, side), (TILE, TILE), OVERLAP, lambda tile: True, 16)
 
-        def read(tile: Tile) -> infer.TileData:
+        def read(tile: Tile) -> TileData:
             return None, tile_of(tile.y, tile.x, tile.height, tile.width)
 
-        bands = infer.segment(model, Inputs(model, None), read, job, 1, infer.Speed(readers=1))
+        bands = segment_slide(model, Inputs(model, None), read, job, 1, Speed(readers=1))
         return sum(int(band.labels.sum()) for band in bands)
 
     def monai() -> int:

@@ -16,7 +16,7 @@ SIZE, TILE, COUNT = (12_003, 9_007), (3840, 2160), 12
 
 def slide() -> Path:
     """The slide, made once for all contenders and processes."""
-    from holohisto.pyramid import write_slide_pyramid
+    from holohisto.pyramid.write import write_slide_pyramid
 
     path = Path(os.environ.get("FOLDER", tempfile.gettempdir())) / "tile-reading.tif"
     if not path.exists():

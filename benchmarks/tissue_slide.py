@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from holohisto.pyramid import write_slide_pyramid
+from holohisto.pyramid.write import write_slide_pyramid
 
 
 def write(path: Path, size: tuple[int, int]) -> None:

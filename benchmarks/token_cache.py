@@ -18,18 +18,19 @@ import torch
 from encoder import CODES, network
 from memory import MPP, WIDTH, bands, strip
 
-from holohisto import pyramid
 from holohisto.annotation import Annotation
-from holohisto.config import ClassOptions, HolohistoModel, TokensOptions
-from holohisto.foreground import Foreground
-from holohisto.sampler import Field, RandomSampler
-from holohisto.segmenter import store
+from holohisto.config.models import HolohistoModel
+from holohisto.config.sections import ClassOptions, TokensOptions
+from holohisto.foreground.map import Foreground
+from holohisto.foreground.tissue import Tissue
+from holohisto.pyramid.write import write_mask_pyramid, write_slide_pyramid
+from holohisto.segmenter.file import build_segmenter
 from holohisto.segmenter.inputs import Inputs
-from holohisto.segmenter.loss import dice_bce
 from holohisto.slide import Slide
-from holohisto.tissue import Tissue
-from holohisto.tokens import TokenMap
-from holohisto.training_slide import TrainingSlide, View, stack
+from holohisto.tokens.token_map import TokenMap
+from holohisto.training.loss import dice_bce
+from holohisto.training.sampler import Field, RandomSampler
+from holohisto.training.slides import TrainingSlide, View, stack
 
 TILE, SIZE, CELL = (3840, 2160), (2 * WIDTH, 4003), 16
 FASTER = {"sample": 10, "step": 2}
@@ -39,8 +40,8 @@ def training_slide(folder: Path) -> TrainingSlide:
     """A slide of 6,002 x 4,003 px, all of it foreground, with a token map of random tokens."""
     rgb, mask = (np.concatenate([part, part], axis=1) for part in strip(folder))
     image, outlines = folder / "slide.tif", folder / "annotation.tif"
-    pyramid.write_slide_pyramid(image, bands(rgb, SIZE[1]), MPP, quality=85)
-    pyramid.write_mask_pyramid(outlines, bands(mask, SIZE[1]), SIZE, MPP, "")
+    write_slide_pyramid(image, bands(rgb, SIZE[1]), MPP, quality=85)
+    write_mask_pyramid(outlines, bands(mask, SIZE[1]), SIZE, MPP, "")
     foreground = np.ones((-(-SIZE[1] // CELL), -(-SIZE[0] // CELL)), bool)
     random = np.random.default_rng(0)
     some = random.integers(0, CODES, (-(-SIZE[1] // 16), -(-SIZE[0] // 16))).astype(np.uint16)
@@ -62,7 +63,7 @@ def contenders(channels: int, step: bool, device: str) -> race.Contenders:
     sampler = RandomSampler([slide.field], TILE, 16, seed=0, annotated_share=0.0)
     tokenizer = network(channels, device)
     options = HolohistoModel(size="T", decoder="tokens")
-    model = store.build(options, tokenizer.quantize.codes, 16, classes=1).to(device)
+    model = build_segmenter(options, tokenizer.quantize.codes, 16, classes=1).to(device)
     numbers = count()
 
     def sample(inputs: Inputs) -> float:

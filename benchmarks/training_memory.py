@@ -16,11 +16,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from holohisto.config import HolohistoModel
-from holohisto.segmenter import store
-from holohisto.segmenter.backbone import SIZES
-from holohisto.segmenter.holohisto import HolohistoSegmenter
-from holohisto.segmenter.loss import dice_bce
+from holohisto.config.models import HolohistoModel
+from holohisto.segmenter.file import build_segmenter
+from holohisto.segmenter.holohisto.backbone import SIZES
+from holohisto.segmenter.holohisto.model import HolohistoSegmenter
+from holohisto.training.loss import dice_bce
 
 SIZE: Literal["T", "S", "B"] = "B"
 WIDTH, HEIGHT, TOKEN, CLASSES = 3840, 2160, 16, 6
@@ -57,7 +57,7 @@ class Kept:
 def main() -> None:
     """Count with and without recomputing, and print."""
     torch.autocast = lambda *_, **__: contextlib.nullcontext()  # knows no meta device
-    model = store.build(HolohistoModel(size=SIZE), torch.randn(1024, 256), TOKEN, CLASSES)
+    model = build_segmenter(HolohistoModel(size=SIZE), torch.randn(1024, 256), TOKEN, CLASSES)
     assert isinstance(model, HolohistoSegmenter)
     model = model.to("meta").train()
     own = {weight.untyped_storage()._cdata for weight in model.parameters()}

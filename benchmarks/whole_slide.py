@@ -15,10 +15,12 @@ import numpy as np
 import tissue_slide
 import torch
 
-from holohisto import cli, tokens
-from holohisto.check import SlideRecord
-from holohisto.config import HolohistoModel, TokensOptions
-from holohisto.segmenter import store
+from holohisto import cli
+from holohisto.config.models import HolohistoModel
+from holohisto.config.sections import TokensOptions
+from holohisto.segmenter.file import Card, build_segmenter, save_segmenter
+from holohisto.slide.record import SlideRecord
+from holohisto.tokens.token_map import TokenMap, save_token_map
 
 
 def prepare(folder: Path, width: int, height: int) -> list[str]:
@@ -31,13 +33,13 @@ def prepare(folder: Path, width: int, height: int) -> list[str]:
     words = ["foreground", str(image), "--check", str(record), "--picture", str(folder / "f.jpg")]
     assert cli.main([*words, "--foreground", str(folder / "f.tif")]) == 0
     options, own = HolohistoModel(size="T"), "0" * 64
-    model = store.build(options, torch.randn(1024, 32), 16, 1)
-    card = store.Card("m", options, ("a",), 0.5, (3840, 2160), own, 16, "frozen", {})
-    store.save(model.state_dict(), card, folder / "segmenter.safetensors")
+    model = build_segmenter(options, torch.randn(1024, 32), 16, 1)
+    card = Card("m", options, ("a",), 0.5, (3840, 2160), own, 16, "frozen", {})
+    save_segmenter(model.state_dict(), card, folder / "segmenter.safetensors")
     some = random.integers(0, 1024, (-(-height // 16), -(-width // 16))).astype(np.uint16)
     fingerprint = SlideRecord.read(record).fingerprint
-    found = tokens.TokenMap([some], "s", fingerprint, own, 16, (0,), TokensOptions())
-    tokens.save(found, folder / "tokens.safetensors")
+    found = TokenMap([some], "s", fingerprint, own, 16, (0,), TokensOptions())
+    save_token_map(found, folder / "tokens.safetensors")
     files = {
         "check": "check.json", "foreground": "f.tif", "tokens": "tokens.safetensors",
         "segmenter": "segmenter.safetensors", "labels": "l.tif", "probability": "p.tif",

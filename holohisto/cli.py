@@ -10,8 +10,10 @@ import time
 from importlib import import_module
 from pathlib import Path
 
-from holohisto import __version__, allocation, atomic, progress
+from holohisto import __version__
 from holohisto.errors import HolohistoError
+from holohisto.runtime import atomic, progress
+from holohisto.runtime.slurm import is_first
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +98,7 @@ def _start_log(path: Path | None) -> None:
     handlers: list[logging.Handler] = [logging.StreamHandler()]
     if path is not None:
         progress.lines_only()
-    if path is not None and allocation.is_first():  # the file is not for several to write
+    if path is not None and is_first():  # the file is not for several to write
         try:
             atomic.make_folder_of(path)
             handlers.append(logging.FileHandler(path, mode="w"))

@@ -12,9 +12,16 @@ def pytest_configure():
 
 
 LONGEST = (
-    "test_real", "test_workflow", "test_networks", "test_train", "test_real_tokens", "test_tokens",
-    "test_tokenizer", "test_baselines", "test_checkpoints",
-)  # fmt: skip
+    "test_real",
+    "test_workflow",
+    "test_baselines",
+    "test_trainer",
+    "test_real_tokens",
+    "test_encode",
+    "test_training",
+    "test_table1",
+    "test_published",
+)
 """Files that take minutes come first, so that no process waits for another at the end."""
 
 

@@ -1,5 +1,5 @@
 """Expert annotations: pictures or outlines of classes, read like the slide they belong to."""
 
-from holohisto.annotation.reader import Annotation, annotated_classes
+from holohisto.annotation.reader import Annotation
 
-__all__ = ["Annotation", "annotated_classes"]
+__all__ = ["Annotation"]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from holohisto.annotation.geojson import features
-from holohisto.config import Classes
+from holohisto.config.sections import Classes
 from holohisto.errors import HolohistoError
 
 logger = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from holohisto.config import ClassOptions
+from holohisto.config.sections import ClassOptions
 from holohisto.errors import HolohistoError
 from holohisto.slide.probe import TIFF_MAGIC, picture_size, pillow
 from holohisto.slide.tiff import Page

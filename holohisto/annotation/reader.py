@@ -6,9 +6,9 @@ import numpy as np
 
 from holohisto.annotation.outlines import Outlines
 from holohisto.annotation.picture import Picture
-from holohisto.config import Classes
+from holohisto.config.sections import Classes
 from holohisto.errors import HolohistoError
-from holohisto.sheet import is_outlines
+from holohisto.sheet.rows import is_outlines
 
 SOURCE_PIXELS = 2**22
 """About how many of the annotation's pixels are held at once while reading."""

@@ -7,10 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from holohisto import progress, pyramid
 from holohisto.annotation import Annotation
-from holohisto.check import SlideRecord
-from holohisto.config import Classes, from_json
+from holohisto.config.parsing import from_json
+from holohisto.config.sections import Classes
+from holohisto.pyramid.raster import Raster
+from holohisto.pyramid.write import write_rows
+from holohisto.runtime import progress
+from holohisto.slide.record import SlideRecord
 
 logger = logging.getLogger(__name__)
 
@@ -43,8 +46,8 @@ def run(arguments: argparse.Namespace) -> None:
         Annotation(arguments.masks, classes, record.size, record.factor) as masks,
         progress.phase("labels"),
     ):
-        pyramid.write_rows(arguments.labels, _bands(masks, record), size, mpp, header)
-    with pyramid.Raster(arguments.labels) as labels:
+        write_rows(arguments.labels, _bands(masks, record), size, mpp, header)
+    with Raster(arguments.labels) as labels:
         if not any(band.any() for band in labels.rows()):
             logger.warning(
                 "%s: shows none of the classes; if wrong, set `classes.<name>.values`",
@@ -53,7 +56,7 @@ def run(arguments: argparse.Namespace) -> None:
         small = -(-size[0] // DIVISOR), -(-size[1] // DIVISOR)
         header["divisor"] = DIVISOR
         certain = map(_certain, labels.rows(BAND))
-        pyramid.write_rows(arguments.probability, certain, small, mpp * DIVISOR, header)
+        write_rows(arguments.probability, certain, small, mpp * DIVISOR, header)
 
 
 def _bands(masks: Annotation, record: SlideRecord) -> Iterator[np.ndarray]:

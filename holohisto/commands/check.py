@@ -6,12 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from holohisto import atomic, config, progress, sheet
-from holohisto.annotation import Annotation, annotated_classes
-from holohisto.check import SlideRecord, inspect
-from holohisto.config import CheckOptions, Classes, ClassOptions, Config, from_json
-from holohisto.cost import bytes_text, cost_of, summary, time_text, token_summary
+from holohisto.annotation import Annotation
+from holohisto.annotation.reader import annotated_classes
+from holohisto.config.config import Config
+from holohisto.config.parsing import from_json, read_config
+from holohisto.config.sections import CheckOptions, Classes, ClassOptions
 from holohisto.errors import HolohistoError
+from holohisto.planning.cost import cost_of, estimate, summary, token_summary
+from holohisto.runtime import atomic, progress
+from holohisto.runtime.units import bytes_text, time_text
+from holohisto.sheet.cells import SLIDE_ID, Row
+from holohisto.sheet.rows import read_sheet
+from holohisto.slide.record import SlideRecord, inspect
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +70,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.image is None or arguments.slide is None or arguments.output is None:
         raise HolohistoError("check", "needs IMAGE, --slide and --output, or --sheet")
     _check_words(arguments.slide, arguments.slide_mpp)
-    row = sheet.Row(
+    row = Row(
         slide=arguments.slide,
         image=arguments.image,
         split="predict",
@@ -80,10 +86,10 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _check_words(slide: str, mpp: float | None) -> None:
     """Hold the words of the command line to the sheet's rules."""
-    if not sheet.SLIDE_ID.fullmatch(slide) or slide.lower() == "cohort":
+    if not SLIDE_ID.fullmatch(slide) or slide.lower() == "cohort":
         raise HolohistoError(
             "--slide", f"id {slide!r} cannot be a file name, or is reserved",
-            allowed=sheet.SLIDE_ID.pattern,
+            allowed=SLIDE_ID.pattern,
         )  # fmt: skip
     if mpp is not None and not LOWEST_MPP <= mpp <= HIGHEST_MPP:  # false for nan as well
         raise HolohistoError(
@@ -92,11 +98,11 @@ def _check_words(slide: str, mpp: float | None) -> None:
         )  # fmt: skip
 
 
-def _inspect(
-    row: sheet.Row, options: CheckOptions, classes: dict[str, ClassOptions]
-) -> SlideRecord:
+def _inspect(row: Row, options: CheckOptions, classes: dict[str, ClassOptions]) -> SlideRecord:
     """The record of one slide, its annotation looked into as well."""
     record = inspect(row.slide, row.image, row.annotation, row.mpp, options)
+    estimates = estimate(record.size, record.working_size)
+    record = record.model_copy(update={"estimates": estimates})
     if row.annotation is None or not classes:
         return record
     with Annotation(
@@ -112,7 +118,7 @@ def _inspect(
 class _Finding:
     """One line of the cohort's table."""
 
-    row: sheet.Row
+    row: Row
     record: SlideRecord | None
     problem: str | None = None
 
@@ -164,13 +170,13 @@ def _settings(path: Path | None) -> Config:
     if path is None and not DEFAULT_CONFIG.exists():
         logger.info("no --config and no %s: checking with the defaults", DEFAULT_CONFIG)
         return Config()
-    return config.read(path or DEFAULT_CONFIG)
+    return read_config(path or DEFAULT_CONFIG)
 
 
 def _check_sheet(path: Path, config_path: Path | None) -> None:
     """Print one line per slide; raise at the end if any cannot be processed."""
     settings = _settings(config_path)
-    rows = sheet.read(path, tuple(settings.classes))
+    rows = read_sheet(path, tuple(settings.classes))
     findings = [
         _finding(row, settings)
         for row in progress.track(rows.values(), len(rows), "checking", "slide")
@@ -191,7 +197,7 @@ def _check_sheet(path: Path, config_path: Path | None) -> None:
         )  # fmt: skip
 
 
-def _finding(row: sheet.Row, settings: Config) -> _Finding:
+def _finding(row: Row, settings: Config) -> _Finding:
     if row.exclude:
         return _Finding(row, None)
     try:

@@ -8,9 +8,21 @@ from typing import Any
 
 import pandas as pd
 
-from holohisto import atomic, sheet, statistics
-from holohisto.config import Classes, CohortOptions, from_json
+from holohisto.config.parsing import from_json
+from holohisto.config.sections import Classes, CohortOptions
 from holohisto.errors import HolohistoError
+from holohisto.runtime import atomic
+from holohisto.sheet.rows import read_sheet
+from holohisto.statistics.distributions import distribution_table
+from holohisto.statistics.tables import (
+    ALL,
+    OBJECTS,
+    SLIDES,
+    comparison_table,
+    group_table,
+    object_rows,
+    score_rows,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -48,12 +60,12 @@ def run(arguments: argparse.Namespace) -> None:
     slides, objects = _read_scores(arguments, models, classes)
     tables = {
         "slides": slides,
-        "groups": statistics.group_table(slides),
-        "comparisons": statistics.comparison_table(
+        "groups": group_table(slides),
+        "comparisons": comparison_table(
             slides, reference, options.level, options.bootstrap, options.confidence
         ),
         "objects": objects,
-        "distributions": statistics.distribution_table(objects, slides),
+        "distributions": distribution_table(objects, slides),
     }
     for name, table in tables.items():
         text = table.to_csv(sep="\t", index=False, float_format="%.9g", lineterminator="\n")
@@ -68,7 +80,7 @@ def _read_scores(
     slides: list[dict[str, Any]] = []
     objects: list[dict[str, Any]] = []
     splits = arguments.splits.split(",")
-    rows = sheet.read(arguments.sheet, classes or None).values()
+    rows = read_sheet(arguments.sheet, classes or None).values()
     scored = [r for r in rows if r.split in splits and not r.exclude and r.annotation is not None]
     for model in models:
         for row in scored:
@@ -77,11 +89,11 @@ def _read_scores(
                 logger.warning("%s: no scores of model %s (%s)", row.slide, model, path)
                 continue
             record = _record(path, model)
-            slides += statistics.score_rows(record, row)
-            objects += statistics.object_rows(record, row)
+            slides += score_rows(record, row)
+            objects += object_rows(record, row)
     return (
-        pd.DataFrame(slides, columns=list(statistics.SLIDES)),
-        pd.DataFrame(objects, columns=list(statistics.OBJECTS)),
+        pd.DataFrame(slides, columns=list(SLIDES)),
+        pd.DataFrame(objects, columns=list(OBJECTS)),
     )
 
 
@@ -101,7 +113,7 @@ def _record(path: Path, model: str) -> dict[str, Any]:
 
 
 def _tell(groups: pd.DataFrame) -> None:
-    overall = groups[groups["group"] == statistics.ALL]
+    overall = groups[groups["group"] == ALL]
     for row in overall.to_dict("records"):
         logger.info(
             "%s, %s: mean slide Dice of the groups %.4f, object F1 %.4f (%d slides)",

@@ -5,8 +5,9 @@ import os
 import tempfile
 from pathlib import Path
 
-from holohisto import __version__, doctor
-from holohisto.doctor import Finding
+from holohisto import __version__
+from holohisto.planning import doctor
+from holohisto.planning.doctor import Finding
 
 TRIAL_SIDE = 256
 

@@ -14,17 +14,20 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from holohisto import examples, sheet, statistics
 from holohisto.annotation import Annotation
-from holohisto.check import SlideRecord
-from holohisto.config import Classes, ExamplesOptions, from_json
+from holohisto.config.parsing import from_json
+from holohisto.config.sections import Classes, ExamplesOptions
 from holohisto.errors import HolohistoError
-from holohisto.examples import Field
+from holohisto.gallery.choice import densest, largest_errors, objects_drawn, typical, worst
+from holohisto.gallery.drawing import Field, outlined, shrunk, with_bar, with_box
 from holohisto.masks.overlay import fitted
-from holohisto.pyramid import Raster
-from holohisto.report.gather import table
-from holohisto.sheet import Row
+from holohisto.pyramid.raster import Raster
+from holohisto.report.results import table
+from holohisto.sheet.cells import Row
+from holohisto.sheet.rows import read_sheet
 from holohisto.slide import Slide
+from holohisto.slide.record import SlideRecord
+from holohisto.statistics.tables import group_of
 
 logger = logging.getLogger(__name__)
 INDEX = "examples.json"
@@ -61,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     options: ExamplesOptions = arguments.options
-    rows = sheet.read(arguments.sheet, tuple(arguments.classes))
+    rows = read_sheet(arguments.sheet, tuple(arguments.classes))
     models = arguments.models.split(",")
     reference = arguments.reference or models[0]
     scores = table(arguments.scores)
@@ -71,10 +74,10 @@ def run(arguments: argparse.Namespace) -> None:
     try:
         index: dict[str, list[dict[str, Any]]] = {"fields": [], "failures": []}
         if len(known):
-            for slide in examples.typical(known, reference, options.groups):
+            for slide in typical(known, reference, options.groups):
                 with _told(slide), _Shown.open(arguments, rows[slide]) as shown:
                     index["fields"].append(_field(shown, models, reference, options, folder))
-            for slide in examples.worst(known, reference, options.worst):
+            for slide in worst(known, reference, options.worst):
                 with _told(slide), _Shown.open(arguments, rows[slide]) as shown:
                     index["failures"].append(_failure(shown, reference, options, folder))
         (folder / INDEX).write_text(json.dumps(index, indent=1) + "\n")
@@ -164,8 +167,8 @@ class _Shown:
         for name in self.classes:
             with Slide(self.mask_path(model, name), mpp=1.0, background=(0, 0, 0)) as mask:
                 found = fitted(*mask.overview(2 * side), size, side)[..., 0] >= 128
-            picture = examples.outlined(picture, found, self.colour(name))
-        return examples.with_box(picture, field, size)
+            picture = outlined(picture, found, self.colour(name))
+        return with_box(picture, field, size)
 
     def _path(self, pattern: str, model: str) -> Path:
         return Path(pattern.replace("{model}", model).replace("{slide}", self.row.slide))
@@ -177,13 +180,13 @@ def _field(
     """A row of pictures: the input, the annotation, every model, the whole slide."""
     record, side = shown.record, options.side
     length = min(options.field_um / record.mpp, max(record.size), LONGEST)
-    points = examples.objects_drawn(shown.metrics(reference))
+    points = objects_drawn(shown.metrics(reference))
     middle = record.size[0] / 2, record.size[1] / 2
-    centre = examples.densest(points, length) if len(points) else middle
+    centre = densest(points, length) if len(points) else middle
     field = Field.around(centre, length, record.size, record.factor)
-    plain = examples.shrunk(shown.input(field), side)
+    plain = shrunk(shown.input(field), side)
     width_um = field.size[0] * record.mpp
-    pictures = [("input", "", examples.with_bar(plain, width_um))]
+    pictures = [("input", "", with_bar(plain, width_um))]
     drawn = {name: shown.drawn(field, name) for name in shown.classes}
     pictures.append(("annotation", "", _outlines(plain, drawn, shown, side)))
     for model in models:
@@ -194,7 +197,7 @@ def _field(
     pictures.append(("whole slide", reference, shown.whole(field, reference, side)))
     slide = shown.row.slide
     return {
-        "slide": slide, "group": statistics.group_of(shown.row), "width_um": round(width_um, 1),
+        "slide": slide, "group": group_of(shown.row), "width_um": round(width_um, 1),
         "xy": field.xy, "size": field.size, "classes": shown.classes,
         "pictures": [
             {"what": what, "model": model, "file": _save(folder, f"{slide}.field-{i}", picture)}
@@ -207,7 +210,7 @@ def _outlines(
     plain: np.ndarray, masks: dict[str, np.ndarray], shown: _Shown, side: int
 ) -> np.ndarray:
     for name, mask in masks.items():
-        plain = examples.outlined(plain, examples.shrunk(mask, side), shown.colour(name))
+        plain = outlined(plain, shrunk(mask, side), shown.colour(name))
     return plain
 
 
@@ -215,8 +218,8 @@ def _failure(
     shown: _Shown, reference: str, options: ExamplesOptions, folder: Path
 ) -> dict[str, Any]:
     """The largest false positives and negatives of a slide, at full resolution."""
-    told: dict[str, Any] = {"slide": shown.row.slide, "group": statistics.group_of(shown.row)}
-    errors = examples.largest_errors(shown.metrics(reference), options.errors)
+    told: dict[str, Any] = {"slide": shown.row.slide, "group": group_of(shown.row)}
+    errors = largest_errors(shown.metrics(reference), options.errors)
     for kind, entries in errors.items():
         told[kind] = []
         for i, entry in enumerate(entries):
@@ -238,13 +241,13 @@ def _error(
     if length > LONGEST:
         length, middle = LONGEST, (entry["x"], entry["y"])
     field = Field.around(middle, length, record.size, record.factor)
-    picture = examples.shrunk(shown.input(field), side)
+    picture = shrunk(shown.input(field), side)
     masks = shown.drawn(field, name), shown.found(field, reference, name)
     for mask, colour in zip(masks, (EXPERT, shown.colour(name)), strict=True):
-        picture = examples.outlined(picture, examples.shrunk(mask, side), colour)
+        picture = outlined(picture, shrunk(mask, side), colour)
     reduced = field.size[0] / picture.shape[1]
     width_um = field.size[0] * record.mpp
-    return examples.with_bar(picture, width_um), {
+    return with_bar(picture, width_um), {
         "width_um": round(width_um, 1), "reduced": round(reduced, 2),
     }  # fmt: skip
 

@@ -4,10 +4,12 @@ import argparse
 import logging
 from pathlib import Path
 
-from holohisto import foreground
-from holohisto.check import SlideRecord
-from holohisto.config import ForegroundOptions, from_json
+from holohisto.config.parsing import from_json
+from holohisto.config.sections import ForegroundOptions
 from holohisto.errors import HolohistoError
+from holohisto.foreground.map import find_foreground, save_foreground
+from holohisto.foreground.picture import write_picture
+from holohisto.slide.record import SlideRecord
 
 logger = logging.getLogger(__name__)
 
@@ -39,10 +41,10 @@ def run(arguments: argparse.Namespace) -> None:
         )
     record = SlideRecord.read(arguments.check)
     with record.open(arguments.image) as slide:
-        found = foreground.find(slide, record, arguments.options, threshold)
+        found = find_foreground(slide, record, arguments.options, threshold)
         logger.info(
             "slide %s: %.1f %% tissue at saturation %.3f",
             record.slide, 100 * found.share, found.threshold,
         )  # fmt: skip
-        foreground.write_picture(arguments.picture, slide, found, record.factor)
-    foreground.save(arguments.foreground, found, record)
+        write_picture(arguments.picture, slide, found, record.factor)
+    save_foreground(arguments.foreground, found, record)

@@ -16,19 +16,37 @@ from typing import Any
 import numpy as np
 import torch
 
-from holohisto import __version__, atomic, foreground, gpus, infer, pyramid, tokens, vqgan
-from holohisto.check import SlideRecord
-from holohisto.config import Classes, InferOptions, from_json
+from holohisto import __version__
+from holohisto.config.parsing import from_json
+from holohisto.config.sections import Classes, InferOptions
+from holohisto.device import best_device
 from holohisto.errors import HolohistoError
-from holohisto.grid import Tile
-from holohisto.journal import Journal
-from holohisto.prefetch import ahead
-from holohisto.progress import phase
-from holohisto.sampler import holds_foreground
-from holohisto.segmenter import store
+from holohisto.foreground.map import load_foreground
+from holohisto.foreground.tissue import Tissue
+from holohisto.infer.clock import ON_DEVICE, Clock, bottleneck
+from holohisto.infer.pipeline import Band, Job, Speed, TileData, segment_slide
+from holohisto.infer.probability_map import DIVISOR, Spool
+from holohisto.infer.resume import Kept
+from holohisto.pyramid.write import write_rows
+from holohisto.runtime import atomic, gpus
+from holohisto.runtime.journal import Journal
+from holohisto.runtime.prefetch import ahead
+from holohisto.runtime.progress import phase
+from holohisto.segmenter.file import Card, load_segmenter
 from holohisto.segmenter.inputs import Inputs
-from holohisto.staging import staged
-from holohisto.tissue import Tissue
+from holohisto.slide.record import SlideRecord
+from holohisto.slide.scratch import staged
+from holohisto.tiles.grid import Tile, holds_foreground
+from holohisto.tokenizer.file import load_tokenizer, tokenizer_digest
+from holohisto.tokenizer.vqgan import VQGAN
+from holohisto.tokens.token_map import (
+    TokenMap,
+    load_token_map,
+    require_mode,
+    require_slide,
+    require_tokenizer,
+    tile_tokens,
+)
 
 logger = logging.getLogger(__name__)
 MPP_RATIO = 1.4  # both sides may be off by check.mpp_tolerance
@@ -62,21 +80,21 @@ def run(arguments: argparse.Namespace) -> None:
     gpus.take()
     options: InferOptions = arguments.options
     record = SlideRecord.read(arguments.check)
-    found = foreground.load(arguments.foreground, record)
-    model, card, digest = store.load(arguments.segmenter)
+    found = load_foreground(arguments.foreground, record)
+    model, card, digest = load_segmenter(arguments.segmenter)
     _require_mpp(record, card, arguments.segmenter)
     _require_classes(arguments.classes, card, arguments.segmenter)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = best_device()
     torch.set_num_threads(THREADS_A_TILE)
     model = model.to(device).to(memory_format=torch.channels_last)  # pyright: ignore
     token_map = _token_map(arguments, card, record)
     inputs = Inputs(model, _tokenizer(arguments, card, device))
-    job = infer.Job(
+    job = Job(
         size=record.working_size,
         tile=model.tile or options.tile,
         overlap=options.overlap,
         wanted=lambda tile: holds_foreground(found.mask, found.cell, tile),
-        snap=math.lcm(card.downscale if card.tokenizer else 16, infer.DIVISOR),
+        snap=math.lcm(card.downscale if card.tokenizer else 16, DIVISOR),
         threshold=options.threshold,
     )
     header = {
@@ -86,10 +104,10 @@ def run(arguments: argparse.Namespace) -> None:
         "tile": list(job.fitted), "overlap": job.overlap, "snap": job.snap,
     }  # fmt: skip
     identity = _identity(header, record, options, found.mask, token_map, device)
-    small = infer.Spool(record.working_size, arguments.probability.parent)
+    small = Spool(record.working_size, arguments.probability.parent)
     speed = _speed(arguments, device)
     seam = np.zeros((len(card.classes), 2), np.int64)
-    clock, start = infer.Clock(device), time.perf_counter()
+    clock, start = Clock(device), time.perf_counter()
     journal = Journal(arguments.labels.with_suffix(".journal"), identity)
     with (
         journal,
@@ -99,25 +117,25 @@ def run(arguments: argparse.Namespace) -> None:
     ):
         tissue = Tissue(slide, record.factor, found)
 
-        def read(tile: Tile) -> infer.TileData:
+        def read(tile: Tile) -> TileData:
             return (
-                tokens.tile_tokens(token_map, tile) if token_map else None,
+                tile_tokens(token_map, tile) if token_map else None,
                 tissue.read(tile) if inputs.pixels else None,
             )
 
-        kept = infer.Kept(journal)
+        kept = Kept(journal)
         if kept.count:
             logger.info("taking up after %d of %d bands", kept.count, len(job.ends))
-        computed = infer.segment(
+        computed = segment_slide(
             model, inputs, read, job, len(card.classes), speed, clock, kept.count
         )
         bands = kept.adding(ahead(computed, BANDS_AHEAD), clock)
         labels = _labels(bands, small, seam, clock)
-        pyramid.write_rows(arguments.labels, labels, job.size, record.working_mpp, header)
+        write_rows(arguments.labels, labels, job.size, record.working_mpp, header)
         with clock("write"):
-            pyramid.write_rows(
+            write_rows(
                 arguments.probability, small.bands(), small.size,
-                record.working_mpp * infer.DIVISOR, {**header, "divisor": infer.DIVISOR},
+                record.working_mpp * DIVISOR, {**header, "divisor": DIVISOR},
             )  # fmt: skip
     wall = time.perf_counter() - start
     facts = {
@@ -133,7 +151,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _labels(
-    bands: Iterator[infer.Band], small: infer.Spool, seam: np.ndarray, clock: infer.Clock
+    bands: Iterator[Band], small: Spool, seam: np.ndarray, clock: Clock
 ) -> Iterator[np.ndarray]:
     """Hand the labels to the writer, and all else aside."""
     for band in bands:
@@ -143,21 +161,21 @@ def _labels(
             yield band.labels
 
 
-def _speed(arguments: argparse.Namespace, device: torch.device) -> infer.Speed:
+def _speed(arguments: argparse.Namespace, device: torch.device) -> Speed:
     side_by_side = 1 if device.type == "cuda" else max(1, arguments.threads // THREADS_A_TILE)
-    return infer.Speed(
+    return Speed(
         max(1, arguments.batch), max(1, arguments.threads), max(1, arguments.queue), side_by_side
     )
 
 
-def _times(clock: infer.Clock, wall: float, speed: infer.Speed) -> dict[str, Any]:
+def _times(clock: Clock, wall: float, speed: Speed) -> dict[str, Any]:
     """Seconds in all, seconds each stage was at work, and the stage that the others wait for."""
     seconds = clock.seconds()
-    device = sum(seconds[stage] for stage in infer.ON_DEVICE) / speed.at_once
+    device = sum(seconds[stage] for stage in ON_DEVICE) / speed.at_once
     return {
         "seconds": round(wall, 3), "stages": seconds, "readers": speed.readers,
         "busy": round(min(1.0, device / wall), 4),
-        "bottleneck": infer.bottleneck(seconds, speed.readers, speed.at_once),
+        "bottleneck": bottleneck(seconds, speed.readers, speed.at_once),
     }  # fmt: skip
 
 
@@ -179,7 +197,7 @@ def _identity(
     record: SlideRecord,
     options: InferOptions,
     mask: np.ndarray,
-    token_map: tokens.TokenMap | None,
+    token_map: TokenMap | None,
     device: torch.device,
 ) -> str:
     """Digest of all that decides the labels, so that only the same computation is taken up."""
@@ -190,7 +208,7 @@ def _identity(
     return digest.hexdigest()
 
 
-def _require_mpp(record: SlideRecord, card: store.Card, path: Path) -> None:
+def _require_mpp(record: SlideRecord, card: Card, path: Path) -> None:
     ratio = record.working_mpp / card.mpp
     if max(ratio, 1 / ratio) > MPP_RATIO:
         raise HolohistoError(
@@ -200,7 +218,7 @@ def _require_mpp(record: SlideRecord, card: store.Card, path: Path) -> None:
         )  # fmt: skip
 
 
-def _require_classes(classes: Classes | None, card: store.Card, path: Path) -> None:
+def _require_classes(classes: Classes | None, card: Card, path: Path) -> None:
     if classes is not None and tuple(classes) != card.classes:
         raise HolohistoError(
             path, "segmenter finds other classes than the config names",
@@ -209,32 +227,28 @@ def _require_classes(classes: Classes | None, card: store.Card, path: Path) -> N
         )  # fmt: skip
 
 
-def _token_map(
-    arguments: argparse.Namespace, card: store.Card, record: SlideRecord
-) -> tokens.TokenMap | None:
+def _token_map(arguments: argparse.Namespace, card: Card, record: SlideRecord) -> TokenMap | None:
     if card.tokenizer is None or card.mode == "online":
         return None
     if arguments.tokens is None:
         raise HolohistoError(arguments.segmenter, "reads tokens", advice="give --tokens")
-    token_map = tokens.load(arguments.tokens)
-    tokens.require_tokenizer(token_map, card.tokenizer, arguments.tokens)
-    tokens.require_slide(token_map, record.fingerprint, record.slide, arguments.tokens)
-    tokens.require_mode(token_map, card.mode, arguments.tokens)
+    token_map = load_token_map(arguments.tokens)
+    require_tokenizer(token_map, card.tokenizer, arguments.tokens)
+    require_slide(token_map, record.fingerprint, record.slide, arguments.tokens)
+    require_mode(token_map, card.mode, arguments.tokens)
     return token_map
 
 
-def _tokenizer(
-    arguments: argparse.Namespace, card: store.Card, device: torch.device
-) -> vqgan.VQGAN | None:
+def _tokenizer(arguments: argparse.Namespace, card: Card, device: torch.device) -> VQGAN | None:
     """The tokenizer, where tiles are encoded when they are used."""
     if card.tokenizer is None or card.mode != "online":
         return None
     if arguments.tokenizer is None:
         raise HolohistoError(arguments.segmenter, "was trained online", advice="give --tokenizer")
-    tokenizer = vqgan.load(arguments.tokenizer)
-    if vqgan.digest(tokenizer) != card.tokenizer:
+    tokenizer = load_tokenizer(arguments.tokenizer)
+    if tokenizer_digest(tokenizer) != card.tokenizer:
         raise HolohistoError(
             arguments.tokenizer, "is not the tokenizer that the segmenter was trained with",
-            found=vqgan.digest(tokenizer)[:12], allowed=card.tokenizer[:12],
+            found=tokenizer_digest(tokenizer)[:12], allowed=card.tokenizer[:12],
         )  # fmt: skip
     return tokenizer.to(device)

@@ -5,9 +5,12 @@ import collections
 import logging
 from pathlib import Path
 
-from holohisto import atomic, cohort_folder, sheet
-from holohisto.cohort_folder import folder, kpis, neptune
 from holohisto.errors import HolohistoError
+from holohisto.runtime import atomic
+from holohisto.sheet.cells import SPLITS
+from holohisto.sheet.layouts import folder, kpis, neptune
+from holohisto.sheet.layouts.found import Found, require, table
+from holohisto.sheet.rows import read_sheet
 
 logger = logging.getLogger(__name__)
 
@@ -36,27 +39,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     output: Path = arguments.output
-    cohort_folder.require(arguments.folder)
+    require(arguments.folder)
     if output.exists() and not arguments.force:
         raise HolohistoError(
             output, "is already there", advice="give another --output, or --force to replace it"
         )
     slides = _find(arguments)
-    atomic.write_text(output, cohort_folder.table(slides))
-    sheet.read(output)
+    atomic.write_text(output, table(slides))
+    read_sheet(output)
     _tell(output, slides)
 
 
-def _find(arguments: argparse.Namespace) -> list[cohort_folder.Found]:
+def _find(arguments: argparse.Namespace) -> list[Found]:
     if arguments.layout == "kpis":
         return kpis.find(arguments.folder, arguments.level)
     layout = {"folder": folder, "neptune": neptune}[arguments.layout]
     return layout.find(arguments.folder)
 
 
-def _tell(output: Path, slides: list[cohort_folder.Found]) -> None:
+def _tell(output: Path, slides: list[Found]) -> None:
     splits = collections.Counter(found.split for found in slides)
-    told = ", ".join(f"{splits[split]} {split}" for split in sheet.SPLITS if splits[split])
+    told = ", ".join(f"{splits[split]} {split}" for split in SPLITS if splits[split])
     groups = collections.Counter(found.group for found in slides if found.group)
     by_group = "".join(f"; {count} {group}" for group, count in sorted(groups.items()))
     logger.info("wrote %s: %d slides (%s%s)", output, len(slides), told, by_group)

@@ -13,24 +13,20 @@ from typing import TextIO
 import numpy as np
 import shapely
 
-from holohisto import progress
-from holohisto.annotation import Annotation, annotated_classes
-from holohisto.atomic import replacing, write_text
-from holohisto.check import SlideRecord
-from holohisto.config import Classes, MaskOptions, from_json
+from holohisto.annotation import Annotation
+from holohisto.annotation.reader import annotated_classes
+from holohisto.config.parsing import from_json
+from holohisto.config.sections import Classes, MaskOptions
 from holohisto.masks import cleaning, delivery, geojson, outlines
 from holohisto.masks.borders import Borders
 from holohisto.masks.cleaning import Bands, Objects
-from holohisto.masks.frame import (
-    Frame,
-    annotation_bands,
-    frame_of,
-    label_bands,
-    probability_of,
-)
+from holohisto.masks.frame import Frame, annotation_bands, frame_of, label_bands, probability_of
 from holohisto.masks.overlay import Overlay, fitted
-from holohisto.pyramid import Raster
+from holohisto.pyramid.raster import Raster
+from holohisto.runtime import progress
+from holohisto.runtime.atomic import replacing, write_text
 from holohisto.slide import Slide
+from holohisto.slide.record import SlideRecord
 
 logger = logging.getLogger(__name__)
 EVERYTHING = MaskOptions(min_object_um2=0, max_hole_um2=0)

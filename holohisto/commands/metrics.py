@@ -9,20 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from holohisto import atomic, foreground, metrics, progress
-from holohisto.annotation import Annotation, annotated_classes
-from holohisto.check import SlideRecord
-from holohisto.config import Classes, MaskOptions, MetricsOptions, from_json
+from holohisto.annotation import Annotation
+from holohisto.annotation.reader import annotated_classes
+from holohisto.config.parsing import from_json
+from holohisto.config.sections import Classes, MaskOptions, MetricsOptions
 from holohisto.errors import HolohistoError
-from holohisto.masks.frame import (
-    Frame,
-    annotation_bands,
-    frame_of,
-    label_bands,
-    probability_of,
-)
+from holohisto.foreground.map import load_foreground
+from holohisto.masks.frame import Frame, annotation_bands, frame_of, label_bands, probability_of
 from holohisto.metrics import kpis2024
-from holohisto.pyramid import Raster
+from holohisto.metrics.score import Reference, score
+from holohisto.pyramid.raster import Raster
+from holohisto.runtime import atomic, progress
+from holohisto.slide.record import SlideRecord
 
 logger = logging.getLogger(__name__)
 
@@ -65,9 +63,9 @@ def run(arguments: argparse.Namespace) -> None:
         progress.phase("scores"),
     ):
         frame = frame_of(labels, record, classes)
-        scores = metrics.score(
+        scores = score(
             label_bands(labels),
-            metrics.Reference(
+            Reference(
                 annotation_bands(annotation, frame),
                 tuple(annotated is None or name in annotated for name in classes),
                 _scorer(annotation, frame),
@@ -104,7 +102,7 @@ def _scorer(annotation: Annotation, frame: Frame) -> Callable[[tuple[int, int]],
 
 def _foreground_rows(path: Path, frame: Frame) -> Callable[[tuple[int, int]], np.ndarray]:
     """The foreground, enlarged to working pixels, of the rows asked for."""
-    found = foreground.load(path)
+    found = load_foreground(path)
     cell, (width, height) = found.cell, frame.working_size
     if found.mask.shape != (-(-height // cell), -(-width // cell)):
         raise HolohistoError(

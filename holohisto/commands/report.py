@@ -5,9 +5,16 @@ import json
 import logging
 from pathlib import Path
 
-from holohisto import atomic, report, sheet
-from holohisto.config import ReportOptions, from_json
+from holohisto.config.parsing import from_json
+from holohisto.config.sections import ReportOptions
 from holohisto.errors import HolohistoError
+from holohisto.report.page import render
+from holohisto.report.provenance import provenance
+from holohisto.report.results import Run
+from holohisto.report.tables.frames import frames
+from holohisto.report.tables.trained import trained
+from holohisto.runtime import atomic
+from holohisto.sheet.rows import read_sheet
 
 logger = logging.getLogger(__name__)
 
@@ -47,8 +54,8 @@ def run(arguments: argparse.Namespace) -> None:
     if models and reference not in models:
         raise HolohistoError("--reference", "is no model", found=reference, allowed=list(models))
     given = {"models": models, "classes": classes, "report": options.model_dump(mode="json")}
-    gathered = report.Run(
-        rows=sheet.read(arguments.sheet, tuple(classes) or None),
+    gathered = Run(
+        rows=read_sheet(arguments.sheet, tuple(classes) or None),
         results=arguments.results,
         logs=arguments.logs,
         models=models,
@@ -58,12 +65,12 @@ def run(arguments: argparse.Namespace) -> None:
         parameters=given | json.loads(arguments.parameters),
     )
     if arguments.tables:
-        for name, frame in report.frames(gathered, report.trained(gathered)).items():
+        for name, frame in frames(gathered, trained(gathered)).items():
             text = frame.to_csv(sep="\t", index=False, float_format="%.9g", lineterminator="\n")
             atomic.write_text(arguments.tables / f"{name}.tsv", text)
-    origin = report.provenance(gathered, arguments.sheet, arguments.workflow_logs)
+    origin = provenance(gathered, arguments.sheet, arguments.workflow_logs)
     if arguments.provenance:
         atomic.write_text(arguments.provenance, json.dumps(origin, indent=2) + "\n")
-    page = report.render(gathered, options, origin)
+    page = render(gathered, options, origin)
     atomic.write_text(arguments.output, page)
     logger.info("%s: %.1f MB", arguments.output, len(page.encode()) / 1e6)

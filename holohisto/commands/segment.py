@@ -10,10 +10,13 @@ from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
-from holohisto import atomic, config
-from holohisto.config import Config, as_json
+from holohisto.config.config import Config
+from holohisto.config.parsing import read_config
+from holohisto.config.sections import ClassOptions
+from holohisto.config.steps import as_json
 from holohisto.errors import HolohistoError
-from holohisto.segmenter import store
+from holohisto.runtime import atomic
+from holohisto.segmenter.file import Card, load_segmenter
 
 logger = logging.getLogger(__name__)
 
@@ -35,8 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    settings = config.read(arguments.config) if arguments.config else Config()
-    _, card, _ = store.load(arguments.model)
+    settings = read_config(arguments.config) if arguments.config else Config()
+    _, card, _ = load_segmenter(arguments.model)
     if card.tokenizer is not None and arguments.tokenizer is None:
         raise HolohistoError(arguments.model, "reads tokens", advice="give --tokenizer")
     sections = as_json(_of_model(settings, card))
@@ -83,10 +86,10 @@ def run(arguments: argparse.Namespace) -> None:
     logger.info("%s: objects found: %s", out / f"{name}.geojson{packed}", told)
 
 
-def _of_model(settings: Config, card: store.Card) -> Config:
+def _of_model(settings: Config, card: Card) -> Config:
     """The settings with what the segmenter itself decides: classes, resolution, mode of tokens."""
     known = settings.classes
-    classes = {name: known.get(name, config.ClassOptions()) for name in card.classes}
+    classes = {name: known.get(name, ClassOptions()) for name in card.classes}
     return settings.model_copy(
         update={
             "classes": classes,

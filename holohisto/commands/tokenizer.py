@@ -10,16 +10,25 @@ import numpy as np
 import torch
 from PIL import Image
 
-from holohisto import atomic, calibration, foreground, gpus, sheet, table, tokenizer, vqgan
-from holohisto.appearance import Appearance, Strength
-from holohisto.check import SlideRecord
-from holohisto.checkpoints import load
-from holohisto.config import TokenizerOptions, from_json
+from holohisto.config.parsing import from_json
+from holohisto.config.sections import TokenizerOptions
+from holohisto.device import best_device, device_of
 from holohisto.errors import HolohistoError
-from holohisto.grid import Tile
-from holohisto.progress import phase, track
-from holohisto.sampler import generator
-from holohisto.tissue import Tissue
+from holohisto.foreground.map import load_foreground
+from holohisto.foreground.tissue import Tissue
+from holohisto.runtime import atomic, gpus
+from holohisto.runtime.progress import phase, track
+from holohisto.runtime.tsv import write_tsv
+from holohisto.sheet.rows import read_sheet
+from holohisto.slide.record import SlideRecord
+from holohisto.tiles.appearance import Appearance, Strength
+from holohisto.tiles.grid import Tile
+from holohisto.tiles.randomness import generator
+from holohisto.tokenizer.calibration import calibrate
+from holohisto.tokenizer.file import save_tokenizer
+from holohisto.tokenizer.published import load
+from holohisto.tokenizer.training import ROWS, TrainingRow, agreement, train_tokenizer
+from holohisto.tokenizer.vqgan import VQGAN
 
 AS_IT_IS = Strength(stain=0.0, brightness=0.0, blur=0.0)
 logger = logging.getLogger(__name__)
@@ -40,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     gpus.take()
     options: TokenizerOptions = arguments.options
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = best_device()
     source = TissueTiles(arguments)
     if not source.slides and options.checkpoint is None:
         raise HolohistoError(
@@ -49,7 +58,7 @@ def run(arguments: argparse.Namespace) -> None:
         )  # fmt: skip
     if options.checkpoint is not None:
         model = _take(source, options, arguments.seed, device)
-        rows: list[tokenizer.TrainingRow] = []
+        rows: list[TrainingRow] = []
         summary: dict[str, Any] = {"origin": f"checkpoint {options.checkpoint.name}"}
     else:
         with phase("training"):
@@ -58,15 +67,15 @@ def run(arguments: argparse.Namespace) -> None:
     shown = range(PICTURE_TILES if source.slides else 0)
     tiles = [source.example(n, PICTURE_SIDE) for n in shown]
     if tiles and model.calibrated:
-        summary["frozen_native_agreement"] = tokenizer.agreement(model, tiles)
-    table.write(rows, tokenizer.TrainingRow, arguments.table)
+        summary["frozen_native_agreement"] = agreement(model, tiles)
+    write_tsv(rows, TrainingRow, arguments.table)
     _write_picture(model, tiles, arguments.picture)
-    vqgan.save(model, arguments.tokenizer, summary)
+    save_tokenizer(model, arguments.tokenizer, summary)
 
 
 def _take(
     source: "TissueTiles", options: TokenizerOptions, seed: int, device: torch.device
-) -> vqgan.VQGAN:
+) -> VQGAN:
     """Read the checkpoint; freeze its statistics at those of training tissue where that is of use.
 
     With attention a token depends on the whole input all the same, and without training slides
@@ -78,20 +87,20 @@ def _take(
         return model
     tiles = [source.tile(n, options.tile, seed) for n in range(options.calibration_tiles)]
     with phase("calibration"):
-        sweeps = calibration.calibrate(model, tiles, options.calibration_tolerance)
+        sweeps = calibrate(model, tiles, options.calibration_tolerance)
     logger.info("statistics frozen at those of %d tiles after %d sweeps", len(tiles), sweeps)
     return model
 
 
 def _train(
     source: "TissueTiles", options: TokenizerOptions, seed: int, device: torch.device
-) -> tuple[vqgan.VQGAN, list[tokenizer.TrainingRow]]:
+) -> tuple[VQGAN, list[TrainingRow]]:
     rows = []
     looks = Strength(options.stain, options.brightness, blur=0.0)  # blur would be learnt
-    steps = tokenizer.train(
+    steps = train_tokenizer(
         lambda n: source.tile(n, options.tile, seed, looks), options, seed, device
     )
-    total = -(-options.steps // max(1, options.steps // tokenizer.ROWS))
+    total = -(-options.steps // max(1, options.steps // ROWS))
     model = None
     for model, row in track(steps, total, "tokenizer", unit="row"):  # noqa: B007
         rows.append(row)
@@ -108,13 +117,13 @@ class TissueTiles:
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         """Open every training slide."""
-        rows = [r for r in sheet.read(arguments.sheet).values() if not r.exclude]
+        rows = [r for r in read_sheet(arguments.sheet).values() if not r.exclude]
         self.slides: list[tuple[Tissue, np.ndarray]] = []
         for row in rows:
             if row.split != "train":
                 continue
             record = SlideRecord.read(Path(arguments.check.format(slide=row.slide)))
-            found = foreground.load(Path(arguments.foreground.format(slide=row.slide)), record)
+            found = load_foreground(Path(arguments.foreground.format(slide=row.slide)), record)
             tissue = Tissue(record.open(row.image), record.factor, found)
             self.slides.append((tissue, np.argwhere(found.mask)))
         areas = [len(cells) * tissue.foreground.cell**2 for tissue, cells in self.slides]
@@ -145,13 +154,13 @@ class TissueTiles:
         return tissue.read(Tile(y, x, side, side))
 
 
-def _write_picture(model: vqgan.VQGAN, tiles: list[np.ndarray], path: Path) -> None:
+def _write_picture(model: VQGAN, tiles: list[np.ndarray], path: Path) -> None:
     """Originals above, their reconstruction below; white when there is no training slide."""
     if not tiles:
         with atomic.replacing(path) as temporary:
             Image.new("RGB", (64, 64), "white").save(temporary)
         return
-    device = next(model.parameters()).device
+    device = device_of(model)
     with torch.no_grad():
         again = [
             model.reconstruct(torch.from_numpy(t).permute(2, 0, 1)[None].to(device))[0]

@@ -11,16 +11,25 @@ import numpy as np
 import torch
 from PIL import Image
 
-from holohisto import __version__, atomic, foreground, gpus, tokens, vqgan
-from holohisto.check import SlideRecord
-from holohisto.config import TokensOptions, from_json
+from holohisto import __version__
+from holohisto.config.parsing import from_json
+from holohisto.config.sections import TokensOptions
+from holohisto.device import best_device
 from holohisto.errors import HolohistoError
-from holohisto.journal import Journal
-from holohisto.progress import phase
-from holohisto.staging import staged
-from holohisto.tissue import WHITE, Tissue
+from holohisto.foreground.map import load_foreground
+from holohisto.foreground.tissue import WHITE, Tissue
+from holohisto.runtime import atomic, gpus
+from holohisto.runtime.journal import Journal
+from holohisto.runtime.progress import phase
+from holohisto.slide.record import SlideRecord
+from holohisto.slide.scratch import staged
+from holohisto.tiles.variants import variants_of
+from holohisto.tokenizer.file import load_tokenizer, tokenizer_digest
+from holohisto.tokens.encode import encode
+from holohisto.tokens.encoders import background_token, encoder_for
+from holohisto.tokens.needed import needed_tokens
 from holohisto.tokens.quality import judge
-from holohisto.variants import variants_of
+from holohisto.tokens.token_map import TokenMap, save_token_map
 
 logger = logging.getLogger(__name__)
 
@@ -45,30 +54,30 @@ def run(arguments: argparse.Namespace) -> None:
             "tokens.mode", "makes no token maps", found="online", allowed="frozen, window"
         )
     record = SlideRecord.read(arguments.check)
-    found = foreground.load(arguments.foreground, record)
-    model = vqgan.load(arguments.tokenizer)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    found = load_foreground(arguments.foreground, record)
+    model = load_tokenizer(arguments.tokenizer)
+    device = best_device()
     model = model.to(device).to(memory_format=torch.channels_last)  # pyright: ignore
     bf16 = options.precision == "bf16" or (options.precision == "auto" and device.type == "cuda")
-    encoder = tokens.encoder_for(model, options.mode, bf16)
+    encoder = encoder_for(model, options.mode, bf16)
     f = model.architecture.downscale
     variants = variants_of(options, record.fingerprint)
     sizes = [variant.size(record.working_size) for variant in variants]
     needed = [
-        tokens.needed_tokens(found.mask, found.cell * variant.scale, size, f)
+        needed_tokens(found.mask, found.cell * variant.scale, size, f)
         for variant, size in zip(variants, sizes, strict=True)
     ]
     white = np.array(WHITE, np.uint8)[None, None]
     backgrounds = [
-        tokens.background_token(encoder, variant.appearance.apply(white)) for variant in variants
+        background_token(encoder, variant.appearance.apply(white)) for variant in variants
     ]
-    identity = _identity(arguments, record, vqgan.digest(model), needed[0], bf16)
+    identity = _identity(arguments, record, tokenizer_digest(model), needed[0], bf16)
     journal = Journal(arguments.tokens.with_suffix(".journal"), identity)
     with journal, staged(arguments.image, arguments.scratch) as image, record.open(image) as slide:
         read = Tissue(slide, record.factor, found).read
         with phase("encoding"):
             encoded = [
-                tokens.encode(
+                encode(
                     read, sizes[k], needed[k], encoder, backgrounds[k], options.core, variants[k],
                     journal, k,
                 )
@@ -76,16 +85,16 @@ def run(arguments: argparse.Namespace) -> None:
             ]  # fmt: skip
         with phase("quality"):
             quality, picture = judge(read, encoded[0].tokens, needed[0], encoder, bf16)
-    token_map = tokens.TokenMap(
+    token_map = TokenMap(
         tokens=[one.tokens for one in encoded],
         slide=record.slide,
         fingerprint=record.fingerprint,
-        tokenizer=vqgan.digest(model),
+        tokenizer=tokenizer_digest(model),
         downscale=f,
         backgrounds=tuple(backgrounds),
         options=options,
     )
-    tokens.save(token_map, arguments.tokens)
+    save_token_map(token_map, arguments.tokens)
     with atomic.replacing(arguments.picture) as temporary:
         Image.fromarray(picture).save(temporary, quality=85)
     facts = {

@@ -13,37 +13,41 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 
-from holohisto import (
-    __version__,
-    allocation,
-    foreground,
-    gpus,
-    sheet,
-    table,
-    tokens,
-    train,
-    vqgan,
-)
+from holohisto import __version__
 from holohisto.annotation import Annotation
-from holohisto.check import SlideRecord
-from holohisto.config import (
+from holohisto.config.models import (
     BackboneModel,
-    Classes,
     HolohistoModel,
     ModelOptions,
     ThresholdModel,
-    TokensOptions,
-    TrainOptions,
-    from_json,
     reads_tokens,
 )
+from holohisto.config.parsing import from_json
+from holohisto.config.sections import Classes, TokensOptions, TrainOptions
 from holohisto.errors import HolohistoError
-from holohisto.progress import phase, track
-from holohisto.sampler import Field
-from holohisto.segmenter import pretrained, store
-from holohisto.segmenter.holohisto import HolohistoSegmenter
-from holohisto.tissue import Tissue
-from holohisto.training_slide import TrainingSlide, annotated_cells
+from holohisto.foreground.map import load_foreground
+from holohisto.foreground.tissue import Tissue
+from holohisto.runtime import gpus
+from holohisto.runtime.progress import phase, track
+from holohisto.runtime.slurm import require
+from holohisto.runtime.tsv import write_tsv
+from holohisto.segmenter.baselines import pretrained
+from holohisto.segmenter.file import Card, Segmenter, build_segmenter, save_segmenter
+from holohisto.segmenter.holohisto.model import HolohistoSegmenter
+from holohisto.sheet.cells import Row
+from holohisto.sheet.rows import read_sheet
+from holohisto.slide.record import SlideRecord
+from holohisto.tokenizer.file import load_tokenizer, tokenizer_digest
+from holohisto.tokenizer.vqgan import VQGAN
+from holohisto.tokens.token_map import (
+    load_token_map,
+    require_mode,
+    require_slide,
+    require_tokenizer,
+)
+from holohisto.training.sampler import Field
+from holohisto.training.slides import TrainingSlide, annotated_cells
+from holohisto.training.trainer import EpochRow, Trainer, fit_threshold
 
 LINEAR_DOWNSCALE = 16
 """Pixels a side of what is embedded where no tokens are."""
@@ -83,11 +87,11 @@ def run(arguments: argparse.Namespace) -> None:
         raise HolohistoError(
             arguments.model, "reads tokens", advice="give --tokenizer and --tokens"
         )
-    allocation.require(arguments.devices, arguments.nodes)
+    require(arguments.devices, arguments.nodes)
     gpus.take(arguments.devices)
     fabric = _fabric(arguments.devices, arguments.nodes)
     fabric.launch()  # on one node it starts the other devices' processes, each from the top
-    tokenizer = vqgan.load(arguments.tokenizer) if by_tokens else None
+    tokenizer = load_tokenizer(arguments.tokenizer) if by_tokens else None
     with phase("opening slides"):
         slides = {split: _open(arguments, split, tokenizer) for split in ("train", "val")}
     if not slides["train"]:
@@ -97,7 +101,7 @@ def run(arguments: argparse.Namespace) -> None:
     torch.manual_seed(arguments.seed)
     downscale = tokenizer.architecture.downscale if tokenizer else LINEAR_DOWNSCALE
     codebook = tokenizer.quantize.codes if tokenizer else None
-    model = store.build(options, codebook, downscale, len(arguments.classes))
+    model = build_segmenter(options, codebook, downscale, len(arguments.classes))
     init = pretrained.start(model, options)
     with phase("training"):
         if isinstance(options, ThresholdModel):
@@ -106,20 +110,20 @@ def run(arguments: argparse.Namespace) -> None:
             online = tokenizer if mode == "online" else None
             state, summary = _train(arguments, model, slides, online, fabric)
     first = slides["train"][0]
-    card = store.Card(
+    card = Card(
         name=arguments.model,
         options=options,
         classes=tuple(arguments.classes),
         mpp=_mpp(arguments, first.name),
         tile=model.tile or arguments.options.tile,
-        tokenizer=vqgan.digest(tokenizer) if tokenizer else None,
+        tokenizer=tokenizer_digest(tokenizer) if tokenizer else None,
         downscale=downscale,
         mode=mode,
         summary={"init": init, **summary},
     )
     if not fabric.is_global_zero:
         return
-    store.save(state, card, arguments.segmenter)
+    save_segmenter(state, card, arguments.segmenter)
     arguments.segmenter.with_suffix(".checkpoint").unlink(missing_ok=True)
 
 
@@ -147,24 +151,24 @@ def _fabric(devices: int, nodes: int) -> Fabric:
 
 def _train(
     arguments: argparse.Namespace,
-    model: store.Segmenter,
+    model: Segmenter,
     slides: dict[str, list[TrainingSlide]],
-    online: vqgan.VQGAN | None,
+    online: VQGAN | None,
     fabric: Fabric,
 ) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     if fabric.device.type == "cpu":
         model = model.to(memory_format=torch.channels_last)  # pyright: ignore
     if isinstance(model, HolohistoSegmenter):
         model.backbone.recompute = bool(arguments.recompute)
-    trainer = train.Trainer(
+    trainer = Trainer(
         model, slides["train"], slides["val"], arguments.options, arguments.seed, fabric,
         arguments.workers, online,
     )  # fmt: skip
     identity = _identity(arguments, slides, online)
-    rows: list[train.EpochRow] = []
+    rows: list[EpochRow] = []
     for rows in trainer.run(arguments.segmenter.with_suffix(".checkpoint"), identity):
         if fabric.is_global_zero:
-            table.write(rows, train.EpochRow, arguments.table)
+            write_tsv(rows, EpochRow, arguments.table)
     best = trainer.best or trainer.average.state_dict()
     summary = {
         "epochs": trainer.epoch, "steps": trainer.step,
@@ -182,31 +186,31 @@ def _fit(
     arguments: argparse.Namespace, slides: dict[str, list[TrainingSlide]]
 ) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     tile = arguments.options.tile
-    model = train.fit_threshold(slides["train"], len(arguments.classes), tile)
+    model = fit_threshold(slides["train"], len(arguments.classes), tile)
     for place, name in enumerate(arguments.classes):
         logger.info("%s: %s", name, model.describe(place))
-    table.write([], train.EpochRow, arguments.table)
+    write_tsv([], EpochRow, arguments.table)
     words = [model.describe(place) for place in range(len(arguments.classes))]
     return model.state_dict(), {"fitted": words, "parameters": 2 * len(words)}
 
 
 def _open(
-    arguments: argparse.Namespace, split: str, tokenizer: vqgan.VQGAN | None
+    arguments: argparse.Namespace, split: str, tokenizer: VQGAN | None
 ) -> list[TrainingSlide]:
     classes = tuple(arguments.classes)
     rows = [
         row
-        for row in sheet.read(arguments.sheet, classes).values()
+        for row in read_sheet(arguments.sheet, classes).values()
         if row.split == split and not row.exclude
     ]
     online = arguments.tokens_options.mode == "online"
-    digest = vqgan.digest(tokenizer) if tokenizer is not None and not online else None
+    digest = tokenizer_digest(tokenizer) if tokenizer is not None and not online else None
     return [_open_one(arguments, row, digest) for row in track(rows, len(rows), split, "slide")]
 
 
-def _open_one(arguments: argparse.Namespace, row: sheet.Row, digest: str | None) -> TrainingSlide:
+def _open_one(arguments: argparse.Namespace, row: Row, digest: str | None) -> TrainingSlide:
     record = SlideRecord.read(Path(arguments.check.format(slide=row.slide)))
-    found = foreground.load(Path(arguments.foreground.format(slide=row.slide)), record)
+    found = load_foreground(Path(arguments.foreground.format(slide=row.slide)), record)
     if row.annotation is None:
         raise HolohistoError(arguments.sheet, f"slide {row.slide} has no annotation to train with")
     annotation = Annotation(
@@ -215,10 +219,10 @@ def _open_one(arguments: argparse.Namespace, row: sheet.Row, digest: str | None)
     token_map = None
     if digest is not None:
         path = Path(arguments.tokens.format(slide=row.slide))
-        token_map = tokens.load(path)
-        tokens.require_tokenizer(token_map, digest, path)
-        tokens.require_slide(token_map, record.fingerprint, row.slide, path)
-        tokens.require_mode(token_map, arguments.tokens_options.mode, path)
+        token_map = load_token_map(path)
+        require_tokenizer(token_map, digest, path)
+        require_slide(token_map, record.fingerprint, row.slide, path)
+        require_mode(token_map, arguments.tokens_options.mode, path)
     size, cell = record.working_size, found.cell
     wanted = row.split == "train" and arguments.options.annotated_share > 0
     annotated = (
@@ -241,13 +245,13 @@ def _mpp(arguments: argparse.Namespace, slide: str) -> float:
 def _identity(
     arguments: argparse.Namespace,
     slides: dict[str, list[TrainingSlide]],
-    online: vqgan.VQGAN | None,
+    online: VQGAN | None,
 ) -> str:
     """Digest of all that decides the training, so that only the same one is taken up."""
     classes = {name: one.values for name, one in arguments.classes.items()}
     options = arguments.model_options.model_dump_json() + arguments.options.model_dump_json()
     sha = hashlib.sha256(json.dumps([options, classes, arguments.seed, __version__]).encode())
-    sha.update(vqgan.digest(online).encode() if online else b"")
+    sha.update(tokenizer_digest(online).encode() if online else b"")
     model = arguments.model_options
     if isinstance(model, BackboneModel) and model.init:
         sha.update(_file_digest(model.init))

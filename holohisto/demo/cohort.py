@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from holohisto import atomic, progress, sheet
 from holohisto.demo.groups import Plan, plans
 from holohisto.demo.layout import lay_out
 from holohisto.demo.paint import annotation, paint
-from holohisto.pyramid import write_mask_pyramid, write_slide_pyramid
+from holohisto.pyramid.write import write_mask_pyramid, write_slide_pyramid
+from holohisto.runtime import atomic, progress
+from holohisto.sheet.rows import read_sheet
 
 logger = logging.getLogger(__name__)
 QUALITY = 88
@@ -43,7 +44,7 @@ def write_cohort(
     table = pd.DataFrame([_row(plan, folder) for plan in chosen])
     path = folder / "slides.tsv"
     atomic.write_text(path, table.to_csv(sep="\t", index=False, lineterminator="\n"))
-    sheet.read(path)
+    read_sheet(path)
     return path
 
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from holohisto.grid import Tile, gaussian_weights
+from holohisto.tiles.grid import Tile, gaussian_weights
 
 SEAM = 16
 """Width of the strips along tile borders in which overlapping tiles are compared, pixels."""

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from holohisto.segmenter.store import Segmenter
+from holohisto.device import device_of
+from holohisto.segmenter.file import Segmenter
 
 
 @torch.no_grad()
@@ -18,7 +19,7 @@ def predict(
         rgb: (B, 3, height, width) uint8, if it reads them.
         size: (height, width) of a tile.
     """
-    device = next(model.buffers()).device.type
+    device = device_of(model).type
     with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
         logits = model(tokens, rgb, size)  # pyright: ignore
     return logits.float().sigmoid()

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 
 from safetensors.numpy import load, save
 
-from holohisto.infer.bands import Band
-from holohisto.infer.stages import Clock
-from holohisto.journal import Journal
+from holohisto.infer.clock import Clock
+from holohisto.infer.pipeline import Band
+from holohisto.runtime.journal import Journal
 
 logger = logging.getLogger(__name__)
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from holohisto.grid import tile_rows
 from holohisto.masks.runs import Runs
+from holohisto.tiles.grid import tile_rows
 
 
 class Borders:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from holohisto.config import MaskOptions
+from holohisto.config.sections import MaskOptions
 from holohisto.masks import runs as rle
 from holohisto.masks.components import BOTTOM, LEFT, RIGHT, TOP, Components, Table
 from holohisto.masks.necks import Necks

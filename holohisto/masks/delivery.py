@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from holohisto import pyramid
 from holohisto.errors import HolohistoError
 from holohisto.masks import runs as rle
 from holohisto.masks.borders import Borders
 from holohisto.masks.cleaning import Bands, Objects
 from holohisto.masks.frame import Frame
 from holohisto.masks.runs import Runs
+from holohisto.pyramid.verify import ReadMask, verified_mask, verified_ome_mask
+from holohisto.pyramid.write import write_mask_pyramid, write_ome_mask
 
 STEP = 64
 """Working rows enlarged at a time."""
@@ -37,7 +38,7 @@ class Witness:
                 right = min(left + WINDOW, self.size[0])
                 self.seen.append(((left, low), _cut(runs, (low, high), (left, right))))
 
-    def compare(self, read: pyramid.ReadMask, path: Path, frame: Frame) -> None:
+    def compare(self, read: ReadMask, path: Path, frame: Frame) -> None:
         """Read the rectangles back from the mask at `path`.
 
         Raises:
@@ -88,13 +89,13 @@ def write(
     witness = Witness(corners, frame.working_size)
     touching = np.zeros(len(boxes), bool)
     rows = enlarged(bands, objects, frame, witness, (borders, touching) if borders else None)
-    pyramid.write_mask_pyramid(path, rows, frame.size, frame.mpp, description)
-    for read in pyramid.verified_mask(path, frame.size, frame.mpp):
+    write_mask_pyramid(path, rows, frame.size, frame.mpp, description)
+    for read in verified_mask(path, frame.size, frame.mpp):
         witness.compare(read, path, frame)
     if ome is not None:
         rows = enlarged(bands, objects, frame)
-        pyramid.write_ome_mask(ome, rows, frame.size, frame.mpp, description)
-        for read in pyramid.verified_ome_mask(ome, frame.size, frame.mpp):
+        write_ome_mask(ome, rows, frame.size, frame.mpp, description)
+        for read in verified_ome_mask(ome, frame.size, frame.mpp):
             witness.compare(read, ome, frame)
     return int(touching.sum())
 

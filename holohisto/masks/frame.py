@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from holohisto.annotation import Annotation
-from holohisto.check import SlideRecord
-from holohisto.config import ClassOptions
+from holohisto.config.sections import ClassOptions
 from holohisto.errors import HolohistoError
 from holohisto.masks.cleaning import BAND, Bands, Probability
-from holohisto.pyramid import Raster
+from holohisto.pyramid.raster import Raster
+from holohisto.slide.record import SlideRecord
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from holohisto.config import MaskOptions, MetricsOptions
+from holohisto.config.sections import MaskOptions, MetricsOptions
 from holohisto.masks import cleaning
 from holohisto.masks import runs as rle
 from holohisto.masks.cleaning import Bands, Objects, Probability

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from holohisto.atomic import replacing
 from holohisto.errors import HolohistoError
 from holohisto.pyramid.levels import TILE, Encoder, Level, pyramid_sizes, top_tiles
+from holohisto.runtime.atomic import replacing
 
 SPOOL_BYTES = 64 * 2**20
 

@@ -4,8 +4,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from holohisto.report.gather import FINISHED, Run, all_there
-from holohisto.sheet import Row
+from holohisto.report.results import FINISHED, Run, all_there
+from holohisto.sheet.cells import Row
 
 DONE, FAILED, EXCLUDED = "done", "failed", "excluded"
 ERROR = re.compile(r"^\d\d:\d\d:\d\d ERROR (.*)$")

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from holohisto.report.gather import FINISHED, Run, column, table
+from holohisto.report.results import FINISHED, Run, column, table
 
 SLIDE_STAGES = ("check", "foreground", "tokens", "infer", "adopt", "mask", "metrics")
 BY_MODEL = ("infer", "adopt", "mask", "metrics")

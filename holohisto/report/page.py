@@ -11,18 +11,20 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from holohisto import __version__
-from holohisto.config import MetricsOptions, ReportOptions
-from holohisto.report import cards, examples, failures, ledger, table1, table2, tables, trained
-from holohisto.report.figures import curve
-from holohisto.report.gather import Run, column, table
-from holohisto.report.inference import STAGES, inference
-from holohisto.report.pictures import picture
+from holohisto.config.sections import MetricsOptions, ReportOptions
+from holohisto.report import failures, ledger
+from holohisto.report.pictures import cards, examples
+from holohisto.report.pictures.figures import curve
+from holohisto.report.pictures.picture import picture
+from holohisto.report.pictures.rebuilt import rebuilt
 from holohisto.report.provenance import counted
-from holohisto.report.rebuilt import rebuilt
-from holohisto.report.tokens import PSNR_GAP, qualities, token_table
+from holohisto.report.results import Run, column, table
+from holohisto.report.tables import frames, table1, table2, trained
+from holohisto.report.tables.inference import STAGES, inference
+from holohisto.report.tables.tokens import PSNR_GAP, qualities, token_table
 from holohisto.report.words import ABSENT, duration, memory
 
-FOLDER = Path(__file__).parent
+TEMPLATES = Path(__file__).parent / "templates"
 RECONSTRUCTION_BYTES = 120_000
 SLIDE_BYTES, TEXT_BYTES, PAGE_BYTES = 97_000, 4_000, 150_000
 """Of the page: a slide, of that text, and what stands in it once."""
@@ -51,8 +53,8 @@ def render(run: Run, options: ReportOptions, origin: dict[str, Any]) -> str:
     """The whole page as text; `origin` as from `provenance`."""
     outcomes = failures.outcomes(run)
     seen = trained.trained(run)
-    numbers = tables.frames(run, seen)
-    scores = tables.score_tables(run, numbers)
+    numbers = frames.frames(run, seen)
+    scores = frames.score_tables(run, numbers)
     facts = {row.slide: cards.facts(run, row) for row in run.kept}
     lines = ledger.slide_lines(run)
     known = qualities(run)
@@ -64,7 +66,7 @@ def render(run: Run, options: ReportOptions, origin: dict[str, Any]) -> str:
         .get_template("template.html")
         .render(
             title=options.title,
-            style=Markup((FOLDER / "style.css").read_text()),
+            style=Markup((TEMPLATES / "style.css").read_text()),
             summary=_summary(run, outcomes, scores),
             run=run,
             outcomes=outcomes,
@@ -73,7 +75,7 @@ def render(run: Run, options: ReportOptions, origin: dict[str, Any]) -> str:
             facts=facts,
             notes={row.slide: _note(run, row) for row in run.rows.values()},
             score_tables=scores,
-            challenge=tables.CHALLENGE,
+            challenge=frames.CHALLENGE,
             table2=table2.table2(run, numbers["table2"]),
             level=table1.level_of(run),
             tile_words=_tile(run),
@@ -106,7 +108,7 @@ def render(run: Run, options: ReportOptions, origin: dict[str, Any]) -> str:
 @cache
 def _environment() -> Environment:
     environment = Environment(
-        loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined,
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters |= {"duration": duration, "memory": memory}

@@ -16,7 +16,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from holohisto import __version__
-from holohisto.report.gather import Run
+from holohisto.report.results import Run
 
 PACKAGES = ("torch", "numpy", "scipy", "tifffile", "cucim-cu12", "openslide-bin", "snakemake")
 RULE = re.compile(r"^(?P<indent> *)(?:local)?(?:rule|checkpoint) (?P<rule>\w+):$")

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from holohisto.segmenter.store import Segmenter
-from holohisto.vqgan import VQGAN
+from holohisto.segmenter.file import Segmenter
+from holohisto.tokenizer.vqgan import VQGAN
 
 
 class Inputs:

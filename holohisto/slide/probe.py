@@ -16,8 +16,8 @@ import numpy as np
 import tifffile
 
 from holohisto.errors import HolohistoError
+from holohisto.slide.integrity import COPY_AGAIN, check_whole
 from holohisto.slide.tiff import Page, level_pages
-from holohisto.slide.whole import COPY_AGAIN, check_whole
 
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 FLAT_MAGIC = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg"}

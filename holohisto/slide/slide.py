@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from holohisto.slide.integrity import file_bytes
 from holohisto.slide.probe import probe
 from holohisto.slide.sources import open_source
 from holohisto.slide.tiff import whole_downsample
-from holohisto.slide.whole import file_bytes
 
 WHITE = (255, 255, 255)
 SOURCE_SIDE = 2048

@@ -9,7 +9,7 @@ import numpy as np
 import tifffile
 
 from holohisto.errors import HolohistoError
-from holohisto.slide.whole import COPY_AGAIN, cut_short
+from holohisto.slide.integrity import COPY_AGAIN, cut_short
 
 JPEG = 7
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from holohisto.sheet import Row
+from holohisto.sheet.cells import Row
 from holohisto.statistics.distributions import POOLED
 from holohisto.statistics.paired import (
     DECIMALS,

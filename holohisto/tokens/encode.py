@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from holohisto.grid import Tile
-from holohisto.journal import Journal
-from holohisto.prefetch import prefetch
-from holohisto.progress import track
+from holohisto.runtime.journal import Journal
+from holohisto.runtime.prefetch import prefetch
+from holohisto.runtime.progress import track
+from holohisto.tiles.grid import Tile
+from holohisto.tiles.variants import ReadTile, Variant, orient, restore
 from holohisto.tokens.encoders import TokenEncoder
-from holohisto.variants import ReadTile, Variant, orient, restore
 
 logger = logging.getLogger(__name__)
 

@@ -8,9 +8,10 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
+from holohisto.device import device_of
 from holohisto.errors import HolohistoError
-from holohisto.grid import positions
-from holohisto.vqgan import RESOLUTION, VQGAN
+from holohisto.tiles.grid import positions
+from holohisto.tokenizer.vqgan import RESOLUTION, VQGAN
 
 SUBTILE = 512
 """Side, about, of the pieces of the first phase: full-resolution features are what takes memory."""
@@ -83,7 +84,7 @@ class LocalEncoder:
     @torch.no_grad()
     def latents(self, rgb: np.ndarray, needed: np.ndarray) -> Tensor:
         """Return the latents of a core, (height/f, width/f, d), on the model's device."""
-        device = next(self.model.parameters()).device
+        device = device_of(self.model)
         pixels = torch.from_numpy(rgb).to(device)
         with _exact(), _precision(device, self.bf16):
             features = self._shallow(pixels, needed)
@@ -155,7 +156,7 @@ class WindowEncoder:
     @torch.no_grad()
     def __call__(self, rgb: np.ndarray, needed: np.ndarray) -> np.ndarray:
         """Encode a core; see TokenEncoder."""
-        device = next(self.model.parameters()).device
+        device = device_of(self.model)
         f = self.model.architecture.downscale
         each = RESOLUTION // f
         tokens = np.zeros(needed.shape, np.uint16)

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from holohisto.grid import Tile
+from holohisto.device import device_of
+from holohisto.tiles.grid import Tile
+from holohisto.tiles.variants import ReadTile
+from holohisto.tokenizer.vqgan import VQGAN
 from holohisto.tokens.encoders import TokenEncoder
-from holohisto.variants import ReadTile
-from holohisto.vqgan import VQGAN
 
 SQUARES, SIDE = 4, 384
 
@@ -110,14 +111,14 @@ def _slice(tokens: np.ndarray, tile: Tile, f: int) -> np.ndarray:
 
 def _encoded(model: VQGAN, rgb: np.ndarray) -> np.ndarray:
     """Tokens of a square by itself, (h, w)."""
-    device = next(model.parameters()).device
+    device = device_of(model)
     pixels = torch.from_numpy(rgb).to(device).permute(2, 0, 1)[None]
     return model.tokens(pixels)[0].cpu().numpy()
 
 
 def _decoded(model: VQGAN, tokens: np.ndarray) -> np.ndarray:
     """Pixels of tokens (h, w), (h*f, w*f, 3) uint8."""
-    device = next(model.parameters()).device
+    device = device_of(model)
     rgb = model.picture(torch.from_numpy(tokens.astype(np.int64)).to(device)[None])[0]
     return rgb.permute(1, 2, 0).cpu().numpy()
 
@@ -134,7 +135,7 @@ def _agreement(
 def _precision_agreement(
     model: VQGAN, originals: list[np.ndarray], wanted: list[np.ndarray]
 ) -> float | None:
-    device = next(model.parameters()).device.type
+    device = device_of(model).type
     exact = [_encoded(model, rgb) for rgb in originals]
     with torch.autocast(device, torch.bfloat16):
         rounded = [_encoded(model, rgb) for rgb in originals]

@@ -10,11 +10,11 @@ from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from holohisto import atomic
-from holohisto.config import TokensOptions
+from holohisto.config.sections import TokensOptions
 from holohisto.errors import HolohistoError
-from holohisto.grid import Tile
-from holohisto.variants import Variant, variants_of
+from holohisto.runtime import atomic
+from holohisto.tiles.grid import Tile
+from holohisto.tiles.variants import Variant, variants_of
 
 FORMAT = "holohisto-tokens-3"
 PREFIX = "tokens."
@@ -45,7 +45,7 @@ class TokenMap:
         return variants_of(self.options, self.fingerprint)[: len(self.tokens)]
 
 
-def save(token_map: TokenMap, path: Path) -> None:
+def save_token_map(token_map: TokenMap, path: Path) -> None:
     """Write a token map, atomically."""
     header = {
         "format": FORMAT,
@@ -61,7 +61,7 @@ def save(token_map: TokenMap, path: Path) -> None:
         save_file(parts, temporary, metadata=header)
 
 
-def load(path: Path) -> TokenMap:
+def load_token_map(path: Path) -> TokenMap:
     """Read a token map.
 
     Raises:

@@ -16,7 +16,7 @@ import pytest
 import tifffile
 import yaml
 from safetensors import safe_open
-from test_workflow import CONFIG, ROOT, make_folder, row, write_sheet, write_slide
+from tiny_cohort import CONFIG, ROOT, make_folder, row, write_sheet, write_slide
 
 HERE = Path(__file__).parent
 GPU_RULES = {"tokenizer", "tokens", "train", "infer"}

@@ -4,9 +4,13 @@ import shlex
 import sys
 from pathlib import Path
 
-from holohisto import config as configuration
-from holohisto import gpus, need, sheet
-from holohisto.checkpoints import layout
+from holohisto.config import checkpoint_files as checkpoints
+from holohisto.config.parsing import parse_config
+from holohisto.config.steps import as_json as steps
+from holohisto.planning import resources as need
+from holohisto.runtime import gpus
+from holohisto.sheet import rows as sheet
+from holohisto.sheet.cells import SLIDE_ID
 from holohisto.errors import HolohistoError, SeveralErrors
 
 # The jobs' `holohisto` is the one beside this Python, whether its environment is activated or not.
@@ -51,8 +55,8 @@ on_this_machine = workflow.is_main_process and workflow.resource_settings.nodes 
 
 
 try:
-    cfg = configuration.parse(config)
-    rows = sheet.read(cfg.slides, tuple(cfg.classes))
+    cfg = parse_config(config)
+    rows = sheet.read_sheet(cfg.slides, tuple(cfg.classes))
     rows = {slide: row for slide, row in rows.items() if not row.exclude}
     computed, from_elsewhere = cfg.computed, cfg.from_elsewhere
     if untrained := nothing_to_train_on():
@@ -62,7 +66,7 @@ try:
             advice="mark slides as train, or give trained ones with `tokenizer.checkpoint:` and"
             " the models' `weights:`",
         )
-    checkpoint_files = layout.files(cfg.tokenizer.checkpoint) if cfg.tokenizer.checkpoint else []
+    checkpoint_files = checkpoints.files(cfg.tokenizer.checkpoint) if cfg.tokenizer.checkpoint else []
     if on_this_machine and cfg.train.nodes > 1 and "SLURM_JOB_ID" not in os.environ:
         raise HolohistoError(
             "config: train.nodes",
@@ -84,7 +88,7 @@ def slide_pattern():
     used only where `{slide}_{class}` could be taken apart in two ways."""
     if any(one.endswith(f"_{other}") for one in cfg.classes for other in cfg.classes):
         return "|".join(re.escape(slide) for slide in rows)
-    return sheet.SLIDE_ID.pattern.strip("^$")
+    return SLIDE_ID.pattern.strip("^$")
 
 
 wildcard_constraints:
@@ -114,7 +118,7 @@ segmenters = [
 to_train = [name for name, model in computed.items() if not model.weights]
 over_tokens = cfg.over_tokens
 encoded = [slide for slide, row in rows.items() if cfg.encodings(row.split)]
-as_json = configuration.as_json(cfg)
+as_json = steps(cfg)
 NEVER = "(?!)"  # matches no model
 online = cfg.tokens.mode == "online"
 online_tokenizer = ["results/tokenizer/tokenizer.safetensors"] if online else []

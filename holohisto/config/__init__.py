@@ -1,0 +1,1 @@
+"""The configuration: every option, its default, its limits and its description."""

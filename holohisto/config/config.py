@@ -1,0 +1,119 @@
+"""The whole configuration of a run."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import (
+    Field,
+    field_validator,
+    model_validator,
+)
+
+from holohisto.config.fields import NAME, Section
+from holohisto.config.models import HolohistoModel, MasksModel, ModelOptions, reads_tokens
+from holohisto.config.sections import (
+    CheckOptions,
+    ClassOptions,
+    CohortOptions,
+    ExamplesOptions,
+    ForegroundOptions,
+    InferOptions,
+    MaskOptions,
+    MetricsOptions,
+    ReportOptions,
+    TokenizerOptions,
+    TokensOptions,
+    TrainOptions,
+)
+
+
+class Config(Section):
+    """Everything a run can be told; where and how fast it runs is in the profile."""
+
+    slides: Path = Field(default=Path("config/slides.tsv"), description="The sample sheet.")
+    scratch: str | None = Field(
+        default=None,
+        description="Folder on a disk of the node, such as `$TMPDIR` (filled in by each job), that"
+        " `tokens` and `infer` copy the slide to first. Best set in the profile; reruns nothing.",
+    )
+    seed: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="Of everything random in training."
+    )
+    classes: Annotated[dict[str, ClassOptions], Field(min_length=1, max_length=8)] = Field(
+        default={"glomerulus": ClassOptions()},
+        description="Classes; bit i of the labels is class i.",
+    )
+    models: Annotated[
+        dict[str, Annotated[ModelOptions | MasksModel, Field(discriminator="kind")]],
+        Field(min_length=1),
+    ] = Field(default={"holohisto": HolohistoModel()}, description="Models to train and compare.")
+    reference: str | None = Field(
+        default=None, description="The model that the others are tested against; empty: the first."
+    )
+    check: CheckOptions = CheckOptions()
+    foreground: ForegroundOptions = ForegroundOptions()
+    tokenizer: TokenizerOptions = TokenizerOptions()
+    tokens: TokensOptions = TokensOptions()
+    train: TrainOptions = TrainOptions()
+    infer: InferOptions = InferOptions()
+    mask: MaskOptions = MaskOptions()
+    metrics: MetricsOptions = MetricsOptions()
+    cohort: CohortOptions = CohortOptions()
+    examples: ExamplesOptions = ExamplesOptions()
+    report: ReportOptions = ReportOptions()
+
+    @field_validator("classes", "models")
+    @classmethod
+    def _names(cls, value: dict[str, Any]) -> dict[str, Any]:
+        """Names become file names."""
+        for name in value:
+            if not NAME.match(name):
+                raise ValueError(f"name {name!r} must match {NAME.pattern}")
+        if twins := [name for name in value if [n.lower() for n in value].count(name.lower()) > 1]:
+            raise ValueError(f"names that differ only in case: {', '.join(twins)}")
+        return value
+
+    @model_validator(mode="after")
+    def _reference_is_a_model(self) -> "Config":
+        if self.reference is not None and self.reference not in self.models:
+            raise ValueError(f"reference {self.reference!r} is not one of {sorted(self.models)}")
+        return self
+
+    @model_validator(mode="after")
+    def _masks_are_of_classes(self) -> "Config":
+        for key in ("necks", "min_probability"):
+            unknown = sorted(set(getattr(self.mask, key)) - set(self.classes))
+            if unknown and key in self.mask.model_fields_set:
+                raise ValueError(
+                    f"mask.{key} names {unknown[0]!r}, which is not one of {sorted(self.classes)}"
+                )
+        return self
+
+    @property
+    def reference_model(self) -> str:
+        """Name of the model that the others are tested against."""
+        return self.reference or next(iter(self.models))
+
+    @property
+    def computed(self) -> dict[str, ModelOptions]:
+        """Models that are run; the others are masks from elsewhere."""
+        return {n: m for n, m in self.models.items() if not isinstance(m, MasksModel)}
+
+    @property
+    def from_elsewhere(self) -> dict[str, MasksModel]:
+        """Models that are masks from elsewhere."""
+        return {n: m for n, m in self.models.items() if isinstance(m, MasksModel)}
+
+    @property
+    def over_tokens(self) -> list[str]:
+        """Names of the models that read tokens."""
+        return [name for name, model in self.computed.items() if reads_tokens(model)]
+
+    def encodings(self, split: str) -> int:
+        """Number of variants in the token map of a slide of this split; 0: it needs no map."""
+        learning = [name for name in self.over_tokens if not self.computed[name].weights]
+        taught = split in ("train", "val") and bool(learning)
+        segmented = split in self.infer.splits and bool(self.over_tokens)
+        if self.tokens.mode == "online" or not (taught or segmented):
+            return 0
+        return self.tokens.variants if split == "train" else 1

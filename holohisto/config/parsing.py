@@ -1,0 +1,81 @@
+"""Reading a configuration, with every mistake reported at once, and its JSON schema."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import (
+    TypeAdapter,
+    ValidationError,
+)
+
+from holohisto.config.config import Config
+from holohisto.errors import HolohistoError, SeveralErrors
+
+
+def parse_config(data: dict[str, Any], where: object = "config") -> Config:
+    """Validate a configuration, reporting every mistake at once.
+
+    Raises:
+        HolohistoError: one line per mistake, `where: key: problem (found X)`.
+    """
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        raise SeveralErrors([mistake_line(where, item) for item in error.errors()]) from error
+
+
+def read_config(path: Path) -> Config:
+    """Read a YAML configuration file."""
+    try:
+        data = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise HolohistoError(path, f"cannot be read: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise HolohistoError(path, f"is not YAML: {error}") from error
+    if not isinstance(data, dict):
+        raise HolohistoError(path, "must hold a mapping of sections", found=type(data).__name__)
+    return parse_config(data, path)
+
+
+def mistake_line(where: object, item: Any) -> str:
+    """Return one mistake that pydantic found as `where: key: problem (found X)`."""
+    parts = list(item["loc"])
+    if parts[:1] == ["models"] and len(parts) > 2:
+        del parts[2]  # the kind, which pydantic puts between a model's name and its key
+    key = ".".join(str(part) for part in parts) or "(whole)"
+    if item["type"] == "extra_forbidden":
+        return f"{where}: {key}: unknown key; see config/README.md for the keys there are"
+    if item["type"] == "union_tag_not_found":
+        return f"{where}: {key}.kind: missing; it says what the model is, see config/README.md"
+    problem = item["msg"].removeprefix("Value error, ")
+    mappings = ("model_type", "dict_type", "model_attributes_type")
+    if item["input"] is None and item["type"] in mappings:
+        return f"{where}: {key}: empty; remove it or give it keys"
+    if not item["loc"]:  # what was found is the whole configuration
+        return f"{where}: {problem}"
+    return f"{where}: {key}: {problem} (found {item['input']!r})"
+
+
+def from_json(kind: Any) -> Callable[[str], Any]:
+    """Return what reads options of this kind from a verb's JSON argument.
+
+    Raises:
+        HolohistoError: (from what is returned) one line per mistake.
+    """
+
+    def options(text: str) -> Any:
+        try:
+            return TypeAdapter(kind).validate_json(text)
+        except ValidationError as error:
+            lines = [mistake_line("options", item) for item in error.errors()]
+            raise SeveralErrors(lines) from error
+
+    return options
+
+
+def schema() -> str:
+    """The JSON schema of the configuration, as committed in config/config.schema.json."""
+    return json.dumps(Config.model_json_schema(), indent=2) + "\n"

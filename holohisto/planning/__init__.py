@@ -1,0 +1,1 @@
+"""What a run costs and asks for, before and while the workflow is planned."""

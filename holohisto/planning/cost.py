@@ -1,0 +1,202 @@
+"""What slides will cost under a configuration, in numbers and words, before anything runs."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from holohisto.config.config import Config
+from holohisto.runtime.units import bytes_text, time_text
+from holohisto.slide.record import SlideRecord
+
+ESTIMATE_F = 16
+READ_PIXELS_PER_SECOND = 60e6
+GPU_PIXELS_PER_SECOND, CPU_PIXELS_PER_SECOND = 10e6, 0.1e6
+"""Of the encoder."""
+INFER_SPEED = 15
+"""How much faster the segmenter is: 1.2 million pixels a second against 73 thousand on one core,
+both at their default sizes."""
+OVERLAY_SIDE = 1200
+"""Default of `outputs.overlay_side`."""
+
+Checked = tuple[SlideRecord, str]
+"""A slide's record and split."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Rough cost of a slide, or of several; results and inference for one model and one class."""
+
+    tokens: int = 0
+    """Of one variant."""
+    token_bytes: int = 0
+    """Of the token map, all its variants."""
+    result_bytes: int = 0
+    encoding_seconds: float = 0.0
+    """Of the token map on one GPU, all its variants, reading included."""
+    encoding_cpu_seconds: float = 0.0
+    infer_seconds: float = 0.0
+    """Of inference on one GPU, reading included."""
+    infer_cpu_seconds: float = 0.0
+
+    @property
+    def disk_bytes(self) -> int:
+        """Of all that is written."""
+        return self.token_bytes + self.result_bytes
+
+    @property
+    def seconds(self) -> float:
+        """On one GPU."""
+        return self.encoding_seconds + self.infer_seconds
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Without a GPU."""
+        return self.encoding_cpu_seconds + self.infer_cpu_seconds
+
+
+def cost_of(record: SlideRecord, split: str, settings: Config) -> Cost:
+    """Return the cost of one slide.
+
+    A slide that is encoded is read once for all its variants. A slide that is segmented is read
+    once more, and computed as often as its tiles overlap; where no token maps are kept, these tiles
+    are encoded too.
+
+    Args:
+        record: The slide, as `check` found it.
+        split: Its split.
+        settings: The configuration.
+    """
+    told = record.estimates
+    encodings = settings.encodings(split)
+    segmented = split in settings.infer.splits
+    passes = (1 - settings.infer.overlap) ** -2
+    encoded_passes = passes if settings.tokens.mode == "online" and settings.over_tokens else 0.0
+    read = told["reading_seconds"]
+
+    def encoding(one: float) -> float:
+        return read + encodings * one if encodings else 0.0
+
+    def infer(one: float, encoder: float) -> float:
+        return read + passes * one + encoded_passes * encoder if segmented else 0.0
+
+    gpu, cpu = told["encoding_seconds"], told["encoding_cpu_seconds"]
+    return Cost(
+        tokens=told["tokens"],
+        token_bytes=encodings * told["token_bytes"],
+        result_bytes=told["result_bytes"] if segmented else 0,
+        encoding_seconds=encoding(gpu),
+        encoding_cpu_seconds=encoding(cpu),
+        infer_seconds=infer(told["infer_seconds"], gpu),
+        infer_cpu_seconds=infer(told["infer_cpu_seconds"], cpu),
+    )
+
+
+def estimate(size: tuple[int, int], working_size: tuple[int, int]) -> dict[str, Any]:
+    """Return rough costs of one slide; how often each arises, the configuration decides.
+
+    `token_bytes`, `encoding_seconds` and `encoding_cpu_seconds` are of one variant of its token
+    map, `result_bytes`, `infer_seconds` and `infer_cpu_seconds` of one model and one class,
+    `reading_seconds` of all its pixels, once; no tile overlaps another.
+
+    Assumed: f = 16; two bytes a token; 0.015 byte a pixel for LZW labels and masks, 0.5 byte a
+    pixel for the quarter-size probabilities, 0.03 byte a working pixel for GeoJSON and 0.25 byte a
+    pixel for the JPEG overlay; 60 million level-0 pixels read in a second; 10 million working
+    pixels a second encoded on one GPU, 0.1 million on a CPU, 15 times as many segmented, all of it
+    tissue.
+    """
+    pixels, working = size[0] * size[1], working_size[0] * working_size[1]
+    width, height = (-(-side // ESTIMATE_F) for side in working_size)
+    overlay = pixels * min(1, OVERLAY_SIDE / max(size)) ** 2
+    rasters = 0.015 * (pixels + working) + 0.5 * working / 16
+    gpu, cpu = working / GPU_PIXELS_PER_SECOND, working / CPU_PIXELS_PER_SECOND
+    return {
+        "token_map": [width, height],
+        "tokens": width * height,
+        "token_bytes": 2 * width * height,
+        "result_bytes": round(rasters + 0.03 * working + 0.25 * overlay),
+        "reading_seconds": round(pixels / READ_PIXELS_PER_SECOND, 3),
+        "encoding_seconds": round(gpu, 3),
+        "encoding_cpu_seconds": round(cpu, 2),
+        "infer_seconds": round(gpu / INFER_SPEED, 3),
+        "infer_cpu_seconds": round(cpu / INFER_SPEED, 2),
+    }
+
+
+def summary(slides: Sequence[Checked], settings: Config) -> str:
+    """One line: what all slides cost, training excepted."""
+    whole = _total(slides, settings)
+    return (
+        f"{len(slides)} slides to process: {whole.tokens:,} tokens at f = 16,"
+        f" about {bytes_text(whole.token_bytes)} of token maps and"
+        f" {bytes_text(whole.result_bytes)} of results per model (and its weights),"
+        f" about {time_text(whole.seconds)} on one GPU or {time_text(whole.cpu_seconds)} on a CPU"
+        " per model, training not counted"
+    )
+
+
+def token_summary(slides: Sequence[Checked], settings: Config) -> str:
+    """One line: what the token maps cost, and what fewer variants would save."""
+    if not settings.over_tokens:
+        return "tokens: none, no model reads them"
+    if settings.tokens.mode == "online":
+        return (
+            "tokens: mode online keeps no token maps, 0 bytes; every training tile is encoded anew"
+            " each time it is drawn, and every tile of a slide while it is segmented"
+        )
+    taught = [slide for slide in slides if slide[1] == "train"]
+    others = [slide for slide in slides if slide[1] != "train"]
+    parts = [
+        _maps(taught, "training slide", settings),
+        _maps(others, "other slide" if taught else "slide", settings),
+        _saving(taught, settings),
+    ]
+    return "tokens: " + ("; ".join(filter(None, parts)) or "none, no slide needs them")
+
+
+def _maps(slides: Sequence[Checked], what: str, settings: Config) -> str:
+    """What the token maps of slides of equally many variants cost; empty where there are none."""
+    slides = [slide for slide in slides if settings.encodings(slide[1])]
+    if not slides:
+        return ""
+    variants = settings.encodings(slides[0][1])
+    whole = _total(slides, settings)
+    return (
+        f"{_count(len(slides), what)} x {_count(variants, 'variant')}:"
+        f" {bytes_text(whole.token_bytes)}, about {_encoding_text(whole)}"
+    )
+
+
+def _saving(slides: Sequence[Checked], settings: Config) -> str:
+    """What one variant a training slide would save; empty where it is so already."""
+    now = settings.tokens
+    keys = ["tokens.dihedral: 1"] if now.dihedral > 1 else []
+    keys += ["tokens.looks: 0"] if now.looks else []
+    lean = now.model_copy(update={"dihedral": 1, "looks": 0})
+    long = _total(slides, settings)
+    short = _total(slides, settings.model_copy(update={"tokens": lean}))
+    if long.token_bytes == short.token_bytes:
+        return ""
+    saved = Cost(
+        token_bytes=long.token_bytes - short.token_bytes,
+        encoding_seconds=long.encoding_seconds - short.encoding_seconds,
+        encoding_cpu_seconds=long.encoding_cpu_seconds - short.encoding_cpu_seconds,
+    )
+    return (
+        f"{' and '.join(keys)} would save {bytes_text(saved.token_bytes)} and"
+        f" {_encoding_text(saved)}"
+    )
+
+
+def _total(slides: Iterable[Checked], settings: Config) -> Cost:
+    costs = [cost_of(record, split, settings) for record, split in slides]
+    names = [field.name for field in fields(Cost)]
+    return Cost(**{name: sum(getattr(one, name) for one in costs) for name in names})
+
+
+def _encoding_text(one: Cost) -> str:
+    gpu, cpu = time_text(one.encoding_seconds), time_text(one.encoding_cpu_seconds)
+    return f"{gpu} on one GPU ({cpu} on a CPU)"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

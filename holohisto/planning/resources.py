@@ -1,0 +1,81 @@
+"""What a slide's job asks of a cluster: memory and time, from the slide's size."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from holohisto.config.config import Config
+from holohisto.errors import HolohistoError
+from holohisto.planning.cost import cost_of, estimate
+from holohisto.slide.record import SlideRecord
+
+UNSEEN_SIZE = (150_000, 100_000)
+"""Width and height assumed of a slide that `check` has not looked at yet, at half the working mpp:
+a large one."""
+BASE_MB = {"foreground": 2000, "tokens": 8000, "infer": 12000, "adopt": 2000, "mask": 2000,
+           "metrics": 2000}  # fmt: skip
+"""What the job takes whatever the slide: Snakemake (260 MB), Python, weights, tiles."""
+MB_PER_GIGAPIXEL = {"foreground": 200, "tokens": 200, "infer": 200, "adopt": 300, "mask": 300,
+                    "metrics": 300}  # fmt: skip
+"""Of level 0, for what grows with objects and tissue. On slides of 12, 48 and 192 megapixels the
+verbs' last log lines told 185, 173 and 191 MB for `mask`, 133, 185 and 187 MB for `metrics`."""
+BAND_BYTES = 8
+"""Of `infer`, a pixel of a row of tiles and class: a sum and its copy in fp32."""
+PIXELS_PER_SECOND = {"adopt": 10e6, "mask": 10e6, "metrics": 10e6}
+"""Of level 0, on one core; on 192 megapixels `mask` did 26 million, `metrics` 30 million."""
+LEAST_MINUTES, MARGIN = 15, 4
+"""Time for start and disk, and how much slower than estimated a job may be."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """What is asked for at the first attempt."""
+
+    mem_mb: int
+    minutes: int
+
+
+def need_of(rule: str, record: SlideRecord, split: str, settings: Config) -> Need:
+    """Return what a job of `rule` on this slide asks for.
+
+    Args:
+        rule: A rule that works on one slide, after `check`.
+        record: The slide, as `check` found it, or `unseen()`.
+        split: Its split.
+        settings: The configuration.
+    """
+    pixels = math.prod(record.size)
+    memory = BASE_MB[rule] + MB_PER_GIGAPIXEL[rule] * pixels / 1e9
+    cost = cost_of(record, split, settings)
+    if rule == "foreground":
+        seconds = record.estimates["reading_seconds"]
+    elif rule == "tokens":
+        seconds = cost.encoding_seconds
+        memory += 2 * cost.token_bytes / 1e6
+    elif rule == "infer":
+        seconds = cost.infer_seconds
+        layers = len(settings.classes) + 1
+        rows = min(settings.infer.tile[1], record.working_size[1])
+        memory += BAND_BYTES * layers * rows * record.working_size[0] / 1e6
+    else:
+        seconds = pixels / PIXELS_PER_SECOND[rule]
+    return Need(round(memory), math.ceil(LEAST_MINUTES + MARGIN * seconds / 60))
+
+
+def read_or_unseen(path: Path) -> SlideRecord:
+    """The record at `path`, or that of a large slide where `check` has written none yet."""
+    try:
+        return SlideRecord.read(path)
+    except HolohistoError:
+        return unseen()
+
+
+def unseen() -> SlideRecord:
+    """A record that stands for a slide of which nothing is known."""
+    working = UNSEEN_SIZE[0] // 2, UNSEEN_SIZE[1] // 2
+    return SlideRecord(
+        slide="unseen", image="", size=UNSEEN_SIZE, mpp=0.25, mpp_source="sheet", reader="",
+        compression="", levels=[UNSEEN_SIZE], background=(255, 255, 255), factor=2,
+        working_size=working, working_mpp=0.5, fingerprint="",
+        estimates=estimate(UNSEEN_SIZE, working),
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""The tables of the report, as data frames and as HTML."""

@@ -1,0 +1,79 @@
+"""Table 2: every model by structure (class), and the mean over the structures."""
+
+import math
+from typing import Any
+
+import pandas as pd
+
+from holohisto.report.results import Run, rows_of
+from holohisto.report.tables.table1 import FLOOR, init_of
+from holohisto.report.tables.wide import NOTHING, Cell, Head, Line, Wide
+from holohisto.report.words import number_of, percent
+from holohisto.statistics.tables import ALL
+
+MEAN = "mean"
+MEASURES = {"dice": "dice_mean", "f1": "f1_mean"}
+SLIDES = "slides"
+
+
+def numbers(run: Run) -> pd.DataFrame:
+    """Slide Dice and object F1 over all groups, one row a model: table2.tsv.
+
+    The mean is over all structures; a model that lacks one has none.
+    """
+    groups = rows_of(run.table("groups"), group=ALL)
+    names = [name for name in run.classes if len(rows_of(groups, **{"class": name}))]
+    rows = []
+    for model in run.models:
+        own = rows_of(groups, model=model)
+        if own.empty:
+            continue
+        row: dict[str, Any] = {"model": model, "init": init_of(own)}
+        for measure, column in MEASURES.items():
+            values = [_value(own, name, column) for name in names]
+            row |= {f"{measure} {name}": value for name, value in zip(names, values, strict=True)}
+            row[f"{measure} {MEAN}"] = sum(values) / len(values)
+        row |= {f"{SLIDES} {name}": _value(own, name, SLIDES) for name in names}
+        rows.append(row)
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=["model", "init"])
+
+
+def table2(run: Run, table: pd.DataFrame) -> Wide | None:
+    """The table in print; None unless several structures were scored."""
+    names = [key.removeprefix("dice ") for key in table.columns if key.startswith("dice ")]
+    if len(names) < 3:  # two structures and their mean
+        return None
+    usual = {name: _usual(run, table, name) for name in names if name != MEAN}
+    whole = {name: table[f"{SLIDES} {name}"] == usual[name] for name in usual}
+    whole[MEAN] = pd.concat(whole, axis=1).all(axis=1)
+    best = {name: table.loc[whole[name], f"dice {name}"].max() for name in names}
+    lines = []
+    for place, row in enumerate(table.to_dict("records")):
+        cells = []
+        for name in names:
+            dice, f1 = row[f"dice {name}"], row[f"f1 {name}"]
+            equal = bool(whole[name].iloc[place])
+            remark = "" if equal or name == MEAN else number_of(row[f"{SLIDES} {name}"])
+            cells.append(
+                NOTHING if math.isnan(dice)
+                else Cell(percent(dice), f"F1 {percent(f1)}", remark, equal and dice >= best[name])
+            )  # fmt: skip
+        floor = run.models[row["model"]].get("kind") == "threshold"
+        small = FLOOR if floor else row["init"]
+        lines.append(Line(row["model"], small, row["model"] == run.reference, cells))
+    heads = [
+        Head(name, number_of(usual[name]) if name in usual else "", first=name == MEAN)
+        for name in names
+    ]
+    return Wide("Model", heads, lines, [("Slide Dice, %", len(names))])
+
+
+def _usual(run: Run, table: pd.DataFrame, name: str) -> float:
+    """Slides of a structure that the reference model was scored on, or the most of any."""
+    own = rows_of(table, model=run.reference)
+    return float((own if len(own) else table)[f"{SLIDES} {name}"].max())
+
+
+def _value(own: pd.DataFrame, name: str, column: str) -> float:
+    row = rows_of(own, **{"class": name})
+    return float(row[column].iloc[0]) if len(row) and column in row else math.nan

@@ -1,0 +1,1 @@
+"""Networks over pixels (the rows of Table 1) and the colour threshold."""

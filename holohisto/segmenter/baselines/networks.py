@@ -1,0 +1,157 @@
+"""The networks of Table 1: from normalised pixels to logits, with what sides they take.
+
+MONAI and transformers are imported where they are used: they take seconds to load, and most
+segmenters need only one of them or none. Nothing here reads or downloads a file.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from holohisto.config.models import (
+    DeeplabModel,
+    DynunetModel,
+    PixelOptions,
+    SegformerModel,
+    SwinunetrModel,
+    UnetModel,
+    UnetrModel,
+)
+from holohisto.segmenter.baselines.deeplab import DeepLabV3Plus
+from holohisto.segmenter.baselines.sam import SamSegmenter
+from holohisto.tiles.grid import whole
+
+PATCH = 16  # side of a transformer's token, pixels
+
+
+@dataclass(frozen=True)
+class Sides:
+    """What heights and widths a network takes."""
+
+    multiple: int = 1
+    """Both sides are multiples of it, and twice as large at least: norms need several values."""
+    fixed: tuple[int, int] | None = None
+    """The only width and height it takes, because it learns a code for every position."""
+
+    def of(self, height: int, width: int) -> tuple[int, int]:
+        """Return the least height and width that the network takes for such a tile.
+
+        Raises:
+            ValueError: the tile is larger than the network's only size.
+        """
+        if self.fixed is None:
+            m = self.multiple
+            wide, high = whole((max(width, 2 * m), max(height, 2 * m)), m)
+            return high, wide
+        if width > self.fixed[0] or height > self.fixed[1]:
+            raise ValueError(f"a tile of {width} x {height} for a network of {self.fixed}")
+        return self.fixed[1], self.fixed[0]
+
+
+def build(options: PixelOptions, classes: int) -> tuple[nn.Module, Sides]:
+    """Make a network with random weights.
+
+    Returns:
+        The network, from (B, 3, H, W) float to logits (B, classes, h, w) of the same field of view
+        at any resolution; and the sides H and W it takes.
+    """
+    match options:
+        case UnetModel():
+            return _unet(options, classes)
+        case DynunetModel():
+            return _dynunet(options, classes)
+        case UnetrModel():
+            return _unetr(options, classes)
+        case SwinunetrModel():
+            return _swinunetr(options, classes)
+        case SegformerModel():
+            return _segformer(options, classes)
+        case DeeplabModel():
+            return DeepLabV3Plus(options.size, classes), Sides(16)
+    side = max(whole(options.tile, PATCH))
+    return SamSegmenter(options.kind, options.size, side, classes), Sides(fixed=(side, side))
+
+
+def _unet(options: UnetModel, classes: int) -> tuple[nn.Module, Sides]:
+    from monai.networks.nets.unet import UNet
+
+    halvings = len(options.channels) - 1
+    network = UNet(
+        spatial_dims=2, in_channels=3, out_channels=classes, channels=options.channels,
+        strides=(2,) * halvings, num_res_units=2,
+    )  # fmt: skip
+    return network, Sides(2**halvings)
+
+
+def _dynunet(options: DynunetModel, classes: int) -> tuple[nn.Module, Sides]:
+    from monai.networks.nets.dynunet import DynUNet
+
+    levels = len(options.channels)
+    strides = (1,) + (2,) * (levels - 1)
+    whole_network: Any = DynUNet(
+        spatial_dims=2, in_channels=3, out_channels=classes, kernel_size=(3,) * levels,
+        strides=strides, upsample_kernel_size=strides[1:], filters=options.channels,
+    )  # fmt: skip
+    # The DynUNet itself holds every block twice, under two names, which averages would count twice.
+    network = nn.Sequential(whole_network.skip_layers, whole_network.output_block)
+    return network, Sides(2 ** (levels - 1))
+
+
+def _unetr(options: UnetrModel, classes: int) -> tuple[nn.Module, Sides]:
+    from monai.networks.nets.unetr import UNETR
+
+    size = whole(options.tile, PATCH)
+    widths = {"full": (768, 12, 16), "toy": (48, 3, 4)}
+    hidden, heads, features = widths[options.size]
+    network = UNETR(
+        in_channels=3, out_channels=classes, img_size=(size[1], size[0]), feature_size=features,
+        hidden_size=hidden, mlp_dim=4 * hidden, num_heads=heads, spatial_dims=2,
+    )  # fmt: skip
+    for block in network.vit.blocks:
+        block.norm_cross_attn.requires_grad_(False)  # there, but never used
+    return network, Sides(fixed=size)
+
+
+def _swinunetr(options: SwinunetrModel, classes: int) -> tuple[nn.Module, Sides]:
+    from monai.networks.nets.swin_unetr import SwinUNETR
+
+    network = SwinUNETR(
+        in_channels=3, out_channels=classes, feature_size=options.channels, use_v2=True,
+        spatial_dims=2,
+    )  # fmt: skip
+    return network, Sides(32)
+
+
+MIX_TRANSFORMERS = {
+    "toy": ((8, 16, 24, 32), (1, 1, 1, 1), 32),
+    "b0": ((32, 64, 160, 256), (2, 2, 2, 2), 256),
+    "b1": ((64, 128, 320, 512), (2, 2, 2, 2), 256),
+    "b2": ((64, 128, 320, 512), (3, 4, 6, 3), 768),
+    "b3": ((64, 128, 320, 512), (3, 4, 18, 3), 768),
+    "b4": ((64, 128, 320, 512), (3, 8, 27, 3), 768),
+    "b5": ((64, 128, 320, 512), (3, 6, 40, 3), 768),
+}
+"""Widths and depths of the stages and width of the decoder (arXiv 2105.15203, Table 6)."""
+
+
+def _segformer(options: SegformerModel, classes: int) -> tuple[nn.Module, Sides]:
+    from transformers import SegformerConfig, SegformerForSemanticSegmentation
+
+    widths, depths, decoder = MIX_TRANSFORMERS[options.size]
+    layout = SegformerConfig(hidden_sizes=widths, depths=depths, decoder_hidden_size=decoder)
+    layout.num_labels = classes
+    return Logits(SegformerForSemanticSegmentation(layout)), Sides(32)
+
+
+class Logits(nn.Module):
+    """Takes the logits out of what a network of transformers gives."""
+
+    def __init__(self, network: nn.Module) -> None:
+        """`network` gives an object with `logits`."""
+        super().__init__()
+        self.network = network
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, classes, h, w)."""
+        return self.network(pixels).logits

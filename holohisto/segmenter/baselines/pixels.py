@@ -1,0 +1,54 @@
+"""Segmenters over pixels alone: a network with its tile, its margins and its normalisation."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from holohisto.config.models import PixelOptions
+from holohisto.segmenter.baselines.networks import build
+from holohisto.segmenter.holohisto.decoder import resize
+
+BACKGROUND = 255  # glass
+MEAN, SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Of ImageNet's colours: what all pretrained backbones were trained on."""
+
+
+class PixelSegmenter(nn.Module):
+    """Brings tiles of any size to what a network takes, and its logits back."""
+
+    mean: Tensor
+    spread: Tensor
+
+    def __init__(self, options: PixelOptions, classes: int) -> None:
+        """Build with random weights."""
+        super().__init__()
+        self.downscale = 1
+        self.needs_pixels = True
+        self.needs_tokens = False
+        self.tile = options.tile
+        self.at_once = options.at_once
+        self.network, self.sides = build(options, classes)
+        shape = (1, 3, 1, 1)
+        self.register_buffer("mean", 255 * torch.tensor(MEAN).view(shape), persistent=False)
+        self.register_buffer("spread", 255 * torch.tensor(SPREAD).view(shape), persistent=False)
+
+    def forward(self, tokens: Tensor | None, rgb: Tensor, size: tuple[int, int]) -> Tensor:
+        """Segment a batch of tiles.
+
+        Tiles are widened on the right and below with background to what the network takes, and
+        the logits are cut back.
+
+        Args:
+            tokens: Not looked at.
+            rgb: (B, 3, H, W) uint8.
+            size: (H, W).
+
+        Returns:
+            Logits (B, classes, H, W).
+        """
+        height, width = rgb.shape[2:]
+        full = self.sides.of(height, width)
+        wide = functional.pad(rgb, (0, full[1] - width, 0, full[0] - height), value=BACKGROUND)
+        pixels = (wide.float() - self.mean) / self.spread
+        logits = self.network(pixels.contiguous(memory_format=torch.channels_last))
+        return resize(logits, full)[:, :, : size[0], : size[1]]

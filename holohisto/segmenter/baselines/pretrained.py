@@ -1,0 +1,133 @@
+"""Pretrained weights of a backbone, from a local file whose every weight must find its place."""
+
+import re
+from dataclasses import dataclass
+from operator import attrgetter
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from holohisto.config.models import BackboneModel, ModelOptions
+from holohisto.errors import HolohistoError
+from holohisto.tokenizer.published.weights import read
+
+SCRATCH = "scratch"
+SHOWN = 3  # names of weights in a message
+DISTRIBUTED = "module."  # prefix of what was saved in a training on several devices
+COUNTER = "num_batches_tracked"  # of batch norms: no weight, and older files lack it
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a kind of file names the weights of a backbone."""
+
+    prefix: str = ""
+    """What its names begin with; weights without it are of other parts and left out."""
+    renames: tuple[tuple[str, str], ...] = ()
+    """Regular expressions in the rest of a name and what stands for them here, in turn."""
+    others: tuple[str, ...] = ()
+    """Beginnings of names of other parts that lie beside the backbone."""
+
+    def backbone(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the backbone's weights under their names here; empty if there are none."""
+        return {
+            self._renamed(name.removeprefix(self.prefix)): value
+            for name, value in weights.items()
+            if name.startswith(self.prefix) and not name.startswith(self.others)
+        }
+
+    def _renamed(self, name: str) -> str:
+        for pattern, replacement in self.renames:
+            name = re.sub(pattern, replacement, name)
+        return name
+
+
+# Published files have the names from before transformers 5 (its conversion_mapping.py).
+SEGFORMER = Layout(
+    "segformer.",
+    (
+        (r"^encoder\.patch_embeddings\.(\d+)\.", r"stages.\1.patch_embeddings."),
+        (r"^encoder\.block\.(\d+)\.", r"stages.\1.blocks."),
+        (r"^encoder\.layer_norm\.(\d+)\.", r"stages.\1.layer_norm."),
+        (r"attention\.self\.query\.", "attention.q_proj."),
+        (r"attention\.self\.key\.", "attention.k_proj."),
+        (r"attention\.self\.value\.", "attention.v_proj."),
+        (r"attention\.self\.sr\.", "attention.sequence_reduction.sequence_reduction."),
+        (r"attention\.self\.layer_norm\.", "attention.sequence_reduction.layer_norm."),
+        (r"attention\.output\.dense\.", "attention.o_proj."),
+        (r"mlp\.dense([12])\.", r"mlp.fc\1."),
+        (r"\.layer_norm_1\.", ".layernorm_before."),
+        (r"\.layer_norm_2\.", ".layernorm_after."),
+    ),
+)
+# Of facebookresearch/segment-anything (transformers' convert_sam_to_hf.py).
+SEGMENT_ANYTHING = Layout(
+    "image_encoder.",
+    (
+        (r"^patch_embed\.proj\.", "patch_embed.projection."),
+        (r"^blocks\.", "layers."),
+        (r"\.norm([12])\.", r".layer_norm\1."),
+        (r"^neck\.0\.", "neck.conv1."),
+        (r"^neck\.1\.", "neck.layer_norm1."),
+        (r"^neck\.2\.", "neck.conv2."),
+        (r"^neck\.3\.", "neck.layer_norm2."),
+    ),
+)
+SAM = (Layout("vision_encoder."), SEGMENT_ANYTHING)
+BACKBONES: dict[str, tuple[str, tuple[Layout, ...]]] = {
+    "unetr": ("vit", (Layout("vit."), Layout())),
+    "swinunetr_v2": ("swinViT", (Layout("swinViT."), Layout())),
+    "segformer": ("network.segformer", (SEGFORMER,)),
+    "deeplabv3plus": ("backbone", (Layout(others=("fc.",)),)),
+    "sam_vit_b": ("encoder.vision_encoder", SAM),
+    "sam_vit_h": ("encoder.vision_encoder", SAM),
+}
+"""Where a kind of network has its backbone, and the layouts of files that hold one."""
+
+
+def start(model: nn.Module, options: ModelOptions) -> str:
+    """Load the pretrained backbone that the options name, if any.
+
+    Returns:
+        "scratch", or "pretrained: " and the file's name.
+
+    Raises:
+        HolohistoError: the file cannot be read, or its weights are not exactly the backbone's.
+    """
+    if not isinstance(options, BackboneModel) or options.init is None:
+        return SCRATCH
+    place, layouts = BACKBONES[options.kind]  # pyright: ignore
+    backbone = attrgetter(f"network.{place}")(model)
+    weights = {n.removeprefix(DISTRIBUTED): value for n, value in read(options.init).items()}
+    found: dict[str, Tensor] = {}
+    for layout in layouts:
+        found = found or layout.backbone(weights)
+    _require_all(found, backbone.state_dict(), options.init)
+    backbone.load_state_dict(found, strict=False)  # only counters may lack
+    return f"pretrained: {options.init.name}"
+
+
+def _require_all(found: dict[str, Tensor], wanted: dict[str, Tensor], path: Path) -> None:
+    """Refuse weights that lack, have no place or another shape, or are no numbers."""
+    lacking = [name for name in wanted if name not in found and not name.endswith(COUNTER)]
+    unknown = [name for name in found if name not in wanted]
+    shapes = [
+        f"{name} {tuple(value.shape)} instead of {tuple(wanted[name].shape)}"
+        for name, value in found.items()
+        if name in wanted and value.shape != wanted[name].shape
+    ]
+    damaged = [name for name, value in found.items() if not value.isfinite().all()]
+    problems = [
+        f"{len(names)} {what} ({', '.join(names[:SHOWN])}{', ...' if len(names) > SHOWN else ''})"
+        for what, names in (
+            ("weights lack", lacking), ("have no place", unknown), ("have another shape", shapes),
+            ("are damaged: not all their numbers are finite", damaged),
+        )
+        if names
+    ]  # fmt: skip
+    if problems:
+        raise HolohistoError(
+            path, f"weights are not those of this backbone: {'; '.join(problems)}",
+            advice="the network must be of the kind and size, and for codes of positions also of"
+            " the tile, that the file was trained with",
+        )  # fmt: skip

@@ -1,0 +1,122 @@
+"""Segmenter files: weights with everything that is needed to use them."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import TypeAdapter, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from holohisto.config.models import HolohistoModel, ModelOptions, PixelModel
+from holohisto.errors import HolohistoError
+from holohisto.runtime import atomic
+from holohisto.segmenter.baselines.pixels import PixelSegmenter
+from holohisto.segmenter.baselines.threshold import ThresholdSegmenter
+from holohisto.segmenter.holohisto.model import HolohistoSegmenter
+
+FORMAT = "holohisto-segmenter-4"
+Segmenter = HolohistoSegmenter | PixelSegmenter | ThresholdSegmenter
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a segmenter file says of itself."""
+
+    name: str
+    options: ModelOptions
+    classes: tuple[str, ...]
+    mpp: float
+    """Working micrometres per pixel it was trained at."""
+    tile: tuple[int, int]
+    tokenizer: str | None
+    """Digest of the tokenizer whose tokens it reads; None: it reads pixels only."""
+    downscale: int
+    mode: str
+    """`tokens.mode` that it was trained in."""
+    summary: dict[str, Any]
+    """How it was trained and how well it did."""
+
+
+def build_segmenter(
+    options: ModelOptions, codebook: Tensor | None, downscale: int, classes: int
+) -> Segmenter:
+    """Make an untrained segmenter."""
+    if isinstance(options, HolohistoModel):
+        return HolohistoSegmenter(options, codebook, downscale, classes)
+    if isinstance(options, PixelModel):
+        return PixelSegmenter(options, classes)
+    return ThresholdSegmenter(classes)
+
+
+def save_segmenter(state: dict[str, Tensor], card: Card, path: Path) -> None:
+    """Write a segmenter file, atomically."""
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    header = {
+        "format": FORMAT,
+        "name": card.name,
+        "options": card.options.model_dump_json(),
+        "classes": json.dumps(card.classes),
+        "mpp": repr(card.mpp),
+        "tile": json.dumps(card.tile),
+        "tokenizer": card.tokenizer or "",
+        "downscale": str(card.downscale),
+        "mode": card.mode,
+        "digest": _digest(state),
+        "summary": json.dumps(card.summary),
+    }
+    with atomic.replacing(path) as temporary:
+        save_file(state, temporary, metadata=header)
+
+
+def load_segmenter(path: Path) -> tuple[Segmenter, Card, str]:
+    """Read a segmenter in evaluation state, its card and the digest of its weights.
+
+    Raises:
+        HolohistoError: no such file, or its weights are not those its header promises.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if header.get("format") != FORMAT:
+            raise HolohistoError(
+                path, "is not a HoloHisto segmenter",
+                found=header.get("format", "no format in the header"), allowed=FORMAT,
+            )  # fmt: skip
+        card = _card(header)
+        model = build_segmenter(
+            card.options, state.get("codebook"), card.downscale, len(card.classes)
+        )
+        model.load_state_dict(state)
+    except (OSError, SafetensorError, ValidationError, RuntimeError, KeyError) as error:
+        raise HolohistoError(path, f"segmenter cannot be read: {error}") from error
+    if header.get("digest") != _digest(state):
+        raise HolohistoError(path, "segmenter is damaged: its weights do not match its digest")
+    return model.eval().requires_grad_(False), card, header["digest"]
+
+
+def _card(header: dict[str, str]) -> Card:
+    width, height = json.loads(header["tile"])
+    return Card(
+        name=header["name"],
+        options=TypeAdapter(ModelOptions).validate_json(header["options"]),
+        classes=tuple(json.loads(header["classes"])),
+        mpp=float(header["mpp"]),
+        tile=(width, height),
+        tokenizer=header["tokenizer"] or None,
+        downscale=int(header["downscale"]),
+        mode=header["mode"],
+        summary=json.loads(header["summary"]),
+    )
+
+
+def _digest(state: dict[str, torch.Tensor]) -> str:
+    sha = hashlib.sha256()
+    for name, tensor in sorted(state.items()):
+        sha.update(name.encode() + tensor.contiguous().numpy().tobytes())
+    return sha.hexdigest()

@@ -1,0 +1,1 @@
+"""The method's segmenter: two stages of linear attention over tokens, and a decoder."""

@@ -1,0 +1,92 @@
+"""The HoloHisto segmenter: codes of a tile, two-stage backbone, decoder."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from holohisto.config.models import HolohistoModel
+from holohisto.segmenter.holohisto.backbone import SIZES, Backbone
+from holohisto.segmenter.holohisto.decoder import RgbDecoder, TokenDecoder
+from holohisto.segmenter.holohisto.stem import Stem
+
+
+class HolohistoSegmenter(nn.Module):
+    """Tokens, pixels or both to logits."""
+
+    codebook: Tensor
+
+    def __init__(
+        self, options: HolohistoModel, codebook: Tensor | None, downscale: int, classes: int
+    ) -> None:
+        """Build with random weights.
+
+        Args:
+            options: Size, and what is embedded, attended and decoded how.
+            codebook: (K, d), a constant, brought to unit spread; None for the embedding `linear`.
+            downscale: Pixels a side of a token (f), or of what is embedded linearly.
+            classes: Number of classes.
+        """
+        super().__init__()
+        size = SIZES[options.size]
+        self.downscale = downscale
+        self.needs_tokens = options.embedding == "tokens"
+        self.needs_pixels = options.decoder == "rgb" or not self.needs_tokens
+        self.tile, self.at_once = options.tile, None
+        if self.needs_tokens:
+            assert codebook is not None
+            codes = codebook.detach().float()
+            codes = (codes - codes.mean(dim=0)) / codes.std(dim=0, unbiased=False).clamp_min(1e-6)
+            embed = nn.Conv2d(codes.shape[1], size.stage1, 1, bias=False)
+        else:
+            codes = torch.zeros(0, 1)
+            embed = nn.Conv2d(3, size.stage1, downscale, downscale, bias=False)
+        self.register_buffer("codebook", codes)
+        self.backbone = Backbone(embed, size, options.attention)
+        if options.decoder == "rgb":
+            self.stem, self.decoder = Stem(size, downscale), RgbDecoder(size, classes)
+        else:
+            self.stem, self.decoder = None, TokenDecoder(size, classes)
+
+    def forward(self, tokens: Tensor | None, rgb: Tensor | None, size: tuple[int, int]) -> Tensor:
+        """Segment a batch of tiles.
+
+        Args:
+            tokens: (B, ceil(H/f), ceil(W/f)) integers; None for the embedding `linear`.
+            rgb: (B, 3, H, W) uint8; None where no pixels are read.
+            size: (H, W).
+
+        Returns:
+            Logits (B, classes, H, W).
+        """
+        f = self.downscale
+        full = (-(-size[0] // f) * f, -(-size[1] // f) * f)
+        pixels = None if rgb is None else self._pixels(rgb, full)
+        if self.needs_tokens:
+            assert tokens is not None
+            embedded = self._codes(tokens).permute(0, 3, 1, 2)
+        else:
+            assert pixels is not None
+            embedded = pixels
+        embedded = embedded.contiguous(memory_format=torch.channels_last)
+        if self.stem is None:
+            logits = self.decoder(self.backbone(embedded), full)
+        else:
+            assert pixels is not None
+            *skips, beside = self.stem(pixels)
+            del pixels  # 100 MB of a 4K tile
+            logits = self.decoder(self.backbone(embedded, beside), full, skips)
+        return logits[:, :, : size[0], : size[1]]
+
+    def _codes(self, tokens: Tensor) -> Tensor:
+        """Look up (B, h, w) tokens: (B, h, w, d), 0 for one that was left out (-1)."""
+        codes = functional.embedding(tokens.long().clamp_min(0), self.codebook)
+        return codes * (tokens >= 0)[..., None]
+
+    @staticmethod
+    def _pixels(rgb: Tensor, full: tuple[int, int]) -> Tensor:
+        """Scale to -1..1 and widen to whole tokens by repeating the border."""
+        pixels = rgb.float().div_(127.5).sub_(1)
+        margin = (0, full[1] - rgb.shape[3], 0, full[0] - rgb.shape[2])
+        if any(margin):
+            pixels = functional.pad(pixels, margin, mode="replicate")
+        return pixels.contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,1 @@
+"""The sample sheet: one row a slide, read with every mistake reported at once."""

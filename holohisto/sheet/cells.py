@@ -1,0 +1,143 @@
+"""One line of the sample sheet: its cells, checked, as a row."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+SLIDE_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+SPLITS = ("train", "val", "test", "predict")
+RESERVED_GROUPS = ("all", "pooled")  # rows of the cohort tables
+UNFIT = re.compile(r"[{}\x00-\x1f\x7f]")  # in paths; Snakemake takes { } for wildcards
+TRUE, FALSE = ("1", "true", "yes", "x"), ("", "0", "false", "no")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One slide of the cohort."""
+
+    slide: str
+    """Id; becomes part of file names."""
+    image: Path
+    split: str
+    """train, val, test or predict."""
+    annotation: Path | None = None
+    group: str | None = None
+    subject: str | None = None
+    mpp: float | None = None
+    """Level-0 micrometres per pixel, over what the file says."""
+    threshold: float | None = None
+    """Foreground saturation of this slide, 0 to 1."""
+    annotated: tuple[str, ...] | None = None
+    """Classes annotated on this slide; the others are unknown. None: all."""
+    exclude: bool = False
+    note: str = ""
+    line: int = 0
+    """Of the sheet's file, from 1; 0 for a row from elsewhere."""
+
+
+@dataclass
+class Cells:
+    """The cells of one line, read one by one; mistakes are collected, not raised."""
+
+    path: Path
+    line: int
+    cells: dict[str, str]
+    mistakes: list[str]
+
+    def row(
+        self, spellings: dict[tuple[str, str], str], classes: tuple[str, ...] | None
+    ) -> Row | None:
+        """Return the row, or None where a cell is wrong."""
+        before = len(self.mistakes)
+        if extra := self.cells.pop(""):
+            self.mistakes.append(
+                f"{self.path}: line {self.line}: has more cells than the header has columns:"
+                f" {extra!r} is under no column"
+            )
+        group = self.cells.get("group", "")
+        row = Row(
+            slide=self._slide(),
+            image=Path(self._path("image", self._required("image"))),
+            split=self._split(),
+            annotation=Path(self._path("annotation", cell))
+            if (cell := self.cells.get("annotation", ""))
+            else None,
+            group=self._name("group", spellings),
+            subject=self._name("subject", spellings),
+            mpp=self._number("mpp", 0.01, 100.0),
+            threshold=self._number("threshold", 0.0, 1.0),
+            annotated=self._annotated(classes),
+            exclude=self._flag("exclude"),
+            note=self.cells.get("note", ""),
+            line=self.line,
+        )
+        if group.lower() in RESERVED_GROUPS:
+            self._mistake("group", f"{group!r} is reserved for the tables", "any other name")
+        if row.split in ("train", "val") and row.annotation is None and not row.exclude:
+            self._mistake("annotation", f"empty, but the split is {row.split}", "a path")
+        return row if len(self.mistakes) == before else None
+
+    def _mistake(self, column: str, problem: str, allowed: str) -> None:
+        self.mistakes.append(
+            f"{self.path}: line {self.line}, column {column}: {problem}; allowed {allowed}"
+        )
+
+    def _path(self, column: str, cell: str) -> str:
+        if unfit := UNFIT.search(cell):
+            self._mistake(
+                column, f"{cell!r} has {unfit[0]!r} in it", "no {, } or control character"
+            )
+        return cell
+
+    def _name(self, column: str, spellings: dict[tuple[str, str], str]) -> str | None:
+        """The cell, spelled as where the name first stands."""
+        name = self.cells.get(column, "")
+        return spellings.setdefault((column, name.lower()), name) or None
+
+    def _required(self, column: str) -> str:
+        cell = self.cells[column]
+        if not cell:
+            self._mistake(column, "empty", "a value on every line")
+        return cell
+
+    def _slide(self) -> str:
+        cell = self._required("slide")
+        if cell and not SLIDE_ID.match(cell):
+            self._mistake("slide", f"id {cell!r} cannot be a file name", SLIDE_ID.pattern)
+        elif cell.lower() == "cohort":
+            self._mistake("slide", "id 'cohort' is reserved", "any other id")
+        return cell
+
+    def _split(self) -> str:
+        cell = self._required("split")
+        if cell and cell not in SPLITS:
+            self._mistake("split", f"found {cell!r}", ", ".join(SPLITS))
+        return cell
+
+    def _number(self, column: str, low: float, high: float) -> float | None:
+        cell = self.cells.get(column, "")
+        if not cell:
+            return None
+        try:
+            number = float(cell)
+        except ValueError:
+            number = float("nan")
+        if not low <= number <= high:
+            self._mistake(column, f"found {cell!r}", f"a number from {low} to {high}")
+        return number
+
+    def _flag(self, column: str) -> bool:
+        cell = self.cells.get(column, "").lower()
+        if cell not in TRUE + FALSE:
+            self._mistake(column, f"found {cell!r}", "yes, or nothing")
+        return cell in TRUE
+
+    def _annotated(self, classes: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        cell = self.cells.get("annotated", "")
+        if not cell:
+            return None
+        names = tuple(name.strip() for name in cell.split(",") if name.strip())
+        for name in names:
+            if classes is not None and name not in classes:
+                self._mistake("annotated", f"unknown class {name!r}", ", ".join(classes))
+        return names

@@ -1,0 +1,108 @@
+"""Any folder of slides: annotations beside them or in folders of their own, by convention."""
+
+import logging
+import re
+from pathlib import Path
+
+from holohisto.errors import HolohistoError
+from holohisto.sheet.layouts.found import Found, files, unique, with_splits
+from holohisto.sheet.rows import OUTLINES, is_outlines
+
+logger = logging.getLogger(__name__)
+
+SLIDE_SUFFIXES = (
+    ".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn", ".dcm", ".png", ".jpg", ".jpeg",
+    ".qptiff", ".bif", ".vms", ".vmu",
+)  # fmt: skip
+ANNOTATION_SUFFIXES = (".tif", ".tiff", ".png")
+ANNOTATION_FOLDERS = ("masks", "mask", "annotations")
+ANNOTATION_STEM = re.compile(r"^(.+)[-_](masks?|labels?|annotations?)$", re.IGNORECASE)
+
+
+def find(folder: Path) -> list[Found]:
+    """Find all slides below a folder, sorted by path; groups and subjects stay empty.
+
+    An image is the annotation of the slide with the same stem when it stands beside it as
+    `<stem>_mask`, `<stem>-labels`, `<stem>_annotation`, or in a folder `masks`, `mask` or
+    `annotations` beside the slide or beside the slide's folder; GeoJSON also as `<stem>.geojson`.
+
+    Raises:
+        HolohistoError: the folder cannot be read, or holds no slide.
+    """
+    found = _files(folder)
+    annotations: dict[tuple[Path, str], Path] = {}
+    images: list[Path] = []
+    lossy = 0
+    for path in found:
+        place = _annotates(folder, path)
+        if place is None:
+            images.append(path)
+        elif is_outlines(path) or path.suffix.lower() in ANNOTATION_SUFFIXES:
+            annotations.setdefault(place, path)
+        else:
+            lossy += 1
+    if lossy:
+        logger.warning(
+            "%d images of other kinds look like annotations: left out; if they are, put them into"
+            " the sheet yourself", lossy,
+        )  # fmt: skip
+    if not images:
+        raise HolohistoError(
+            folder, "holds no slides", found=f"{len(found)} annotation-like images",
+            allowed=" ".join(suffix[1:] for suffix in SLIDE_SUFFIXES),
+            advice="check the folder; sub-folders are searched too",
+        )  # fmt: skip
+    pairs = [(image, _annotation(annotations, image)) for image in images]
+    used = {annotation for _, annotation in pairs}
+    for path in annotations.values():
+        if path not in used:
+            logger.warning("%s: looks like an annotation, but there is no such slide", path)
+    ids = unique(
+        [_stem(image) for image in images],
+        ["" if image.parent == folder else image.parent.name for image in images],
+    )
+    return with_splits([Found(slide, *pair) for slide, pair in zip(ids, pairs, strict=True)])
+
+
+def _files(folder: Path) -> list[Path]:
+    """All slides and outlines by their suffixes, a VMS slide's JPEGs left out."""
+    found = list(files(folder, SLIDE_SUFFIXES + OUTLINES))
+    hamamatsu = {path.parent for path in found if path.suffix.lower() in (".vms", ".vmu")}
+    found = [
+        path
+        for path in found
+        if path.parent not in hamamatsu or path.suffix.lower() not in (".jpg", ".jpeg")
+    ]
+    if not found:
+        raise HolohistoError(
+            folder, "holds no slides",
+            allowed=" ".join(suffix[1:] for suffix in SLIDE_SUFFIXES),
+            advice="check the folder; sub-folders are searched too",
+        )  # fmt: skip
+    return found
+
+
+def _stem(path: Path) -> str:
+    return re.sub(r"\.(ome\.\w+|geojson(\.gz)?|\w+)$", "", path.name, flags=re.IGNORECASE)
+
+
+def _annotates(folder: Path, path: Path) -> tuple[Path, str] | None:
+    """Return (folder, stem) of the slide an annotation-like file belongs to, else None.
+
+    The folder is the one that holds the folder `masks`, for files in such a folder.
+    """
+    match = ANNOTATION_STEM.match(_stem(path))
+    stem = match.group(1) if match else _stem(path)
+    inner = path.relative_to(folder).parent.parts
+    for depth, name in enumerate(inner):
+        if name.lower() in ANNOTATION_FOLDERS:
+            return folder.joinpath(*inner[:depth], "masks"), stem.lower()
+    return (path.parent, stem.lower()) if match or is_outlines(path) else None
+
+
+def _annotation(annotations: dict[tuple[Path, str], Path], image: Path) -> Path | None:
+    stem = _stem(image).lower()
+    for place in (image.parent, image.parent / "masks", image.parent.parent / "masks"):
+        if (place, stem) in annotations:
+            return annotations[place, stem]
+    return None

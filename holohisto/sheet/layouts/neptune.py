@@ -1,0 +1,129 @@
+"""The NEPTUNE structures: ROI images with one annotated structure each, six structures in all.
+
+An image and its mask lie side by side, as Omni-Seg and the groups after it keep them:
+
+    <structure>/<stain>/<roi>.png, <roi>_mask_<structure>.png
+
+or with images and masks in two folders. A folder named `<task>_<scale>_<structure>` says the
+magnification as well: 5x for scale 0, twice as much for each further one. Elsewhere ROIs are taken
+to be 40x, 0.25 µm per pixel.
+
+The same tissue occurs under several structures (capsule and tuft of one glomerulus) and in several
+crops: all images whose names start with the same number are one subject, so that no split sees what
+another was trained on. An image with several masks becomes a row for each.
+"""
+
+import logging
+import re
+from pathlib import Path
+
+from holohisto.errors import HolohistoError
+from holohisto.sheet.layouts.found import (
+    Found,
+    at,
+    by_stem,
+    files,
+    renamed,
+    split_of,
+    unique,
+    with_splits,
+)
+
+logger = logging.getLogger(__name__)
+
+STRUCTURES = {
+    "DT": ("dt", "distal"),
+    "PT": ("pt", "proximal"),
+    "CAP": ("cap", "capsule", "capsules"),
+    "TUFT": ("tuft", "tufts"),
+    "VES": ("ves", "vessel", "vessels", "artery", "arteries", "arterial"),
+    "PTC": ("ptc", "peritubular"),
+}
+"""Class: words that name it in files and folders."""
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+MASK = re.compile(r"^(.+?)_mask(?:_(.+))?$", re.IGNORECASE)
+MASK_FOLDERS = ("mask", "masks")
+IMAGE_FOLDERS = ("img", "imgs", "image", "images")
+SCALE = re.compile(r"^\d+_([0-3])_")
+AT_5X, AT_40X = 2.0, 0.25
+CROP = re.compile(r"^(.*\d.*)[-_]\d+$")
+"""A name with a number, and the number of the crop."""
+
+
+def find(folder: Path) -> list[Found]:
+    """Find all ROI images with a mask of one of the six structures.
+
+    Raises:
+        HolohistoError: there are none.
+    """
+    every = by_stem(files(folder, SUFFIXES))
+    found, alone, strange = [], 0, 0
+    for mask in every.values():
+        match = MASK.match(mask.stem)
+        if match is None and mask.parent.name.lower() not in MASK_FOLDERS:
+            continue
+        stem, name = match.groups("") if match else (mask.stem, "")
+        image, structure = _image(mask, stem, every), _structure(folder, mask, name)
+        if image and structure:
+            found.append(_found(folder, image, mask, structure))
+        alone, strange = alone + (not image), strange + (not structure)
+    for count, problem in ((alone, "have no image"), (strange, "name none of the six structures")):
+        if count:
+            logger.warning("%d masks %s: left out", count, problem)
+    if not found:
+        raise HolohistoError(
+            folder, "is not in the layout of the NEPTUNE structures", found=f"{len(every)} images",
+            allowed="<roi>.png beside <roi>_mask_<structure>.png; structures "
+            + ", ".join(words[1] for words in STRUCTURES.values()),
+        )  # fmt: skip
+    found.sort(key=lambda one: str(one.annotation))
+    ids = unique([one.slide for one in found], [one.note for one in found])
+    return with_splits(renamed(found, ids))
+
+
+def _found(folder: Path, image: Path, mask: Path, structure: str) -> Found:
+    crop = CROP.match(image.stem)
+    return Found(
+        slide=f"{image.stem}-{structure}",
+        image=image,
+        annotation=mask,
+        subject=crop[1] if crop else image.stem,
+        split=split_of(image.relative_to(folder).parent.parts),
+        mpp=_mpp(folder, image),
+        annotated=structure,
+        note=_stain(folder, image),
+    )
+
+
+def _image(mask: Path, stem: str, every: dict[tuple[str, str], Path]) -> Path | None:
+    """The image beside a mask, or, for masks in a folder of theirs, beside that folder."""
+    places = [mask.parent]
+    if mask.parent.name.lower() in MASK_FOLDERS:
+        places = [mask.parent.parent / name for name in IMAGE_FOLDERS]
+    return next((every[at(p, stem)] for p in places if at(p, stem) in every), None)
+
+
+def _structure(folder: Path, mask: Path, name: str) -> str:
+    """The class that the mask's name, else its innermost folder of such a name, stands for."""
+    parts = (name, *reversed(mask.relative_to(folder).parent.parts), folder.name)
+    return next(filter(None, map(_named, parts)), "")
+
+
+def _named(part: str) -> str:
+    words = re.split(r"[^a-z]+", part.lower())
+    return next((c for c, known in STRUCTURES.items() if set(known) & set(words)), "")
+
+
+def _stain(folder: Path, image: Path) -> str:
+    """The innermost folder that stands for nothing else; "" if there is none."""
+    for part in reversed(image.relative_to(folder).parent.parts):
+        if part.lower() not in IMAGE_FOLDERS and not _named(part) and not split_of([part]):
+            return part
+    return ""
+
+
+def _mpp(folder: Path, image: Path) -> float:
+    for part in (*image.relative_to(folder).parent.parts, folder.name):
+        if scale := SCALE.match(part):
+            return AT_5X / 2 ** int(scale[1])
+    return AT_40X

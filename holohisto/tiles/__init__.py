@@ -1,0 +1,1 @@
+"""Tiles and the variants in which they are seen: arithmetic on working pixels and arrays."""

@@ -1,0 +1,1 @@
+"""The VQGAN: network, codebook, frozen normalisation, training, files."""

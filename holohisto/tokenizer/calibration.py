@@ -1,0 +1,58 @@
+"""Freezing a tokenizer's statistics at those of training tissue."""
+
+import numpy as np
+import torch
+
+from holohisto.device import device_of
+from holohisto.errors import HolohistoError
+from holohisto.tokenizer.norm import FreezableNorm, Tally
+from holohisto.tokenizer.vqgan import VQGAN
+
+
+@torch.no_grad()
+def calibrate(model: VQGAN, tiles: list[np.ndarray], tolerance: float, most: int = 40) -> int:
+    """Freeze the encoder's statistics at those of training tiles; returns the sweeps it took.
+
+    A layer's input depends on the layers before it, so sweeps repeat with the frozen values of
+    the last one until no mean (in standard deviations) or variance (relative) changes by more
+    than `tolerance`. Layer by layer the values settle: a fixed point after at most as many
+    sweeps as layers.
+
+    Args:
+        model: Left calibrated and frozen.
+        tiles: Training foreground, each (height, width, 3) uint8.
+        tolerance: Largest change at which the sweeps stop.
+        most: Sweeps after which it is an error not to have settled.
+    """
+    device = device_of(model)
+    model.freeze(False)
+    for sweep in range(1, most + 1):
+        for norm in model.norms:
+            norm.tally = Tally()
+        for tile in tiles:
+            rgb = torch.from_numpy(tile).permute(2, 0, 1)[None].to(device)
+            model.latents(model.pixels(rgb))
+        change = max(_adopt(norm) for norm in model.norms)
+        model.freeze()
+        if sweep > 1 and change <= tolerance:
+            model.calibrated = True
+            return sweep
+    raise HolohistoError(
+        "tokenizer", "the frozen statistics did not settle", found=f"change {change:.2g}",
+        allowed=f"at most {tolerance:g}", advice="set tokenizer.calibration_tiles higher",
+    )  # fmt: skip
+
+
+def _adopt(norm: FreezableNorm) -> float:
+    """Take over the tally of a sweep; returns the largest relative change."""
+    tally = norm.tally
+    assert tally is not None
+    norm.tally = None
+    mean, variance = torch.as_tensor(tally.mean).float(), tally.variance.float()
+    spread = (norm.variance + norm.eps).sqrt()
+    change = torch.maximum(
+        (mean - norm.mean).abs() / spread, (variance - norm.variance).abs() / spread.square()
+    ).max()
+    norm.mean.copy_(mean)
+    norm.variance.copy_(variance)
+    return float(change)

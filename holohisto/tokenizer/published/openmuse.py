@@ -1,0 +1,88 @@
+"""The layout of openMUSE, which LVM uses: config.json and pytorch_model.bin, taming's names.
+
+Pixels are in 0..1 (huggingface/open-muse: training/data.py; ytongbai/LVM: vqlm_demo/utils.py).
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import model_validator
+from torch import Tensor
+
+from holohisto.config import checkpoint_files
+from holohisto.config.fields import PixelRange
+from holohisto.tokenizer.architecture import Architecture, Codes
+from holohisto.tokenizer.published.strict import Levels, Options, Size, attended_levels, validated
+
+NORM_GROUPS = 32
+
+
+class Configuration(Options):
+    """Options of `VQGANModel`, with the defaults of its class (muse/modeling_taming_vqgan.py)."""
+
+    resolution: Size = 256
+    num_channels: Literal[3] = 3
+    hidden_channels: Size = 128
+    channel_mult: Levels = (1, 1, 2, 2, 4)
+    num_res_blocks: Size = 2
+    attn_resolutions: tuple[int, ...] = (16,)
+    no_attn_mid_block: bool = False
+    z_channels: Size = 256
+    num_embeddings: Codes = 1024
+    quantized_embed_dim: Size = 256
+    resample_with_conv: Literal[True] = True
+    decoder_hidden_channels: None = None
+    decoder_channel_mult: None = None
+    decoder_res_blocks: None = None
+    extra_mid_res_blocks: None = None
+
+    @property
+    def attention(self) -> tuple[int, ...]:
+        """Levels with attention."""
+        return attended_levels(self.resolution, self.attn_resolutions, len(self.channel_mult))
+
+    @model_validator(mode="after")
+    def _ours(self) -> "Configuration":
+        if self.resolution % 2 ** (len(self.channel_mult) - 1):
+            raise ValueError(f"resolution {self.resolution} is no multiple of f")
+        if self.attention and self.num_res_blocks == 1:
+            # Its code passes over the attention of a level that has a single one.
+            raise ValueError("num_res_blocks 1 with attn_resolutions is not supported")
+        return self
+
+
+def configuration(path: Path) -> Configuration:
+    """Read config.json.
+
+    Raises:
+        HolohistoError: unreadable, or not of a VQGAN that ours can be.
+    """
+    return validated(Configuration, checkpoint_files.read_json(path), path)
+
+
+def pixel_range(_: Configuration) -> PixelRange:
+    """Return the range that it trains on."""
+    return "0..1"
+
+
+def architecture(read: Configuration, pixels: PixelRange) -> Architecture:
+    """Describe the network in our words."""
+    equal = read.z_channels == read.quantized_embed_dim
+    return Architecture(
+        channels=read.hidden_channels,
+        multipliers=read.channel_mult,
+        residual_blocks=read.num_res_blocks,
+        codebook=read.num_embeddings,
+        dimension=read.quantized_embed_dim,
+        latent=None if equal else read.z_channels,
+        attention=read.attention,
+        middle_attention=not read.no_attn_mid_block,
+        norm_groups=NORM_GROUPS,
+        pixel_range=pixels,
+    )
+
+
+def renamed(state: Mapping[str, Tensor], _: Architecture) -> dict[str, Tensor]:
+    """Return the weights as they are: the names are ours already."""
+    return dict(state)

@@ -1,0 +1,106 @@
+"""What all layouts share: options and weights are exactly those of a VQGAN of ours, or refused."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor
+
+from holohisto.errors import HolohistoError, SeveralErrors
+from holohisto.tokenizer.architecture import Architecture
+from holohisto.tokenizer.vqgan import VQGAN
+
+Size = Annotated[int, Field(ge=1)]
+Levels = Annotated[tuple[Size, ...], Field(min_length=2, max_length=7)]
+
+
+class Options(BaseModel):
+    """Options of a published network; those without a field here do not alter what it computes."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+Kind = TypeVar("Kind", bound=BaseModel)
+
+
+def validated(kind: type[Kind], data: Any, where: Path) -> Kind:
+    """Check options, all mistakes at once.
+
+    Raises:
+        HolohistoError: a line for each that is missing, wrong, or beyond what a VQGAN of ours is.
+    """
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        raise SeveralErrors([_line(where, item) for item in error.errors()]) from error
+
+
+def _line(where: Path, item: Any) -> str:
+    key = ".".join(str(part) for part in item["loc"])
+    problem = item["msg"].removeprefix("Value error, ")
+    found = "" if item["type"] == "missing" or not key else f" (found {item['input']!r})"
+    return f"{where}: {key}: {problem}{found}" if key else f"{where}: {problem}{found}"
+
+
+def attended_levels(resolution: int, attended: tuple[int, ...], levels: int) -> tuple[int, ...]:
+    """Return the levels with attention, of a network that places it by the picture's side there."""
+    return tuple(level for level in range(levels) if resolution // 2**level in attended)
+
+
+def check_widths(architecture: Architecture, where: Path) -> None:
+    """Refuse widths that do not divide into the groups of the normalisation."""
+    groups = architecture.norm_groups or 1
+    for width in (1, *architecture.multipliers):
+        if architecture.channels * width % groups:
+            raise HolohistoError(
+                where, "a level's width is no multiple of the groups of its normalisation",
+                found=architecture.channels * width, allowed=f"multiples of {groups}",
+            )  # fmt: skip
+
+
+def fill(architecture: Architecture, state: Mapping[str, Tensor], where: Path) -> VQGAN:
+    """Build a VQGAN with these weights, named as taming-transformers' are.
+
+    Native, not calibrated, in evaluation state; weights of lower precision become fp32.
+
+    Raises:
+        HolohistoError: a weight is missing, unknown, of another shape or not finite.
+    """
+    with torch.device("meta"):
+        shapes = {name: weight.shape for name, weight in VQGAN(architecture).named_parameters()}
+    _same_downscale(architecture, state, where)
+    for problem, names in (
+        ("lacks weights that its configuration asks for", shapes.keys() - state.keys()),
+        ("holds weights that its configuration does not know", state.keys() - shapes.keys()),
+    ):
+        if names:
+            raise HolohistoError(where, problem, found=f"{len(names)}, first {min(names)}")
+    for name, shape in shapes.items():
+        if state[name].shape != shape:
+            raise HolohistoError(
+                where, f"{name} is not of the shape that its configuration asks for",
+                found=_times(state[name].shape), allowed=_times(shape),
+            )  # fmt: skip
+        if not state[name].isfinite().all():
+            raise HolohistoError(where, f"{name} is damaged: not all its numbers are finite")
+    model = VQGAN(architecture)
+    model.load_state_dict(model.state_dict() | {n: w.float() for n, w in state.items()})
+    return model.eval().requires_grad_(False)
+
+
+def _same_downscale(architecture: Architecture, state: Mapping[str, Tensor], where: Path) -> None:
+    """Tell another f by its name: otherwise it is a long list of missing weights."""
+    places = [name.split(".")[2] for name in state if name.startswith("encoder.down.")]
+    levels = 1 + max((int(place) for place in places if place.isdecimal()), default=0)
+    if places and levels != len(architecture.multipliers):
+        raise HolohistoError(
+            where, "weights and configuration are of two networks",
+            found=f"f = {2 ** (levels - 1)} in the weights",
+            allowed=f"f = {architecture.downscale} as in the configuration",
+        )  # fmt: skip
+
+
+def _times(shape: torch.Size) -> str:
+    return " x ".join(str(side) for side in shape)

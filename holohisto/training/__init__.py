@@ -1,0 +1,1 @@
+"""Training segmenters: sampler, batches, loss, validation, checkpoints."""

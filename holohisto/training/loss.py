@@ -1,0 +1,39 @@
+"""Dice plus binary cross-entropy, per class, over the pixels whose class is known."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from holohisto.training.ranks import over_ranks
+
+
+def dice_bce(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
+    """Return the mean over classes of soft Dice loss (over all ranks' tiles) plus cross-entropy.
+
+    In fp32, because sums run over millions of pixels. Classes without a known pixel in the batch
+    do not count.
+
+    Args:
+        logits: (B, C, H, W).
+        target: (B, C, H, W) bool.
+        known: (B, C, H, W) bool; False where the annotation says nothing of the class.
+
+    Returns:
+        A scalar; 0 if nothing is known.
+    """
+    with torch.autocast(logits.device.type, enabled=False):
+        logits, truth, weight = logits.float(), target.float(), known.float()
+        entropy = functional.binary_cross_entropy_with_logits(logits, truth, reduction="none")
+        probability = logits.sigmoid() * weight
+        sums = torch.stack(
+            [
+                part.sum(dim=(0, 2, 3))
+                for part in (weight, entropy * weight, probability * truth, probability,
+                             truth * weight)
+            ]
+        )  # fmt: skip
+        pixels, entropy, overlap, found, true = over_ranks(sums)  # each (C,)
+        dice = 1 - (2 * overlap + 1) / (found + true + 1)
+        counted = pixels > 0
+        loss = (dice + entropy / pixels.clamp_min(1)) * counted
+        return loss.sum() / counted.sum().clamp_min(1)

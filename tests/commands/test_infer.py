@@ -1,0 +1,163 @@
+"""The verb infer: killed and taken up again, and the same for any number of threads."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from holohisto import cli
+from holohisto.config.models import HolohistoModel
+from holohisto.config.sections import TokensOptions
+from holohisto.pyramid.raster import Raster
+from holohisto.pyramid.write import write_slide_pyramid
+from holohisto.segmenter.file import Card, build_segmenter, save_segmenter
+from holohisto.slide.record import SlideRecord
+from holohisto.tokens.token_map import TokenMap, save_token_map
+
+SIZE = (611, 907)
+OPTIONS = {"tile": [192, 160], "overlap": 0.25}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A slide with everything that infer reads; the segmenter is untrained, but not indifferent."""
+    folder = tmp_path_factory.mktemp("infer")
+    random = np.random.default_rng(0)
+    rgb = np.full((SIZE[1], SIZE[0], 3), 244, np.uint8)
+    blocks = random.integers(90, 220, (SIZE[1] // 9, SIZE[0] // 9, 3)).astype(np.uint8)
+    inside = np.kron(blocks, np.ones((10, 10, 1), np.uint8))
+    rgb[20:-40, 20:-20] = inside[: SIZE[1] - 60, : SIZE[0] - 40]
+    write_slide_pyramid(folder / "slide.tif", rgb, 0.5)
+    assert cli.main(["check", str(folder / "slide.tif"), "--slide", "s1", "--output",
+                     str(folder / "check.json")]) == 0  # fmt: skip
+    assert cli.main(["foreground", str(folder / "slide.tif"), "--check", str(folder / "check.json"),
+                     "--foreground", str(folder / "foreground.tif"), "--picture",
+                     str(folder / "foreground.jpg")]) == 0  # fmt: skip
+    torch.manual_seed(0)
+    model = build_segmenter(HolohistoModel(size="T"), torch.randn(64, 8), 16, 2).eval()
+    divided(model)
+    card = Card(
+        "m1", HolohistoModel(size="T"), ("tuft", "capsule"), 0.5, (192, 160), "0" * 64, 16,
+        "frozen", {},
+    )  # fmt: skip
+    save_segmenter(model.state_dict(), card, folder / "segmenter.safetensors")
+    record = SlideRecord.read(folder / "check.json")
+    shape = (-(-SIZE[1] // 16), -(-SIZE[0] // 16))
+    some = random.integers(0, 64, shape).astype(np.uint16)
+    token_map = TokenMap([some], "s1", record.fingerprint, "0" * 64, 16, (0,), TokensOptions())
+    save_token_map(token_map, folder / "tokens.safetensors")
+    return folder
+
+
+@torch.no_grad()
+def divided(model) -> None:
+    """Let an untrained network say yes about as often as no."""
+    last = [layer for layer in model.decoder.modules() if isinstance(layer, torch.nn.Conv2d)][-1]
+    tokens, pixels = torch.randint(0, 64, (1, 10, 12)), torch.randint(90, 220, (1, 3, 160, 192))
+    last.bias -= model(tokens, pixels.to(torch.uint8), (160, 192)).mean(dim=(0, 2, 3))
+
+
+def command(folder: Path, out: Path, *more: str) -> list[str]:
+    return [
+        "infer", str(folder / "slide.tif"), "--check", str(folder / "check.json"),
+        "--foreground", str(folder / "foreground.tif"),
+        "--tokens", str(folder / "tokens.safetensors"),
+        "--segmenter", str(folder / "segmenter.safetensors"), "--options", json.dumps(OPTIONS),
+        "--labels", str(out / "labels.tif"), "--probability", str(out / "probability.tif"),
+        "--facts", str(out / "facts.json"), *more,
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def whole(folder):
+    """What an undisturbed run gives."""
+    out = folder / "whole"
+    assert cli.main(command(folder, out, "--threads", "1")) == 0
+    return out
+
+
+def same(one: Path, other: Path) -> bool:
+    return all(
+        (one / name).read_bytes() == (other / name).read_bytes()
+        for name in ("labels.tif", "probability.tif")
+    )
+
+
+def test_labels_and_facts_are_told(whole):
+    with Raster(whole / "labels.tif") as labels:
+        values = np.concatenate(list(labels.rows()))
+        header = labels.header
+    assert values.shape == SIZE[::-1]
+    assert len(np.unique(values)) > 2
+    assert (header["tile"], header["overlap"], header["snap"]) == ([192, 160], 0.25, 16)
+    facts = json.loads((whole / "facts.json").read_text())
+    assert (facts["bands"], facts["taken_up"], facts["slide"]) == (8, 0, "s1")
+    assert 0 < facts["tiles"] <= facts["all_tiles"] == 8 * 4
+    assert set(facts["stages"]) == {"read", "tokenise", "model", "stitch", "write"}
+    assert facts["stages"]["tokenise"] == 0
+    assert min(facts["stages"][name] for name in ("read", "model", "stitch", "write")) > 0
+    assert facts["bottleneck"] in facts["stages"]
+    for seam in facts["seam"].values():
+        assert seam["disagreement"] == pytest.approx(seam["differing"] / seam["either"], abs=1e-6)
+        assert 0 < seam["disagreement"] < 1  # an untrained network sees what is around
+    assert not (whole / "labels.journal").exists()
+
+
+KILLED = """
+import os, signal, sys
+from holohisto import cli
+from holohisto.runtime import journal
+add, left = journal.Journal.add, [int(sys.argv[1])]
+def dying(self, number, payload):
+    add(self, number, payload)
+    left[0] -= 1
+    if not left[0]:
+        os.kill(os.getpid(), signal.SIGKILL)
+journal.Journal.add = dying
+cli.main(sys.argv[2:])
+"""
+
+
+@pytest.mark.parametrize(("bands", "torn"), [(1, 0), (4, 11)])
+def test_killed_and_taken_up_gives_identical_labels(folder, whole, tmp_path, bands, torn):
+    words = command(folder, tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(bands), *words], env=os.environ, check=False
+    )
+    assert done.returncode == -signal.SIGKILL
+    assert not (tmp_path / "labels.tif").exists()
+    journal = tmp_path / "labels.journal"
+    if torn:  # the last record was cut short
+        journal.write_bytes(journal.read_bytes()[:-torn])
+    assert cli.main([*words, "--threads", "3", "--batch", "2"]) == 0
+    facts = json.loads((tmp_path / "facts.json").read_text())
+    assert facts["taken_up"] == bands - bool(torn)
+    assert same(tmp_path, whole)
+    seams = [json.loads((one / "facts.json").read_text())["seam"] for one in (tmp_path, whole)]
+    assert seams[0] == seams[1]
+    assert not journal.exists()
+
+
+def test_another_computation_takes_nothing_up(folder, whole, tmp_path):
+    words = command(folder, tmp_path)
+    subprocess.run([sys.executable, "-c", KILLED, "3", *words], env=os.environ, check=False)
+    other = json.dumps(OPTIONS | {"threshold": 0.4})
+    words[words.index("--options") + 1] = other
+    assert cli.main(words) == 0
+    assert json.loads((tmp_path / "facts.json").read_text())["taken_up"] == 0
+    assert not same(tmp_path, whole)
+
+
+@pytest.mark.parametrize("threads", ["2", "9"])
+def test_any_number_of_threads_gives_the_same_bytes(folder, whole, tmp_path, threads):
+    """Also where the environment, or the machine, has another number of cores."""
+    words = command(folder, tmp_path, "--threads", threads, "--queue", "1", "--batch", "3")
+    own = os.environ | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, "-m", "holohisto.cli", *words], env=own, check=True)
+    assert same(tmp_path, whole)

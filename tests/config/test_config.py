@@ -1,0 +1,204 @@
+"""The configuration: mistakes, the schema, the table of keys, the requirements."""
+
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from holohisto.config.config import Config
+from holohisto.config.models import (
+    BackboneModel,
+    HolohistoModel,
+    MasksModel,
+    PixelModel,
+    PixelOptions,
+    ThresholdModel,
+)
+from holohisto.config.parsing import parse_config, read_config, schema
+from holohisto.config.sections import ClassOptions, InferOptions, TokenizerOptions
+from holohisto.config.steps import as_json
+from holohisto.errors import HolohistoError
+
+ROOT = Path(__file__).parents[2]
+README = ROOT / "config" / "README.md"
+SCHEMA = ROOT / "config" / "config.schema.json"
+START, END = "<!-- keys: made by `make reference` -->\n", "<!-- end of keys -->\n"
+WRITE = os.environ.get("HOLOHISTO_WRITE_REFERENCE")
+
+
+def mistakes(data):
+    with pytest.raises(HolohistoError) as caught:
+        parse_config(data)
+    return str(caught.value).splitlines()
+
+
+def test_every_mistake_is_told_at_once_with_key_value_and_limit():
+    assert mistakes({"infer": {"overlap": 1.5, "ovrlap": 0.2}, "seed": -1}) == [
+        "config: seed: Input should be greater than or equal to 0 (found -1)",
+        "config: infer.overlap: Input should be less than or equal to 0.75 (found 1.5)",
+        "config: infer.ovrlap: unknown key; see config/README.md for the keys there are",
+    ]
+
+
+def test_mistakes_in_models_name_the_model_and_the_key():
+    lines = mistakes({"models": {"a": {"size": "T"}, "b": {"kind": "holohisto", "size": "XXL"}}})
+    assert lines[0].startswith("config: models.a.kind: missing")
+    assert lines[1].startswith("config: models.b.size: Input should be 'T'")
+
+
+def test_masks_from_elsewhere_need_a_pattern():
+    models = {"winner": {"kind": "masks", "masks": "winner/{slide}.tif"}}
+    model = parse_config({"models": models}).models["winner"]
+    assert model.of("DN-1") == Path("winner/DN-1.tif")
+    for pattern, problem in (("a.tif", "must have {slide}"), ("{slide}/{class}.tif", "other {")):
+        line = mistakes({"models": {"winner": {"kind": "masks", "masks": pattern}}})[0]
+        assert line.startswith("config: models.winner.masks: ")
+        assert problem in line
+    assert (
+        "models.winner.masks: Field required"
+        in mistakes({"models": {"winner": {"kind": "masks"}}})[0]
+    )
+
+
+@pytest.mark.parametrize("name", ["a/b", "../a", "-a", "a b", "{a}", ""])
+def test_names_that_could_not_be_files_are_refused(name):
+    assert "must match" in mistakes({"models": {name: {"kind": "threshold"}}})[0]
+
+
+def test_reference_must_be_a_model_and_is_the_first_by_default():
+    models = {"b": {"kind": "threshold"}, "a": {"kind": "holohisto"}}
+    assert parse_config({"models": models}).reference_model == "b"
+    assert parse_config({"models": models, "reference": "a"}).reference_model == "a"
+    assert "'c' is not one of ['a', 'b']" in mistakes({"models": models, "reference": "c"})[0]
+
+
+def test_choices_of_numbers_may_come_as_text_from_the_command_line():
+    parsed = parse_config({"foreground": {"cell": "32"}, "tokens": {"dihedral": "1"}})
+    assert (parsed.foreground.cell, parsed.tokens.dihedral) == (32, 1)
+    for wrong, shown in (("7", "7"), ("-1", "'-1'"), ("", "''"), ("one", "'one'")):
+        assert mistakes({"tokens": {"dihedral": wrong}}) == [
+            f"config: tokens.dihedral: Input should be 1 or 8 (found {shown})"
+        ]
+
+
+def test_sections_as_json_hold_defaults_and_come_back_equal():
+    parsed = parse_config({"infer": {"overlap": 0.5}})
+    text = as_json(parsed)
+    assert json.loads(text["infer"])["threshold"] == 0.5
+    assert InferOptions.model_validate_json(text["infer"]) == parsed.infer
+    assert TokenizerOptions.model_validate_json(text["tokenizer"]) == parsed.tokenizer
+
+
+@pytest.mark.parametrize("text", ["- 1", "a: [", "3"])
+def test_files_that_hold_no_mapping_are_refused(tmp_path, text):
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    with pytest.raises(HolohistoError, match=re.escape(str(path))):
+        read_config(path)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda p: p.stem)
+def test_the_given_configurations_are_valid_and_point_editors_to_the_schema(path):
+    read_config(path)
+    assert path.read_text().startswith("# yaml-language-server: $schema=config.schema.json\n")
+
+
+def test_the_schema_is_in_sync():
+    if WRITE:
+        SCHEMA.write_text(schema())
+    assert SCHEMA.read_text() == schema(), "run `make reference`"
+
+
+def test_the_table_of_keys_is_in_sync():
+    text = README.read_text()
+    before, rest = text.split(START)
+    table, after = rest.split(END)
+    if WRITE:
+        README.write_text(before + START + keys() + END + after)
+        return
+    assert table == keys(), "run `make reference`"
+
+
+def keys() -> str:
+    """One line per key: default, meaning."""
+    lines = ["| key | default | meaning |\n|---|---|---|\n"]
+    for name, field in Config.model_fields.items():
+        value = field.get_default()
+        if isinstance(value, BaseModel):
+            lines += section(name, type(value))
+        else:
+            lines.append(line(name, field))
+    lines += section("classes.NAME", ClassOptions)
+    lines += section("models.NAME, holohisto", HolohistoModel)
+    lines += section("models.NAME, threshold", ThresholdModel)
+    lines += section("models.NAME, over pixels", PixelModel)
+    lines += section("models.NAME, with backbone", BackboneModel, PixelModel)
+    for arm in PixelOptions.__args__:
+        shared = BackboneModel if issubclass(arm, BackboneModel) else (PixelModel)
+        lines += section(f"models.NAME, {arm.model_fields['kind'].default}", arm, shared)
+    lines += section("models.NAME, masks", MasksModel)
+    return "".join(lines)
+
+
+def section(name: str, options: type[BaseModel], known: type[BaseModel] | None = None) -> list[str]:
+    """The fields that `known` does not have, or has another default of."""
+    told = known.model_fields if known else {}
+    return [
+        line(f"{name}.{key}", field)
+        for key, field in options.model_fields.items()
+        if key not in told or told[key].default != field.default
+    ]
+
+
+def line(name: str, field) -> str:
+    assert field.description or name == "classes", f"{name} has no description"
+    if field.is_required():
+        return f"| `{name}` | *required* | {field.description} |\n"
+    default = yaml.safe_dump(plain(field.get_default()), default_flow_style=True, width=1000)
+    default = default.replace("...", "").strip().replace("null", "")
+    return f"| `{name}` | {f'`{default}`' if default else ''} | {field.description} |\n"
+
+
+def plain(value):
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json", exclude_none=True)
+    return (
+        list(value)
+        if isinstance(value, tuple)
+        else str(value)
+        if isinstance(value, Path)
+        else value
+    )
+
+
+LOCK = (ROOT / "requirements.lock").read_text()
+LOCKED = dict(re.findall(r"^([a-z0-9-]+)==(\S+)", LOCK, flags=re.M))
+WANTED = dict(
+    re.findall(
+        r"^([a-z0-9-]+)(?:\[\w+\])?==(\S+)", (ROOT / "requirements.in").read_text(), flags=re.M
+    )
+)
+
+
+def test_the_lock_holds_what_is_wanted_exactly():
+    assert WANTED.items() <= LOCKED.items()
+    assert LOCK.count("--hash=sha256:") >= len(LOCKED) > 100
+
+
+def test_the_lock_keeps_out_what_breaks_or_weighs_gigabytes():
+    """torchvision's published build fails beside a CPU torch; cupy and nvidia are never needed."""
+    assert not [name for name in LOCKED if re.match(r"torch(vision)?$|nvidia|cupy|cuda", name)]
+    assert "://" not in LOCK
+
+
+def test_every_dependency_of_the_package_is_locked_or_torch():
+    text = (ROOT / "pyproject.toml").read_text()
+    dependencies = re.search(r"^dependencies = \[(.*?)\n\]", text, flags=re.M | re.S).group(1)
+    names = {re.sub(r"\[.*", "", name) for name in re.findall(r'"([^"]+)"', dependencies)}
+    assert names - set(WANTED) == {"torch"}

@@ -1,0 +1,189 @@
+"""What slides cost under a configuration: exact sums, and the words of `check`."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from slide_files import tissue, write_levels
+
+from holohisto.cli import main
+from holohisto.config.config import Config
+from holohisto.config.parsing import parse_config
+from holohisto.planning.cost import cost_of, estimate, summary, token_summary
+from holohisto.runtime.units import bytes_text, time_text
+from holohisto.slide.record import SlideRecord
+
+SIZE = (33_000, 16_001)
+"""At level 0; twice the working resolution: 517,032 tokens, 8.801 s to read, 13.202 s (or 1320.16
+without a GPU) to encode, 0.88 s (88.01) to segment."""
+
+
+def settings(**tokens) -> Config:
+    return parse_config({"tokens": tokens, "infer": {"overlap": 0.5}})
+
+
+@pytest.fixture
+def record() -> SlideRecord:
+    working = (16_500, 8_001)
+    return SlideRecord(
+        slide="a", image="a.tif", size=SIZE, mpp=0.25, mpp_source="header", reader="cucim",
+        compression="jpeg", levels=[SIZE], background=(255, 255, 255), factor=2,
+        working_size=working, working_mpp=0.5, fingerprint="0", estimates=estimate(SIZE, working),
+    )  # fmt: skip
+
+
+def test_a_training_slide_is_encoded_in_every_variant_and_not_segmented(record):
+    cost = cost_of(record, "train", settings())
+    assert (cost.tokens, cost.token_bytes, cost.result_bytes) == (517_032, 8 * 1_034_064, 0)
+    assert cost.encoding_seconds == pytest.approx(8.801 + 8 * 13.202)
+    assert cost.encoding_cpu_seconds == pytest.approx(8.801 + 8 * 1320.16)
+    assert (cost.infer_seconds, cost.infer_cpu_seconds) == (0, 0)
+    assert (cost.disk_bytes, cost.seconds) == (cost.token_bytes, cost.encoding_seconds)
+
+
+def test_a_test_slide_is_encoded_once_and_segmented_as_often_as_tiles_overlap(record):
+    cost = cost_of(record, "test", settings())
+    assert cost.token_bytes == 1_034_064
+    assert cost.result_bytes == record.estimates["result_bytes"] > 10_000_000
+    assert cost.disk_bytes == cost.token_bytes + cost.result_bytes
+    assert cost.encoding_seconds == pytest.approx(8.801 + 13.202)
+    assert cost.infer_seconds == pytest.approx(8.801 + 4 * 0.88)
+    assert cost.infer_cpu_seconds == pytest.approx(8.801 + 4 * 88.01)
+    assert cost.seconds == pytest.approx(8.801 + 13.202 + 8.801 + 4 * 0.88)
+    assert cost.cpu_seconds == pytest.approx(2 * 8.801 + 1320.16 + 4 * 88.01)
+
+
+def test_online_keeps_no_map_and_encodes_what_it_segments(record):
+    online = settings(mode="online")
+    taught, tested = cost_of(record, "train", online), cost_of(record, "test", online)
+    assert (taught.disk_bytes, taught.seconds, taught.cpu_seconds) == (0, 0, 0)
+    assert (tested.token_bytes, tested.encoding_seconds) == (0, 0)
+    assert tested.infer_seconds == pytest.approx(8.801 + 4 * (0.88 + 13.202))
+
+
+@pytest.mark.parametrize(
+    ("tokens", "variants"),
+    [
+        ({}, 8), ({"dihedral": 1}, 8), ({"looks": 0}, 8), ({"dihedral": 1, "looks": 0}, 1),
+        ({"dihedral": 1, "looks": 2}, 3), ({"looks": 11}, 12),
+    ],
+)  # fmt: skip
+def test_variants_are_the_larger_of_orientations_and_looks(record, tokens, variants):
+    assert settings(**tokens).tokens.variants == variants
+    assert cost_of(record, "train", settings(**tokens)).token_bytes == variants * 1_034_064
+    assert cost_of(record, "val", settings(**tokens)).token_bytes == 1_034_064
+
+
+@pytest.mark.parametrize(
+    ("models", "infer", "encodings"),
+    [
+        ({"m": {"kind": "holohisto"}}, ["test"], {"train": 8, "val": 1, "test": 1, "predict": 0}),
+        ({"m": {"kind": "holohisto", "weights": "m"}}, ["test", "predict"],
+         {"train": 0, "val": 0, "test": 1, "predict": 1}),
+        ({"m": {"kind": "holohisto", "weights": "m"}}, ["train"],
+         {"train": 8, "val": 0, "test": 0, "predict": 0}),
+        ({"m": {"kind": "threshold"}}, ["test"], {"train": 0, "val": 0, "test": 0, "predict": 0}),
+        ({"m": {"kind": "threshold"}, "n": {"kind": "holohisto"}}, ["val"],
+         {"train": 8, "val": 1, "test": 0, "predict": 0}),
+    ],
+)  # fmt: skip
+def test_only_slides_whose_tokens_are_read_are_encoded(models, infer, encodings):
+    parsed = parse_config({"models": models, "infer": {"splits": infer}})
+    assert {split: parsed.encodings(split) for split in encodings} == encodings
+    online = parse_config(
+        {"models": models, "infer": {"splits": infer}, "tokens": {"mode": "online"}}
+    )
+    assert [online.encodings(split) for split in encodings] == [0, 0, 0, 0]
+
+
+def test_the_summaries_of_a_cohort(record):
+    slides = [(record, split) for split in ["train"] * 12 + ["val"] * 2 + ["test"] * 28]
+    assert token_summary(slides, settings()) == (
+        "tokens: 12 training slides x 8 variants: 99.3 MB, about 23 min on one GPU (35.2 h on a"
+        " CPU); 30 other slides x 1 variant: 31.0 MB, about 11 min on one GPU (11.1 h on a CPU);"
+        " tokens.dihedral: 1 and tokens.looks: 0 would save 86.9 MB and 18 min on one GPU (30.8 h"
+        " on a CPU)"
+    )
+    # val is segmented too: 30 slides have results
+    each = record.estimates["result_bytes"]
+    assert summary(slides, settings()).startswith(
+        "42 slides to process: 21,715,344 tokens at f = 16, about 130.3 MB of token maps and"
+        f" {bytes_text(30 * each)} of results per model"
+    )
+    assert "about 40 min on one GPU or 49.3 h on a CPU per model" in summary(slides, settings())
+
+
+@pytest.mark.parametrize(
+    ("tokens", "advice"),
+    [
+        ({"dihedral": 1}, "tokens.looks: 0 would save 7.2 MB and 2 min on one GPU"),
+        ({"looks": 0}, "tokens.dihedral: 1 would save 7.2 MB and 2 min on one GPU"),
+        ({"dihedral": 1, "looks": 0}, None),
+    ],
+)
+def test_only_what_helps_is_advised(record, tokens, advice):
+    text = token_summary([(record, "train")], settings(**tokens))
+    assert "tokens: 1 training slide x " in text
+    if advice is None:
+        assert text == (
+            "tokens: 1 training slide x 1 variant: 1.0 MB, about 22 s on one GPU (22 min on a CPU)"
+        )
+    else:
+        assert advice in text
+
+
+def test_cohorts_without_token_maps_say_so(record):
+    slides = [(record, "train"), (record, "test")]
+    assert token_summary(slides, settings(mode="online")) == (
+        "tokens: mode online keeps no token maps, 0 bytes; every training tile is encoded anew"
+        " each time it is drawn, and every tile of a slide while it is segmented"
+    )
+    assert "about 0 bytes of token maps" in summary(slides, settings(mode="online"))
+    floor = parse_config({"models": {"floor": {"kind": "threshold"}}})
+    assert token_summary(slides, floor) == "tokens: none, no model reads them"
+    unseen = parse_config({"infer": {"splits": ["test"]}})
+    assert token_summary([(record, "predict")], unseen) == "tokens: none, no slide needs them"
+
+
+def test_the_verb_prints_variants_of_training_slides_before_anything_runs(tmp_path, capsys):
+    write_levels(
+        tmp_path / "a.tif", [tissue((717, 523), (100, 80, 500, 400))],
+        resolution=(20_000, 20_000), resolutionunit="CENTIMETER",
+    )  # fmt: skip
+    Image.fromarray(np.full((523, 717), 255, np.uint8)).save(tmp_path / "m.png")
+    (tmp_path / "sheet.tsv").write_text(
+        f"slide\timage\tsplit\tannotation\none\t{tmp_path}/a.tif\ttrain\t{tmp_path}/m.png\n"
+    )
+
+    def shown(text: str) -> list[str]:
+        (tmp_path / "c.yaml").write_text(text)
+        sheet, given = str(tmp_path / "sheet.tsv"), str(tmp_path / "c.yaml")
+        assert main(["check", "--sheet", sheet, "--config", given]) == 0
+        return capsys.readouterr().out.splitlines()
+
+    lines = shown("tokens: {looks: 9}")
+    words = lines[1].split()
+    assert words[words.index("1,485") :] == [
+        "1,485", "10", "29.7", "kB", "29.7", "kB", "0.4", "s", "38", "s", "ok",
+    ]  # fmt: skip
+    assert lines[-1] == (
+        "tokens: 1 training slide x 10 variants: 29.7 kB, about 0.4 s on one GPU (38 s on a CPU);"
+        " tokens.dihedral: 1 and tokens.looks: 0 would save 26.7 kB and 0.3 s on one GPU (34 s on"
+        " a CPU)"
+    )
+    lines = shown("tokens: {mode: online}")
+    words = lines[1].split()
+    assert words[words.index("1,485") :] == ["1,485", "-", "-", "-", "-", "-", "ok"]
+    assert "keeps no token maps" in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("shown", "text"),
+    [
+        (bytes_text(0), "0 bytes"), (bytes_text(3), "0.1 kB"), (bytes_text(61_900), "61.9 kB"),
+        (bytes_text(1_420_000), "1.4 MB"), (bytes_text(2.3e9), "2.3 GB"), (time_text(0), "0.1 s"),
+        (time_text(1.63), "1.6 s"), (time_text(42.4), "42 s"), (time_text(1340), "22 min"),
+        (time_text(9000), "2.5 h"),
+    ],
+)  # fmt: skip
+def test_numbers_are_short_and_zero_only_where_nothing_is(shown, text):
+    assert shown == text

@@ -1,0 +1,109 @@
+"""A small slide with labels, probabilities, foreground, annotation and record, as files."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tifffile
+
+from holohisto import cli
+from holohisto.config.sections import CheckOptions
+from holohisto.pyramid.write import write_rows, write_slide_pyramid
+from holohisto.slide.record import inspect
+
+
+@dataclass
+class LabelledSlide:
+    folder: Path
+    size: tuple[int, int]
+    factor: int
+    mpp: float
+    given: Path | None = None
+
+    def __post_init__(self):
+        if self.given is None:
+            rng = np.random.default_rng(self.size[0])
+            pixels = rng.integers(180, 256, (self.size[1], self.size[0], 3)).astype(np.uint8)
+            write_slide_pyramid(self.image, pixels, self.mpp)
+        record = inspect("s1", self.image, None, None, CheckOptions(mpp=self.mpp * self.factor))
+        assert record.factor == self.factor
+        self.check.write_text(record.text())
+
+    @property
+    def image(self) -> Path:
+        return self.given or self.folder / "slide.tif"
+
+    @property
+    def check(self) -> Path:
+        return self.folder / "check.json"
+
+    @property
+    def labels(self) -> Path:
+        return self.folder / "labels.tif"
+
+    @property
+    def probability(self) -> Path:
+        return self.folder / "probability.tif"
+
+    @property
+    def foreground(self) -> Path:
+        return self.folder / "foreground.tif"
+
+    @property
+    def annotation(self) -> Path:
+        return self.folder / "annotation.tif"
+
+    @property
+    def working_size(self) -> tuple[int, int]:
+        return -(-self.size[0] // self.factor), -(-self.size[1] // self.factor)
+
+    def header(self, classes: Sequence[str]) -> dict:
+        return {
+            "slide": "s1", "size": self.size, "mpp": self.mpp, "factor": self.factor,
+            "classes": list(classes), "model": "m1", "segmenter": "0", "threshold": 0.5,
+        }  # fmt: skip
+
+    def write_labels(self, labels: np.ndarray, classes: Sequence[str], probability=None) -> None:
+        mpp, size = self.mpp * self.factor, self.working_size
+        assert labels.shape[::-1] == size
+        write_rows(self.labels, [labels], size, mpp, self.header(classes))
+        small = -(-size[0] // 4), -(-size[1] // 4)
+        if probability is None:
+            probability = np.full(small[::-1], 204, np.uint8)
+        header = self.header(classes) | {"divisor": 4}
+        write_rows(self.probability, [probability], small, mpp * 4, header)
+
+    def write_foreground(self, mask: np.ndarray, cell: int = 16) -> None:
+        size = mask.shape[1], mask.shape[0]
+        mpp = self.mpp * self.factor * cell
+        header = {"slide": "s1", "cell": cell, "factor": self.factor, "threshold": 0.1}
+        record = json.loads(self.check.read_text())
+        header["fingerprint"] = record["fingerprint"]
+        write_rows(self.foreground, [mask.astype(np.uint8) * 255], size, mpp, header)
+
+    def write_annotation(self, working: np.ndarray) -> None:
+        size = working.shape[1], working.shape[0]
+        write_rows(self.annotation, [working], size, self.mpp * self.factor, {})
+
+
+def masks_and_scores(
+    slide: LabelledSlide, classes: list[str], mask: dict
+) -> tuple[np.ndarray, dict]:
+    """Write and score the masks; returns the first class's mask and scores."""
+    out, given = slide.folder / "out", json.dumps({name: {} for name in classes})
+    assert cli.main([
+        "mask", str(slide.labels), "--image", str(slide.image), "--check", str(slide.check),
+        "--probability", str(slide.probability), "--options", json.dumps(mask),
+        "--classes", given, "--masks", str(out / "{class}.tif"),
+        "--geojson", str(out / "objects.geojson"), "--overlay", str(out / "overlay.jpg"),
+    ]) == 0  # fmt: skip
+    assert cli.main([
+        "metrics", str(slide.labels), "--check", str(slide.check), "--annotation",
+        str(slide.annotation), "--foreground", str(slide.foreground), "--probability",
+        str(slide.probability), "--mask-options", json.dumps(mask), "--classes", given,
+        "--output", str(out / "scores.json"),
+    ]) == 0  # fmt: skip
+    scores = json.loads((out / "scores.json").read_text())["classes"][classes[0]]
+    return tifffile.imread(out / f"{classes[0]}.tif") > 0, scores

@@ -1,0 +1,97 @@
+"""Short trainings on small generated slides."""
+
+from typing import cast
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+
+from holohisto.config.models import HolohistoModel
+from holohisto.config.sections import TokensOptions, TrainOptions
+from holohisto.foreground.map import Foreground
+from holohisto.foreground.tissue import Tissue
+from holohisto.segmenter.file import build_segmenter
+from holohisto.slide import Slide
+from holohisto.tokens.token_map import TokenMap
+from holohisto.training.sampler import Field
+from holohisto.training.slides import TrainingSlide
+from holohisto.training.trainer import (
+    Trainer,
+)
+
+SIZE = (333, 251)
+OPTIONS = TrainOptions(tile=(96, 64), epochs=4, batch=2, learning_rate=3e-3, coverage=0.6, ema=0.9)
+MIXED = OPTIONS.model_copy(update={"mixing": 1.0})
+
+
+class Pixels:
+    """Stands for a slide of factor 2: bright objects on noise."""
+
+    background = (255, 255, 255)
+
+    def __init__(self, seed):
+        random = np.random.default_rng(seed)
+        self.bits = np.zeros(SIZE[::-1], np.uint8)
+        for _ in range(6):
+            y, x = random.integers(0, SIZE[1] - 40), random.integers(0, SIZE[0] - 40)
+            self.bits[y : y + 40, x : x + 40] = 1
+        noise = random.integers(0, 60, (*SIZE[::-1], 3))
+        self.rgb = (noise + 150 * self.bits[..., None]).astype(np.uint8)
+
+    def read(self, xy, size, factor):
+        assert factor == 2
+        return _padded(self.rgb, xy[0] // 2, xy[1] // 2, *size)
+
+
+class Bits:
+    """Stands for the annotation of such a slide."""
+
+    def __init__(self, pixels):
+        self.pixels = pixels
+
+    def read(self, xy, size):
+        return _padded(self.pixels.bits, xy[0] // 2, xy[1] // 2, *size)
+
+
+def _padded(array, x, y, width, height):
+    out = np.zeros((height, width, *array.shape[2:]), array.dtype)
+    part = array[y : y + height, x : x + width]
+    out[: part.shape[0], : part.shape[1]] = part
+    return out
+
+
+def slide(seed, known=(True,)):
+    pixels = Pixels(seed)
+    shape = (-(-SIZE[1] // 16), -(-SIZE[0] // 16))
+    everywhere = np.ones(shape, bool)
+    means = _padded(pixels.rgb, 0, 0, shape[1] * 16, shape[0] * 16).mean(axis=2)
+    tokens = means.reshape(shape[0], 16, shape[1], 16).mean(axis=(1, 3)) // 8
+    return TrainingSlide(
+        name=f"slide{seed}",
+        tissue=Tissue(cast(Slide, pixels), 2, Foreground(everywhere, 16, 0.0)),
+        annotation=Bits(pixels),
+        known=known,
+        field=Field(SIZE, 16, everywhere, everywhere),
+        token_map=TokenMap([tokens.astype(np.uint16)], "s", "p", "t", 16, (0,), TokensOptions()),
+    )
+
+
+def trainer(options=OPTIONS, seed=0, decoder="rgb", **kwargs):
+    torch.manual_seed(seed)
+    codebook = torch.linspace(-1, 1, 32 * 4).reshape(32, 4)
+    model = build_segmenter(HolohistoModel(size="T", decoder=decoder), codebook, 16, 1)
+    fabric = kwargs.get("fabric") or Fabric(accelerator="cpu", devices=1)
+    slides = kwargs.get("slides", [slide(1), slide(2)])
+    return Trainer(model, slides, [slide(3)], options, seed, fabric, kwargs.get("workers", 1))
+
+
+def numbers(rows):
+    return [(r.epoch, r.step, r.loss, r.learning_rate, r.val_dice) for r in rows]
+
+
+def run(a_trainer, tmp_path, epochs=None):
+    rows = []
+    for rows in a_trainer.run(tmp_path / "checkpoint", "identity"):
+        if epochs is not None and len(rows) == epochs:
+            break
+    return rows

@@ -1,0 +1,191 @@
+"""Baselines from the command line: what their training writes reaches labels, scores and tables."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from holohisto import cli
+from holohisto.config.models import (
+    DeeplabModel,
+    ModelOptions,
+    SamBaseModel,
+    ThresholdModel,
+    UnetModel,
+)
+from holohisto.config.parsing import read_config
+from holohisto.config.sections import TrainOptions
+from holohisto.demo import cohort
+from holohisto.pyramid.raster import Raster
+from holohisto.pyramid.write import write_slide_pyramid
+from holohisto.report.results import table
+from holohisto.segmenter.file import PixelSegmenter, build_segmenter, load_segmenter
+from holohisto.sheet.rows import read_sheet
+
+ROOT = Path(__file__).parents[2]
+SIZE = (413, 331)
+TRAIN = TrainOptions(tile=(256, 192), epochs=1, batch=1, coverage=1.0)
+CLASSES = json.dumps({"glomerulus": {}})
+
+
+def write_slide(folder: Path, name: str) -> None:
+    y, x = np.mgrid[: SIZE[1], : SIZE[0]]
+    rgb = np.full((SIZE[1], SIZE[0], 3), 244, np.uint8)
+    rgb[((x - 206) / 190) ** 2 + ((y - 165) / 150) ** 2 < 1] = (214, 140, 190)
+    disc = (x - 180) ** 2 + (y - 150) ** 2 < 50**2
+    rgb[disc] = (120, 60, 130)
+    write_slide_pyramid(folder / f"{name}.tif", rgb, 0.5)
+    Image.fromarray(disc.astype(np.uint8) * 255).save(folder / f"{name}.png")
+
+
+def verb(name: str, *positional: object, **options: object) -> None:
+    words = [name, *(str(one) for one in positional)]
+    for key, value in options.items():
+        words += [f"--{key.replace('_', '-')}", str(value)]
+    assert cli.main(words) == 0, words
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two checked slides, one to train on and one to segment, and a pretrained backbone."""
+    folder = tmp_path_factory.mktemp("baselines")
+    lines = ["slide\timage\tannotation\tsplit"]
+    for name, split in (("t1", "train"), ("e1", "test")):
+        write_slide(folder, name)
+        lines.append(f"{name}\t{folder / name}.tif\t{folder / name}.png\t{split}")
+        verb("check", folder / f"{name}.tif", slide=name, output=folder / f"{name}.json")
+        verb(
+            "foreground", folder / f"{name}.tif", check=folder / f"{name}.json",
+            foreground=folder / f"{name}_foreground.tif", picture=folder / f"{name}.jpg",
+        )  # fmt: skip
+    (folder / "slides.tsv").write_text("\n".join(lines) + "\n")
+    torch.manual_seed(5)
+    network = build_segmenter(DeeplabModel(size="toy"), None, 1, 1).network
+    torch.save(network.backbone.state_dict(), folder / "resnet.pth")
+    return folder
+
+
+def train(folder: Path, name: str, options: ModelOptions, how: TrainOptions = TRAIN) -> Path:
+    path = folder / f"{name}.safetensors"
+    verb(
+        "train", model=name, sheet=folder / "slides.tsv", check=folder / "{slide}.json",
+        foreground=folder / "{slide}_foreground.tif", model_options=options.model_dump_json(),
+        options=how.model_dump_json(), classes=CLASSES, segmenter=path,
+        table=folder / f"{name}.tsv",
+    )  # fmt: skip
+    return path
+
+
+def test_start_tile_and_pixels_are_told_from_training_to_the_table(folder):
+    start = folder / "resnet.pth"
+    options = DeeplabModel(size="toy", tile=(96, 80), init=start, at_once=2)
+    segmenter = train(folder, "deeplab", options)
+    start.rename(folder / "gone.pth")  # it is not needed any more
+    _, card, _ = load_segmenter(segmenter)
+    summary = card.summary
+    assert card.tile == (96, 80)
+    assert summary["init"] == "pretrained: resnet.pth"
+    assert (summary["tile"], summary["tiles_a_step"]) == ([96, 80], 6)  # 256 * 192 = 6.4 tiles
+    assert summary["tiles"] == 6 * summary["steps"]
+    assert summary["pixels"] == 96 * 80 * summary["tiles"]
+
+    labels, probability = folder / "labels.tif", folder / "probability.tif"
+    common = {"check": folder / "e1.json", "foreground": folder / "e1_foreground.tif"}
+    verb(
+        "infer", folder / "e1.tif", **common, segmenter=segmenter, classes=CLASSES, labels=labels,
+        probability=probability,
+    )  # fmt: skip
+    with Raster(labels) as raster:
+        assert raster.size == SIZE
+        assert raster.header["init"] == "pretrained: resnet.pth"
+    verb(
+        "metrics", labels, **common, annotation=folder / "e1.png", probability=probability,
+        mask_options="{}", classes=CLASSES, output=folder / "deeplab_e1.json",
+    )  # fmt: skip
+    verb(
+        "cohort", sheet=folder / "slides.tsv", metrics=folder / "{model}_{slide}.json",
+        models="deeplab", classes=CLASSES, output=folder / "cohort",
+    )  # fmt: skip
+    for name in ("slides", "groups"):
+        assert set(table(folder / "cohort" / f"{name}.tsv")["init"]) == {"pretrained: resnet.pth"}
+
+
+def test_models_without_a_pretrained_start_say_scratch(folder):
+    for name, options in (
+        ("unet", UnetModel(channels=(4, 8), tile=(96, 80))),
+        ("floor", ThresholdModel()),
+    ):
+        _, card, _ = load_segmenter(train(folder, name, options))
+        assert card.summary["init"] == "scratch"
+
+
+def test_tiles_of_a_baseline_are_its_own_when_it_segments(folder, monkeypatch):
+    """A fixed network could not take those of `infer.tile`."""
+    segmenter = train(folder, "sam", SamBaseModel(size="toy", tile=(128, 96)))
+    seen = []
+    whole = PixelSegmenter.forward
+    monkeypatch.setattr(
+        PixelSegmenter,
+        "forward",
+        lambda self, tokens, rgb, size: seen.append(size) or whole(self, tokens, rgb, size),
+    )
+    verb(
+        "infer", folder / "e1.tif", check=folder / "e1.json",
+        foreground=folder / "e1_foreground.tif", segmenter=segmenter, classes=CLASSES,
+        labels=folder / "sam.tif", probability=folder / "sam_probability.tif",
+    )  # fmt: skip
+    assert set(seen) == {(96, 128)}
+    assert len(seen) > 4
+
+
+TOY = {
+    name: model
+    for name, model in read_config(ROOT / "config" / "table1.yaml").computed.items()
+    if name != "holohisto"
+}
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """The demo cohort, small: its sheet's training and test slides, checked."""
+    folder = tmp_path_factory.mktemp("demo")
+    cohort.write_cohort(folder, scale=0.14, slides=4)
+    rows = read_sheet(folder / "slides.tsv")
+    for name, row in rows.items():
+        verb("check", row.image, slide=name, output=folder / f"{name}.json")
+        verb(
+            "foreground", row.image, check=folder / f"{name}.json",
+            foreground=folder / f"{name}_foreground.tif", picture=folder / f"{name}.jpg",
+        )  # fmt: skip
+    return folder, next(row for row in rows.values() if row.split == "test")
+
+
+@pytest.mark.parametrize("name", TOY)
+def test_every_network_of_table_1_learns_and_segments_the_demo_cohort(demo, name):
+    folder, slide = demo
+    options = TOY[name].model_copy(update={"tile": (96, 64)})
+    how = TRAIN.model_copy(update={"epochs": 2, "ema": 0.0, "learning_rate": 2e-3})
+    segmenter = train(folder, name, options, how)
+    _, card, _ = load_segmenter(segmenter)
+    seen = card.summary
+    assert seen["init"] == "scratch"
+    assert seen["pixels"] == 96 * 64 * seen["tiles_a_step"] * seen["steps"]
+    assert seen["tiles_a_step"] == 8  # one tile of 256 x 192 a step
+    losses = table(folder / f"{name}.tsv")["loss"]
+    assert len(losses) == 2
+    assert losses.between(0, 5).all()
+    labels = folder / f"{name}_labels.tif"
+    verb(
+        "infer", slide.image, check=folder / f"{slide.slide}.json",
+        foreground=folder / f"{slide.slide}_foreground.tif", segmenter=segmenter, classes=CLASSES,
+        labels=labels, probability=folder / f"{name}_probability.tif",
+    )  # fmt: skip
+    record = json.loads((folder / f"{slide.slide}.json").read_text())
+    with Raster(labels) as raster, Raster(folder / f"{name}_probability.tif") as probability:
+        assert list(raster.size) == record["working_size"]
+        assert raster.header["model"] == name
+        values = np.concatenate([band.ravel() for band in probability.rows()])
+    assert len(np.unique(values[values > 0])) > 1
