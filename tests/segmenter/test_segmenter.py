@@ -115,10 +115,10 @@ def test_multi_scale_attention_has_three_branches_with_a_heads_q_k_v_together():
     branches = [layer.qkv(x)]
     branches += [aggregate(branches[0]) for aggregate in layer.aggregate]
     heads = []
-    for one_branch in branches:
+    for branch_ in branches:
         for head in range(2):
             q, k, v = (
-                one_branch[:, 48 * head + 16 * i : 48 * head + 16 * (i + 1)].flatten(2).transpose(1, 2)
+                branch_[:, 48 * head + 16 * i : 48 * head + 16 * (i + 1)].flatten(2).transpose(1, 2)
                 for i in range(3)
             )
             heads.append(quadratic(q[:, None], k[:, None], v[:, None])[:, 0])
