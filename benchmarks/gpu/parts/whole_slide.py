@@ -1,0 +1,87 @@
+"""Part 4: a whole generated slide, from the check to the masks."""
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.gpu import record, slides, verbs
+from benchmarks.gpu.cohort import CLASSES, Cohort
+from benchmarks.gpu.task import Task
+from holohisto import vqgan
+from holohisto.config import HolohistoModel, InferOptions, TokensOptions
+from holohisto.segmenter import store
+
+NAME = "whole"
+
+
+def measure(task: Task) -> None:
+    """Run the verbs of one slide one after the other; figures are kept stage by stage."""
+    cohort, sizes = Cohort(task.work, task.sizes), task.sizes
+    cohort.prepare()
+    start = time.monotonic()
+    slides.write_slide(cohort.image(NAME), cohort.block()[0], sizes.slide)
+    task.put(
+        size=list(sizes.slide),
+        gigabytes=round(cohort.image(NAME).stat().st_size / 1e9, 3),
+        seconds_to_generate=round(time.monotonic() - start, 2),
+    )
+    segmenter, trained = _segmenter(cohort)
+    task.put(segmenter=sizes.models[0], trained=trained)
+    # An untrained network sees objects everywhere; at this threshold it finds none.
+    options = InferOptions(tile=sizes.tile, threshold=0.5 if trained else 1.0)
+    once = TokensOptions().as_it_is
+    facts, count = task.work / "infer.json", task.work / "mask.json"
+    results = {kind: task.work / f"{NAME}.{kind}.tif" for kind in ("labels", "probability")}
+    paths = ["--check", cohort.path("check", NAME)]
+    infer = [
+        "infer", cohort.image(NAME), *paths, "--foreground", cohort.path("foreground", NAME),
+        "--tokens", cohort.path("tokens", NAME), "--segmenter", segmenter,
+        "--options", options.model_dump_json(exclude={"splits"}), "--classes", CLASSES,
+        "--threads", len(os.sched_getaffinity(0)), "--facts", facts,
+        *(word for kind, path in results.items() for word in (f"--{kind}", path)),
+    ]  # fmt: skip
+    mask = [
+        "mask", results["labels"], "--image", cohort.image(NAME), *paths,
+        "--probability", results["probability"], "--classes", CLASSES,
+        "--masks", task.work / "mask_{class}.tif", "--geojson", task.work / "mask.geojson",
+        "--overlay", task.work / "mask.jpg", "--facts", count,
+    ]  # fmt: skip
+    calls = {
+        "check": (cohort.check_words(NAME), None),
+        "foreground": (cohort.foreground_words(NAME), None),
+        "tokens": (cohort.tokens_words(NAME, once), cohort.quality(NAME)),
+        "infer": (infer, facts),
+        "mask": (mask, count),
+    }
+    stages: dict[str, Any] = {}
+    for stage, (words, written) in calls.items():
+        stages[stage] = verbs.run(*words)
+        if written is not None:
+            stages[stage]["facts"] = json.loads(written.read_text())
+        total = round(sum(one["seconds"] for one in stages.values()), 2)
+        task.put(stages=stages, seconds_in_all=total)
+
+
+def _segmenter(cohort: Cohort) -> tuple[Path, bool]:
+    """The segmenter that the training left behind, else an untrained one; and which it is."""
+    size = cohort.sizes.models[0]
+    path = cohort.segmenter(size)
+    if path.exists():
+        return path, True
+    torch.manual_seed(0)
+    tokenizer, options = vqgan.load(cohort.tokenizer), HolohistoModel(size=size)
+    downscale = tokenizer.architecture.downscale
+    model = store.build(options, tokenizer.quantize.codes, downscale, 1)
+    record_of_slide = record.read(Path(cohort.path("check", cohort.names[0])))
+    card = store.Card(
+        name=size, options=options, classes=("glomerulus",),
+        mpp=record_of_slide["mpp"] * record_of_slide["factor"], tile=cohort.sizes.tile,
+        tokenizer=vqgan.digest(tokenizer), downscale=downscale, mode="frozen", summary={},
+    )  # fmt: skip
+    path = cohort.work / "untrained.safetensors"
+    store.save(model.state_dict(), card, path)
+    return path, False
