@@ -13,9 +13,9 @@ import holohisto
 from holohisto.slide import Slide
 
 sys.path.insert(0, str(Path(holohisto.__file__).parents[1]))  # benchmarks are no part of the wheel
-from benchmarks.gpu import isolation, record, slides, table, watched, wheels
+from benchmarks.gpu import isolation, record, slides, table, verbs, watched, wheels
 from benchmarks.gpu.budget import Budget
-from benchmarks.gpu.parts import marked_tests, training_speed
+from benchmarks.gpu.parts import marked_tests, training_speed, whole_slide
 from benchmarks.gpu.sizes import DRY, FULL
 from benchmarks.gpu.task import Task
 
@@ -188,8 +188,10 @@ RUN = {
                 "size": [44896, 46410],
                 "segmenter": "S",
                 "trained": False,
-                "stages": {"check": {"seconds": 1.5, "gpu_busy": None},
-                           "infer": {"seconds": 60.0, "gpu_busy": 0.875}},
+                "stages": {
+                    "check": {"seconds": 1.5, "gpu_busy": None},
+                    "infer": {"seconds": 60.0, "gpu_busy": 0.875, "own_busy": 0.9},
+                },
                 "seconds_in_all": 61.5,
             },
         },
@@ -207,7 +209,7 @@ RUN = {
             },
         },
     },
-}  # fmt: skip
+}
 
 
 def test_the_tables_of_a_run():
@@ -248,11 +250,11 @@ cpu, 2 cores, Python 3.11.7, torch 2.13.0, no CUDA, 2026-01-02 03:04 UTC.
 
 ## A slide of 44896 x 46410, size S, untrained
 
-| stage | seconds | GPU busy |
-| --- | --- | --- |
-| check | 1.5 | - |
-| infer | 60.0 | 87.5 % |
-| all | 61.5 |  |
+| stage | seconds | GPU busy | not waiting for pixels |
+| --- | --- | --- | --- |
+| check | 1.5 | - | - |
+| infer | 60.0 | 87.5 % | 90.0 % |
+| all | 61.5 |  |  |
 
 ## Attention
 
@@ -284,18 +286,24 @@ def test_results_of_tests_are_counted_from_the_lines_of_pytest():
         "ERROR tests/test_gpu.py::test_e",
     ]
     assert marked_tests.counts(lines) == {
-        "passed": 2, "failed": 2, "skipped": 1,
+        "passed": 2,
+        "failed": 2,
+        "skipped": 1,
         "failures": {"tests/test_gpu.py::test_c": "assert 1 == 2", "tests/test_gpu.py::test_e": ""},
-    }  # fmt: skip
+    }
 
 
 def test_steps_after_the_warm_up_count():
     ends = [5.0, 9.0, 10.0, 11.5, 13.0]
     waits = [3.0, 0.5, 0.75, 0.75]
     assert watched.step_figures(ends, waits, warm_up=1, batch=8) == {
-        "warm_up": 1, "steps": 3, "steps_per_second": 0.75, "tiles_per_second": 6.0,
-        "median_step_seconds": 1.5, "waited_share": 0.5,
-    }  # fmt: skip
+        "warm_up": 1,
+        "steps": 3,
+        "steps_per_second": 0.75,
+        "tiles_per_second": 6.0,
+        "median_step_seconds": 1.5,
+        "waited_share": 0.5,
+    }
     few = watched.step_figures(ends[:3], waits[:3], warm_up=8, batch=2)
     assert (few["warm_up"], few["steps"], few["tiles_per_second"]) == (1, 1, 2.0)
     with pytest.raises(RuntimeError, match="only 2 training steps"):
@@ -386,6 +394,24 @@ def test_a_slide_of_repeated_tissue(tmp_path):
             reduced = slide.read((512, 512), (side, side), factor).astype(int)
             means = block.reshape(side, factor, side, factor, 3).mean(axis=(1, 3))
             assert np.abs(reduced - means).mean() < 8
+
+
+def test_a_slide_tells_whether_its_reader_works(tmp_path, monkeypatch):
+    assert slides.try_reader(tmp_path / "try.tif")
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(Slide, "read", lambda self, xy, size: np.zeros((*size, 3), np.uint8))
+    assert not slides.try_reader(tmp_path / "try.tif")
+
+
+def test_the_command_line_of_a_verb():
+    words = verbs.words("tokens", Path("a b.tif"), check="c.json", tokens_options='{"x": 1}')
+    assert words == ["tokens", "a b.tif", "--check", "c.json", "--tokens-options", '{"x": 1}']
+
+
+def test_the_share_of_a_stage_that_does_not_wait_for_pixels():
+    assert whole_slide.own_busy("infer", {"busy": 0.9}) == 0.9
+    assert whole_slide.own_busy("tokens", {"seconds": 8.0, "reading_seconds": 2.0}) == 0.75
+    assert whole_slide.own_busy("mask", {}) is None
 
 
 def test_what_is_taken_from_the_lock_file():

@@ -1,7 +1,6 @@
 """A small annotated cohort of generated slides, made ready for training."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -55,40 +54,53 @@ class Cohort:
             slides.write_annotation(annotation, mask, self.sizes.training_slide)
             lines.append(f"{name}\t{self.image(name)}\t{annotation}\ttrain")
         self.sheet.write_text("\n".join(lines) + "\n")
-        verbs.run_together(*map(self.check_words, self.names))
-        verbs.run_together(*map(self.foreground_words, self.names))
-        options = TokenizerOptions(**self.sizes.tokenizer)
+        verbs.run_together([self.check(name) for name in self.names])
+        verbs.run_together([self.foreground(name) for name in self.names])
         verbs.run(
-            "tokenizer", "--sheet", self.sheet, "--check", self.pattern("check"),
-            "--foreground", self.pattern("foreground"), "--options", options.model_dump_json(),
-            "--tokenizer", self.tokenizer, "--table", self.work / "tokenizer.tsv",
-            "--picture", self.work / "tokenizer.jpg",
-        )  # fmt: skip
+            verbs.words(
+                "tokenizer",
+                sheet=self.sheet,
+                check=self.pattern("check"),
+                foreground=self.pattern("foreground"),
+                options=TokenizerOptions(**self.sizes.tokenizer).model_dump_json(),
+                tokenizer=self.tokenizer,
+                table=self.work / "tokenizer.tsv",
+                picture=self.work / "tokenizer.jpg",
+            )
+        )
 
     def encode(self) -> None:
         """Write the token maps of the training slides, in all variants."""
         if not all(Path(self.path("tokens", name)).exists() for name in self.names):
-            options = TokensOptions()
-            verbs.run_together(*(self.tokens_words(name, options) for name in self.names))
+            verbs.run_together([self.tokens(name, TokensOptions()) for name in self.names])
 
-    def check_words(self, name: str) -> tuple[Any, ...]:
+    def check(self, name: str) -> list[str]:
         """The verb that checks a slide."""
-        return ("check", self.image(name), "--slide", name, "--output", self.path("check", name))
+        return verbs.words("check", self.image(name), slide=name, output=self.path("check", name))
 
-    def foreground_words(self, name: str) -> tuple[Any, ...]:
+    def foreground(self, name: str) -> list[str]:
         """The verb that finds the tissue of a slide."""
-        picture = self.work / f"{name}.foreground.jpg"
-        words = ("foreground", self.image(name), "--check", self.path("check", name))
-        return (*words, "--foreground", self.path("foreground", name), "--picture", picture)
+        return verbs.words(
+            "foreground",
+            self.image(name),
+            check=self.path("check", name),
+            foreground=self.path("foreground", name),
+            picture=self.work / f"{name}.foreground.jpg",
+        )
 
-    def tokens_words(self, name: str, options: TokensOptions) -> tuple[Any, ...]:
+    def tokens(self, name: str, options: TokensOptions) -> list[str]:
         """The verb that encodes a slide."""
-        return (
-            "tokens", self.image(name), "--check", self.path("check", name),
-            "--foreground", self.path("foreground", name), "--tokenizer", self.tokenizer,
-            "--options", options.model_dump_json(), "--tokens", self.path("tokens", name),
-            "--quality", self.quality(name), "--picture", self.work / f"{name}.tokens.jpg",
-        )  # fmt: skip
+        return verbs.words(
+            "tokens",
+            self.image(name),
+            check=self.path("check", name),
+            foreground=self.path("foreground", name),
+            tokenizer=self.tokenizer,
+            options=options.model_dump_json(),
+            tokens=self.path("tokens", name),
+            quality=self.quality(name),
+            picture=self.work / f"{name}.tokens.jpg",
+        )
 
     def quality(self, name: str) -> Path:
         """Facts about the token map of a slide."""

@@ -8,7 +8,7 @@ output=$1; shift
 python=${PYTHON:-python3}
 limit=${LIMIT:-480}
 wheels=${WHEELS:-build/gpu-wheels}
-needed='cucim einops imagecodecs lightning_fabric monai openslide psutil pydantic shapely taming'
+needed='einops imagecodecs lightning_fabric monai openslide psutil pydantic shapely taming'
 
 missing() {
     "$python" -c 'import sys; from importlib.util import find_spec
@@ -26,6 +26,11 @@ if [ -n "$lacking" ]; then
     "$python" -m pip install --quiet --no-index --no-deps --no-compile --no-cache-dir \
         --disable-pip-version-check --target "$site" "$wheels"/*.whl
     export PYTHONPATH="$site${PYTHONPATH:+:$PYTHONPATH}"
+    # Without cuCIM the same slides are read through tifffile.
+    if ! PYTHONPATH="$PWD:$PYTHONPATH" "$python" -m benchmarks.gpu.slides "$site/try.tif"; then
+        echo "cuCIM does not work here: slides are read through tifffile" >&2
+        rm -rf "$site"/cucim "$site"/cucim_*
+    fi
     lacking=$(missing)
     [ -z "$lacking" ] || { echo "error: no $lacking among the wheels in $wheels" >&2; exit 2; }
 fi

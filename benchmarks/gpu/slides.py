@@ -5,6 +5,7 @@ Blocks whose middle lies outside an ellipse are glass.
 """
 
 import dataclasses
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import tifffile
 from holohisto.demo.groups import plans
 from holohisto.demo.layout import lay_out
 from holohisto.demo.paint import annotation, paint
+from holohisto.slide import Slide
 
 TILE = 256
 PAINTED = "NEP25-3"
@@ -126,9 +128,12 @@ def _tiles(picture: np.ndarray) -> Iterator[bytes]:
 
 def _jpeg(tile: np.ndarray) -> bytes:
     return imagecodecs.jpeg8_encode(
-        np.ascontiguousarray(tile), level=QUALITY, colorspace="RGB", outcolorspace="YCBCR",
+        np.ascontiguousarray(tile),
+        level=QUALITY,
+        colorspace="RGB",
+        outcolorspace="YCBCR",
         subsampling="420",
-    )  # fmt: skip
+    )
 
 
 def _write_level(
@@ -150,3 +155,17 @@ def _write_level(
         software=False,
         metadata=None,
     )
+
+
+def try_reader(path: Path) -> bool:
+    """Write a small slide and read it; whether the reader that is chosen for it sees it right."""
+    tissue = np.full((2 * TILE, 2 * TILE, 3), (180, 90, 150), np.uint8)
+    write_slide(path, tissue, (3 * TILE, 3 * TILE))
+    with Slide(path) as slide:
+        seen = slide.read((TILE, TILE), (TILE, TILE)).astype(int)
+    path.unlink()
+    return bool(np.abs(seen - tissue[:TILE, :TILE]).max() < 8)
+
+
+if __name__ == "__main__":
+    sys.exit(not try_reader(Path(sys.argv[1])))

@@ -90,21 +90,28 @@ def _training(result: dict[str, Any]) -> list[str]:
 def _slide(result: dict[str, Any]) -> list[str]:
     width, height = result.get("size", ("?", "?"))
     rows = [
-        [stage, _number(one.get("seconds"), 1), _percent(one.get("gpu_busy"))]
+        [
+            stage,
+            _number(one.get("seconds"), 1),
+            _percent(one.get("gpu_busy")),
+            _percent(one.get("own_busy")),
+        ]
         for stage, one in result.get("stages", {}).items()
     ]
-    rows.append(["all", _number(result.get("seconds_in_all"), 1), ""])
+    rows.append(["all", _number(result.get("seconds_in_all"), 1), "", ""])
     how = "trained here" if result.get("trained") else "untrained"
     title = f"## A slide of {width} x {height}, size {result.get('segmenter', '?')}, {how}"
-    return [title, "", *_table(["stage", "seconds", "GPU busy"], rows)]
+    heading = ["stage", "seconds", "GPU busy", "not waiting for pixels"]
+    return [title, "", *_table(heading, rows)]
 
 
 def _attention(result: dict[str, Any]) -> list[str]:
     rows = []
     for race, contenders in result.get("races", {}).items():
         (other, theirs), (_, ours) = contenders.items()
-        cells = [f"{_number(one['least_ms'], 2)} ms, {one['peak_mb']:.0f} MB"
-                 for one in (ours, theirs)]  # fmt: skip
+        cells = [
+            f"{_number(one['least_ms'], 2)} ms, {one['peak_mb']:.0f} MB" for one in (ours, theirs)
+        ]
         ratio = theirs["least_ms"] / ours["least_ms"]
         rows.append([race, cells[0], f"{other}: {cells[1]}", f"{ratio:.2f}"])
     lines = ["## Attention", "", *_table(["race", "ours", "beside it", "times as fast"], rows)]

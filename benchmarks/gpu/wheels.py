@@ -17,16 +17,34 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 LIMIT_MIB = 64.0
 NAMES = (
-    "annotated-types", "cucim-cu12", "einops", "imagecodecs", "lightning-fabric",
-    "lightning-utilities", "monai", "openslide-bin", "openslide-python", "psutil", "pydantic",
-    "pydantic-core", "shapely", "taming-transformers-rom1504", "tqdm", "typing-extensions",
+    "annotated-types",
+    "cucim-cu12",
+    "einops",
+    "imagecodecs",
+    "lightning-fabric",
+    "lightning-utilities",
+    "monai",
+    "openslide-bin",
+    "openslide-python",
+    "psutil",
+    "pydantic",
+    "pydantic-core",
+    "shapely",
+    "taming-transformers-rom1504",
+    "tqdm",
+    "typing-extensions",
     "typing-inspection",
-)  # fmt: skip
+)
 PLATFORMS = (
-    "manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux_2_24_x86_64",
-    "manylinux_2_17_x86_64", "manylinux2014_x86_64", "manylinux_2_12_x86_64",
-    "manylinux_2_5_x86_64", "manylinux1_x86_64",
-)  # fmt: skip
+    "manylinux_2_28_x86_64",
+    "manylinux_2_27_x86_64",
+    "manylinux_2_24_x86_64",
+    "manylinux_2_17_x86_64",
+    "manylinux2014_x86_64",
+    "manylinux_2_12_x86_64",
+    "manylinux_2_5_x86_64",
+    "manylinux1_x86_64",
+)
 
 
 def locked(text: str, names: tuple[str, ...]) -> str:

@@ -1,5 +1,6 @@
 """Part 1: the tests that need a CUDA device."""
 
+import os
 import re
 import subprocess
 import sys
@@ -12,7 +13,9 @@ from benchmarks.gpu.task import Task
 ROOT = Path(__file__).parents[3]
 MARK = re.compile(r"\bmark\.gpu\b")
 LINE = re.compile(r"^(\S+::.+?) (PASSED|FAILED|SKIPPED|ERROR|XFAIL|XPASS)\b")
-REASON = re.compile(r"^(?:FAILED|ERROR) (\S+?)(?: - (.*))?$")
+ENVIRONMENT = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "COLUMNS": "300"}
+"""Only the plugins that are named, and reasons that are not cut."""
+REASON = re.compile(r"^(?:FAILED|ERROR) (\S+::.+?)(?: - (.*))?$")
 
 
 def measure(task: Task) -> None:
@@ -21,9 +24,9 @@ def measure(task: Task) -> None:
     names = [str(path.relative_to(ROOT)) for path in files]
     command = [sys.executable, "-m", "pytest", "-v", "-m", "gpu", "-o", "addopts=", "--tb=short"]
     command += ["-p", "no:cacheprovider", "--color=no", *names]
-    process = subprocess.Popen(
-        command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+    environment = os.environ | ENVIRONMENT
+    both = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, text=True, **both)
     assert process.stdout is not None
     lines = []
     for line in process.stdout:

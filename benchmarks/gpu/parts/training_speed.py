@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu import machine, record
+from benchmarks.gpu import machine, record, verbs
 from benchmarks.gpu.cohort import CLASSES, Cohort
 from benchmarks.gpu.task import Task
 from holohisto import foreground
@@ -89,18 +89,25 @@ def _command(
         epochs=1,
         learning_rate=1e-3,
     )
-    own = [sys.executable, "-m", "benchmarks.gpu.watched", "--result", result]
-    own += ["--seconds", seconds, "--warm-up", sizes.warm_up, "--batch", sizes.batch, "--"]
-    verb = ["train", "--model", size, "--sheet", cohort.sheet, "--check", cohort.pattern("check"),
-            "--foreground", cohort.pattern("foreground"), "--tokens", cohort.pattern("tokens"),
-            "--tokenizer", cohort.tokenizer, "--classes", CLASSES,
-            "--tokens-options", TokensOptions().model_dump_json(),
-            "--model-options", HolohistoModel(size=size).model_dump_json(),
-            "--options", options.model_dump_json(),
-            "--workers", min(WORKERS, len(os.sched_getaffinity(0))),
-            "--segmenter", cohort.segmenter(size), "--table", task.work / f"{size}.tsv",
-    ]  # fmt: skip
-    return [str(word) for word in own + verb]
+    own = [sys.executable, "-m", "benchmarks.gpu.watched", "--result", str(result)]
+    own += ["--seconds", f"{seconds:.1f}", "--warm-up", str(sizes.warm_up)]
+    own += ["--batch", str(sizes.batch), "--"]
+    return own + verbs.words(
+        "train",
+        model=size,
+        sheet=cohort.sheet,
+        check=cohort.pattern("check"),
+        foreground=cohort.pattern("foreground"),
+        tokens=cohort.pattern("tokens"),
+        tokenizer=cohort.tokenizer,
+        classes=CLASSES,
+        tokens_options=TokensOptions().model_dump_json(),
+        model_options=HolohistoModel(size=size).model_dump_json(),
+        options=options.model_dump_json(),
+        workers=min(WORKERS, len(os.sched_getaffinity(0))),
+        segmenter=cohort.segmenter(size),
+        table=task.work / f"{size}.tsv",
+    )
 
 
 def _foreground_pixels(cohort: Cohort, name: str) -> int:
