@@ -1,6 +1,8 @@
 # make demo      the whole pipeline on a small synthetic cohort, in one command
 # make test      all checks and tests
 # make test-slurm  the workflow on a real SLURM that it installs and starts here (root, Debian)
+# make gpu       the figures that need a GPU, in at most eight minutes; DRY=1: small, on a CPU
+# make gpu-wheels  what `make gpu` needs on a machine without a network
 # Everything is installed into .venv; elsewhere with `make VENV=/path ...`.
 VENV ?= .venv
 CORES ?= 2
@@ -12,7 +14,7 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 # Many processes test at once: threads that wait for each other leave the cores to them.
 test test-slurm: export OMP_WAIT_POLICY = PASSIVE
-.PHONY: install demo test test-slurm lint lock reference clean
+.PHONY: install demo test test-slurm gpu gpu-wheels lint lock reference clean
 
 install: $(VENV)/installed
 
@@ -34,6 +36,16 @@ test: lint
 
 test-slurm: install
 	HOLOHISTO_SLURM=1 pytest -m slurm -x -s -rs --durations 5 tests/slurm
+
+# Not after `install`: the machine has its own torch and may have no network. `OUT` is the folder of
+# the results.
+gpu:
+	benchmarks/gpu/run.sh $(or $(OUT),build/gpu) $(if $(DRY),--dry)
+
+# GPU_PYTHON: version of Python on the GPU machine.
+GPU_PYTHON ?= 3.12
+gpu-wheels:
+	$(PYTHON) benchmarks/gpu/wheels.py --python $(GPU_PYTHON) --output build/gpu-wheels
 
 lint: install
 	ruff check

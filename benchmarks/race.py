@@ -6,6 +6,7 @@ what was there before: on a CPU the first run, in a process of its own for each 
 """
 
 import argparse
+import json
 import re
 import statistics
 import subprocess
@@ -49,6 +50,7 @@ def options(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=2, help="threads of the CPU")
     parser.add_argument("--repeats", type=int, default=5, help="turns that count")
     parser.add_argument("--only", default="", help="races whose name begins so")
+    parser.add_argument("--json", type=Path, help="file that the figures are written to as well")
     parser.add_argument("--weigh", nargs=2, help=argparse.SUPPRESS)  # one contender, own process
     return parser
 
@@ -80,7 +82,25 @@ def run(
                 else:
                     result.peak_mb = _peak(name, contender)
             _show(name, found[name])
+            if arguments.json:
+                arguments.json.write_text(as_json(found))
     return found
+
+
+def as_json(found: dict[str, dict[str, Result]]) -> str:
+    """Least and median milliseconds and peak megabytes of all contenders, by race, as JSON."""
+    figures = {
+        name: {
+            contender: {
+                "least_ms": round(1e3 * result.best, 4),
+                "median_ms": round(1e3 * result.median, 4),
+                "peak_mb": round(result.peak_mb, 1),
+            }
+            for contender, result in results.items()
+        }
+        for name, results in found.items()
+    }
+    return json.dumps(figures, indent=2) + "\n"
 
 
 def verdict(missed: list[str]) -> None:

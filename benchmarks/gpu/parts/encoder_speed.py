@@ -1,0 +1,95 @@
+"""Part 2: tokens per second of the encoder at its default width, beside the peak of the device."""
+
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.gpu.task import Task
+from holohisto import tokens, vqgan
+from holohisto.config import TokenizerOptions, TokensOptions
+from holohisto.grid import Tile
+
+BACKGROUND = 240
+
+
+def measure(task: Task) -> None:
+    """Time the product of two matrices, then the project's own way from pixels to tokens."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    sizes = task.sizes
+    peak = matrix_peak(sizes.matrix, sizes.repeats, device)
+    task.put(device=_name(device), matrix=sizes.matrix, peak_tflops=round(peak / 1e12, 3))
+    defaults = TokenizerOptions(**({} if not task.dry else task.sizes.tokenizer))
+    encode = encoder(defaults, sizes.crop, device)
+    with FlopCounterMode(display=False) as counter:
+        found = encode()
+    operations = counter.get_total_flops()
+    seconds = [_seconds(encode, device) for _ in range(sizes.repeats)]
+    middle = statistics.median(seconds)
+    task.put(
+        crop=list(sizes.crop),
+        channels=defaults.channels,
+        multipliers=list(defaults.multipliers),
+        tokens=found.size,
+        seconds=[round(one, 5) for one in seconds],
+        tokens_per_second=round(found.size / middle, 1),
+        pixels_per_second=round(sizes.crop[0] * sizes.crop[1] / middle),
+        gflop_per_crop=round(operations / 1e9, 2),
+        tflops=round(operations / middle / 1e12, 4),
+        share_of_peak=round(operations / middle / peak, 4),
+    )
+
+
+def encoder(
+    options: TokenizerOptions, size: tuple[int, int], device: torch.device
+) -> Callable[[], np.ndarray]:
+    """Return what encodes a crop of a slide that is held in memory, in bf16.
+
+    The weights are random: they alter neither operations nor time.
+    """
+    torch.manual_seed(0)
+    architecture = vqgan.Architecture(
+        channels=options.channels,
+        multipliers=options.multipliers,
+        residual_blocks=options.residual_blocks,
+        codebook=options.codebook,
+        dimension=options.dimension,
+    )
+    model = vqgan.VQGAN(architecture).to(device).eval().requires_grad_(False)
+    model = model.to(memory_format=torch.channels_last)  # pyright: ignore
+    own = tokens.LocalEncoder(model, bf16=True)
+    f = architecture.downscale
+    rgb = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    needed = np.ones((-(-size[1] // f), -(-size[0] // f)), bool)
+
+    def read(tile: Tile) -> np.ndarray:
+        out = np.full((tile.height, tile.width, 3), BACKGROUND, np.uint8)
+        y, x = max(tile.y, 0), max(tile.x, 0)
+        part = rgb[y : max(y, tile.y + tile.height), x : max(x, tile.x + tile.width)]
+        out[y - tile.y :, x - tile.x :][: part.shape[0], : part.shape[1]] = part
+        return out
+
+    core = TokensOptions().core
+    return lambda: tokens.encode(read, size, needed, own, 0, core).tokens
+
+
+def matrix_peak(side: int, repeats: int, device: torch.device) -> float:
+    """Floating-point operations per second of a product of two bf16 matrices of random numbers."""
+    a, b = (torch.randn(side, side, device=device).bfloat16() for _ in range(2))
+    seconds = [_seconds(lambda: a @ b, device) for _ in range(repeats + 3)]
+    return 2 * side**3 / statistics.median(seconds[3:])
+
+
+def _seconds(action: Callable[[], object], device: torch.device) -> float:
+    start = time.perf_counter()
+    action()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def _name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
