@@ -48,6 +48,8 @@ def _ours(name: str) -> str:
         if published.fullmatch(name):
             return published.sub(ours, name)
     raise HolohistoError(
-        "EfficientViT", "an attention layer has no such weight", found=name,
+        "EfficientViT",
+        "an attention layer has no such weight",
+        found=name,
         allowed="qkv.conv.weight, aggreg.*.weight, proj.conv.weight, proj.norm.*",
-    )  # fmt: skip
+    )

@@ -49,9 +49,16 @@ class Published(nn.Module):
         super().__init__()
         with contextlib.redirect_stdout(io.StringIO()):
             self.encoder = Encoder(
-                ch=channels, out_ch=3, ch_mult=MULTIPLIERS, num_res_blocks=2, attn_resolutions=(),
-                in_channels=3, resolution=256, z_channels=DIMENSION, double_z=False,
-            )  # fmt: skip
+                ch=channels,
+                out_ch=3,
+                ch_mult=MULTIPLIERS,
+                num_res_blocks=2,
+                attn_resolutions=(),
+                in_channels=3,
+                resolution=256,
+                z_channels=DIMENSION,
+                double_z=False,
+            )
         self.encoder.mid.attn_1 = nn.Identity()
         self.quant_conv = nn.Conv2d(DIMENSION, DIMENSION, 1)
         self.quantize = VectorQuantizer2(CODES, DIMENSION, beta=0.25)
@@ -68,10 +75,13 @@ def network(channels: int, device: str) -> VQGAN:
     """Our VQGAN of the same architecture."""
     model = VQGAN(
         Architecture(
-            channels=channels, multipliers=MULTIPLIERS, residual_blocks=2, codebook=CODES,
+            channels=channels,
+            multipliers=MULTIPLIERS,
+            residual_blocks=2,
+            codebook=CODES,
             dimension=DIMENSION,
         )
-    )  # fmt: skip
+    )
     model = model.to(device).eval().requires_grad_(False)
     return model.to(memory_format=torch.channels_last)
 

@@ -26,9 +26,13 @@ def discs() -> np.ndarray:
     width, height = SIZE
     scale = width / 44_896
     return np.stack(
-        [random.uniform(0, width, DISCS), random.uniform(0, height, DISCS),
-         random.uniform(100 * scale, 500 * scale, DISCS)], axis=1,
-    )  # fmt: skip
+        [
+            random.uniform(0, width, DISCS),
+            random.uniform(0, height, DISCS),
+            random.uniform(100 * scale, 500 * scale, DISCS),
+        ],
+        axis=1,
+    )
 
 
 def bands():
@@ -81,9 +85,17 @@ def build(device: str) -> race.Contenders:
 
         image = pyvips.Image.rawload(str(source), width, height, 1)
         image.tiffsave(
-            str(out), tile=True, tile_width=STEP, tile_height=STEP, pyramid=True, bigtiff=True,
-            compression="lzw", region_shrink="nearest", xres=1000 / MPP, yres=1000 / MPP,
-        )  # fmt: skip
+            str(out),
+            tile=True,
+            tile_width=STEP,
+            tile_height=STEP,
+            pyramid=True,
+            bigtiff=True,
+            compression="lzw",
+            region_shrink="nearest",
+            xres=1000 / MPP,
+            yres=1000 / MPP,
+        )
         finish()
 
     def tifffile() -> None:
@@ -92,8 +104,14 @@ def build(device: str) -> race.Contenders:
         with library.TiffWriter(out, bigtiff=True) as writer:
             for depth in itertools.count():
                 level = mapped[:: 2**depth, :: 2**depth]
-                writer.write(level, tile=(STEP, STEP), compression="lzw", predictor=False,
-                             subfiletype=int(depth > 0), metadata=None)  # fmt: skip
+                writer.write(
+                    level,
+                    tile=(STEP, STEP),
+                    compression="lzw",
+                    predictor=False,
+                    subfiletype=int(depth > 0),
+                    metadata=None,
+                )
                 if max(level.shape) <= STEP:
                     break
         finish()

@@ -26,7 +26,7 @@ import tifffile
 SKIPPED = ("report.html", "cohort/provenance.json", "*.checkpoint", "*.journal")
 MEASURED = re.compile(r"seconds|memory|_mb$|bottleneck|^stages$|^wall|device|busy|^threads$")
 """Fields whose values are measured, and differ from run to run."""
-RENAMED_FOLDERS = {"examples": "gallery"}
+RENAMED_FOLDERS = {"gallery": "gallery"}
 
 
 def without_measured(value: Any) -> Any:

@@ -70,14 +70,39 @@ def ours(folder: Path, threads: int) -> tuple[float, float, float]:
     check, tissue = str(folder / "check.json"), str(folder / "foreground.tif")
     steps = [
         ["check", image, "--slide", "s", "--output", check],
-        ["foreground", image, "--check", check, "--foreground", tissue,
-         "--picture", str(folder / "f.jpg")],
-        ["infer", image, "--check", check, "--foreground", tissue,
-         "--tokens", str(folder / "none"), "--segmenter", str(folder / "segmenter.safetensors"),
-         "--options", json.dumps(options), "--labels", str(folder / "labels.tif"),
-         "--probability", str(folder / "p.tif"), "--threads", str(threads),
-         "--facts", str(folder / "facts.json")],
-    ]  # fmt: skip
+        [
+            "foreground",
+            image,
+            "--record",
+            check,
+            "--foreground",
+            tissue,
+            "--picture",
+            str(folder / "f.jpg"),
+        ],
+        [
+            "infer",
+            image,
+            "--record",
+            check,
+            "--foreground",
+            tissue,
+            "--tokens",
+            str(folder / "none"),
+            "--segmenter",
+            str(folder / "segmenter.safetensors"),
+            "--options",
+            json.dumps(options),
+            "--labels",
+            str(folder / "labels.tif"),
+            "--probability",
+            str(folder / "p.tif"),
+            "--threads",
+            str(threads),
+            "--facts",
+            str(folder / "facts.json"),
+        ],
+    ]
     runs = [watched([*verb, *step]) for step in steps]
     network = json.loads((folder / "facts.json").read_text())["stages"]["model"]
     return sum(run[0] for run in runs), max(run[1] for run in runs), network
@@ -102,9 +127,13 @@ def peer(folder: Path, threads: int, channels: list[int]) -> None:
         def __init__(self) -> None:
             super().__init__()
             self.network = UNet(
-                spatial_dims=2, in_channels=3, out_channels=1, channels=channels,
-                strides=(2,) * (len(channels) - 1), num_res_units=2,
-            )  # fmt: skip
+                spatial_dims=2,
+                in_channels=3,
+                out_channels=1,
+                channels=channels,
+                strides=(2,) * (len(channels) - 1),
+                num_res_units=2,
+            )
             self.network.load_state_dict(torch.load(folder / "weights.pt"))
 
         def forward(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -123,17 +152,25 @@ def peer(folder: Path, threads: int, channels: list[int]) -> None:
     torch.set_num_threads(threads)
     level = [{"units": "baseline", "resolution": 1.0}]
     layout = IOSegmentorConfig(
-        input_resolutions=level, output_resolutions=level, save_resolution=level[0],
-        patch_input_shape=[TILE, TILE], patch_output_shape=[TILE, TILE],
+        input_resolutions=level,
+        output_resolutions=level,
+        save_resolution=level[0],
+        patch_input_shape=[TILE, TILE],
+        patch_output_shape=[TILE, TILE],
         stride_shape=[STRIDE, STRIDE],
-    )  # fmt: skip
+    )
     engine = SemanticSegmentor(Model().eval(), batch_size=BATCH, num_workers=1, device="cpu")
     start = time.perf_counter()
     engine.run(
-        [folder / "slide.tif"], patch_mode=False, ioconfig=layout, save_dir=folder / "peer",
-        auto_get_mask=False, output_type="zarr", overwrite=True,
+        [folder / "slide.tif"],
+        patch_mode=False,
+        ioconfig=layout,
+        save_dir=folder / "peer",
+        auto_get_mask=False,
+        output_type="zarr",
+        overwrite=True,
         wsireader_kwargs={"mpp": 0.5},
-    )  # fmt: skip
+    )
     print(time.perf_counter() - start)
 
 

@@ -132,8 +132,10 @@ def _peak(name: str, contender: str) -> float:
     """Weigh in a process of its own, given the same options."""
     done = subprocess.run(
         [sys.executable, *sys.argv, "--weigh", name, contender],
-        stdout=subprocess.PIPE, text=True, check=True,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
     return float(done.stdout.split()[-1])
 
 

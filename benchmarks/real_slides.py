@@ -17,6 +17,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tifffile
@@ -34,13 +35,13 @@ MOUSE_SCALE = 0.8
 large as those that were learnt, about 200 um."""
 CAPSULE_SCALE = 4
 """From 2 um/px to 0.5."""
-OFF: dict[str, dict[str, dict[str, float]]] = {
-    "stain": {"tokens": {"stain": 0.0}, "train": {"stain": 0.0}},
-    "brightness": {"tokens": {"brightness": 0.0}, "train": {"brightness": 0.0}},
-    "blur": {"tokens": {"blur": 0.0}, "train": {"blur": 0.0}},
-    "scale": {"tokens": {"scale": 0.0}, "train": {"scale": 0.0}},
-    "dihedral": {"tokens": {"dihedral": 1}, "train": {"dihedral": 1}},
-    "mixing": {"train": {"mixing": 0.0}},
+OFF: dict[str, dict[str, dict[str, Any]]] = {
+    **{
+        name: {part: {"augmentation": {name: 0.0}} for part in ("tokens", "train")}
+        for name in ("stain_jitter", "brightness_jitter", "blur_sigma", "scale_jitter")
+    },
+    "orientations": {"tokens": {"orientations": 1}, "train": {"orientations": 1}},
+    "cutmix": {"train": {"cutmix": 0.0}},
     "token_dropout": {"train": {"token_dropout": 0.0}},
     "channel_dropout": {"train": {"channel_dropout": 0.0}},
 }
@@ -127,11 +128,26 @@ def run(folder: Path, tested: str, seed: int, without: str | None, models: list[
     place.mkdir(exist_ok=True)
     (place / "config.yaml").write_text(yaml.safe_dump(config))
     command = [
-        sys.executable, "-m", "snakemake", "--snakefile", ROOT / "workflow" / "Snakefile",
-        "--configfile", place / "config.yaml", "--directory", place, "--cores", "2",
-        "--set-threads", "train=1", "tokenizer=1", "tokens=1",
-        "--set-resources", "train:gpu=0", "--quiet", "rules",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--snakefile",
+        ROOT / "workflow" / "Snakefile",
+        "--configfile",
+        place / "config.yaml",
+        "--directory",
+        place,
+        "--cores",
+        "2",
+        "--set-threads",
+        "train=1",
+        "tokenizer=1",
+        "tokens=1",
+        "--set-resources",
+        "train:gpu=0",
+        "--quiet",
+        "rules",
+    ]
     environment = os.environ | {"OMP_WAIT_POLICY": "PASSIVE"}
     subprocess.run(command, env=environment, check=True)
     return place

@@ -59,10 +59,20 @@ def write_cohort(folder: Path, slides: int) -> None:
 def dry_run(folder: Path, *options: str) -> Result:
     """Plan the cohort in a process of its own."""
     command = [
-        sys.executable, "-m", "snakemake", "-n", "--snakefile", ROOT / "workflow" / "Snakefile",
-        "--directory", folder, "--configfile", folder / "config.yaml", "--profile",
-        ROOT / "profiles" / "slurm", *options,
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "snakemake",
+        "-n",
+        "--snakefile",
+        ROOT / "workflow" / "Snakefile",
+        "--directory",
+        folder,
+        "--configfile",
+        folder / "config.yaml",
+        "--profile",
+        ROOT / "profiles" / "slurm",
+        *options,
+    ]
     start = time.monotonic()
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=subprocess.STDOUT)
@@ -94,8 +104,9 @@ def main() -> None:
                 one = found[slides, title] = dry_run(Path(name), *options)
                 print(
                     f"{slides:>7} {title:<24}{one.seconds:>9.1f}{one.cpu:>9.1f}{one.peak_mb:>9.0f}"
-                    f"{one.jobs:>9}{one.entries:>9}", flush=True,
-                )  # fmt: skip
+                    f"{one.jobs:>9}{one.entries:>9}",
+                    flush=True,
+                )
     few, many = (found[slides, "the profile's"].cpu for slides in SIZES)
     print(f"ten times the slides: {many / few:.1f} times the work")
     sys.exit(few >= LONGEST or many / few > GROWTH)

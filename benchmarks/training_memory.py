@@ -70,7 +70,7 @@ def main() -> None:
         f"size {SIZE}: {weights / 1e6:.1f} M weights, {STATES * 4 * weights / 1e9:.2f} GB of states"
     )
     for recompute in (False, True):
-        model.backbone.recompute = recompute
+        model.backbone.activation_checkpointing = recompute
         kept = Kept()
         with kept.counted():
             dice_bce(model(tokens, rgb, size=(HEIGHT, WIDTH)), target, torch.ones_like(target))

@@ -30,7 +30,7 @@ def prepare(folder: Path, width: int, height: int) -> list[str]:
     tissue_slide.write(image, (width, height))
     words = ["check", str(image), "--slide", "s", "--output", str(record)]
     assert cli.main(words) == 0
-    words = ["foreground", str(image), "--check", str(record), "--picture", str(folder / "f.jpg")]
+    words = ["foreground", str(image), "--record", str(record), "--picture", str(folder / "f.jpg")]
     assert cli.main([*words, "--foreground", str(folder / "f.tif")]) == 0
     options, own = HolohistoModel(size="T"), "0" * 64
     model = build_segmenter(options, torch.randn(1024, 32), 16, 1)
@@ -41,10 +41,14 @@ def prepare(folder: Path, width: int, height: int) -> list[str]:
     found = TokenMap([some], "s", fingerprint, own, 16, (0,), TokensOptions())
     save_token_map(found, folder / "tokens.safetensors")
     files = {
-        "check": "check.json", "foreground": "f.tif", "tokens": "tokens.safetensors",
-        "segmenter": "segmenter.safetensors", "labels": "l.tif", "probability": "p.tif",
+        "check": "check.json",
+        "foreground": "f.tif",
+        "tokens": "tokens.safetensors",
+        "segmenter": "segmenter.safetensors",
+        "labels": "l.tif",
+        "probability": "p.tif",
         "facts": "facts.json",
-    }  # fmt: skip
+    }
     given = [word for key, name in files.items() for word in (f"--{key}", str(folder / name))]
     return ["infer", str(image), *given]
 

@@ -31,7 +31,7 @@ VERBS = {
     "mask": "write mask pyramids, outlines for QuPath and an overlay",
     "metrics": "score a slide's labels against its annotation",
     "cohort": "gather all scores into cohort tables and tests",
-    "examples": "picture typical fields by every model, and the largest errors",
+    "gallery": "picture typical fields by every model, and the largest errors",
     "report": "write the HTML report",
     "doctor": "tell what a job gets here: cores, memory, GPU, scratch, readers that work",
 }

@@ -95,11 +95,12 @@ class Outlines:
         if len(box) and not inside.any():
             whole = [*box[:, :RIGHT].min(axis=0), *box[:, RIGHT:].max(axis=0)]
             raise HolohistoError(
-                path, "all outlines lie outside of the slide",
+                path,
+                "all outlines lie outside of the slide",
                 found="x {0:g} to {2:g}, y {1:g} to {3:g}".format(*whole),
                 allowed=f"0 to {width} and 0 to {height}, level-0 pixels",
                 advice="export them from the slide itself, in pixels",
-            )  # fmt: skip
+            )
 
     def _stretches(
         self, which: np.ndarray, rows: tuple[int, int]
@@ -144,15 +145,18 @@ def _polygons(path: Path, bits: dict[str, int]) -> Iterator[tuple[int, list[np.n
             yield from ((bit, polygon) for polygon in _rings(feature.get("geometry") or {}))
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise HolohistoError(
-                path, f"the geometry of object {number} makes no sense ({error})",
+                path,
+                f"the geometry of object {number} makes no sense ({error})",
                 allowed="Polygon or MultiPolygon of numbers",
-            ) from error  # fmt: skip
+            ) from error
     if ignored:
         told = ", ".join(f"{name} ({count})" for name, count in ignored.most_common(8))
         logger.warning(
-            "%s: objects of other classes are left out: %s; looked for: %s", path, told,
+            "%s: objects of other classes are left out: %s; looked for: %s",
+            path,
+            told,
             ", ".join(bits),
-        )  # fmt: skip
+        )
 
 
 def _name(properties: dict[str, Any]) -> str:

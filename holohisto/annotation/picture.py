@@ -124,10 +124,11 @@ class _TiffPixels:
                 white = page.photometric == MINISWHITE
             if white or kind not in (np.uint8, np.uint16, np.bool_):
                 raise HolohistoError(
-                    path, "annotation has an unsuited pixel type",
+                    path,
+                    "annotation has an unsuited pixel type",
                     found="0 is white" if white else kind,
                     allowed="1, 8 or 16 bits without sign, 0 is black",
-                )  # fmt: skip
+                )
             self._page.check()
         except HolohistoError:
             self.close()
@@ -205,9 +206,11 @@ def _unpack(path: Path, picture: Any) -> tuple[np.ndarray, np.ndarray | None]:
     """Pixels (height, width, samples) of a Pillow image, and its palette."""
     if picture.mode not in ("1", "L", "P", "I;16", "LA", "RGB", "RGBA"):
         raise HolohistoError(
-            path, "annotation has an unsuited pixel type", found=picture.mode,
+            path,
+            "annotation has an unsuited pixel type",
+            found=picture.mode,
             allowed="grey, RGB or palette",
-        )  # fmt: skip
+        )
     palette = None
     if picture.mode == "P":
         colours = np.frombuffer(bytes(picture.getpalette("RGB")), np.uint8).reshape(-1, 3)

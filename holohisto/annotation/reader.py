@@ -56,10 +56,11 @@ class Annotation:
         if self.size not in (slide_size, working):
             self._drawing.close()
             raise HolohistoError(
-                self.path, "the annotation has not the slide's size",
+                self.path,
+                "the annotation has not the slide's size",
                 found="{}x{}".format(*self.size),
                 allowed="{}x{} (level 0) or {}x{} (working)".format(*slide_size, *working),
-            )  # fmt: skip
+            )
         self.block = factor if self.size == slide_size else 1
         """Own pixels a side of a working pixel: the factor, or 1."""
         self._count = len(classes)

@@ -24,7 +24,7 @@ DIVISOR = 4
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("masks", type=Path, help="TIFF, PNG or GeoJSON, read like an annotation")
-    parser.add_argument("--check", type=Path, required=True, help="record of check")
+    parser.add_argument("--record", type=Path, required=True, help="record of check")
     parser.add_argument("--model", required=True, help="name that the masks go by")
     parser.add_argument(
         "--classes", type=from_json(Classes), required=True, help="section `classes`, JSON"
@@ -35,12 +35,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     classes: Classes = arguments.classes
-    record = SlideRecord.read(arguments.check)
+    record = SlideRecord.read(arguments.record)
     header = {
-        "slide": record.slide, "size": list(record.size), "mpp": record.mpp,
-        "factor": record.factor, "classes": list(classes), "model": arguments.model,
-        "init": "masks from elsewhere", "masks": str(arguments.masks),
-    }  # fmt: skip
+        "slide": record.slide,
+        "size": list(record.size),
+        "mpp": record.mpp,
+        "factor": record.factor,
+        "classes": list(classes),
+        "model": arguments.model,
+        "pretrained": "masks from elsewhere",
+        "masks": str(arguments.masks),
+    }
     size, mpp = record.working_size, record.working_mpp
     with (
         Annotation(arguments.masks, classes, record.size, record.factor) as masks,

@@ -22,9 +22,25 @@ from holohisto.slide.record import SlideRecord, inspect
 logger = logging.getLogger(__name__)
 
 HEADINGS = (
-    "slide", "split", "group", "reader", "compression", "levels", "size", "mpp", "factor",
-    "background", "annotation", "tokens", "variants", "map", "disk", "gpu", "cpu", "status",
-)  # fmt: skip
+    "slide",
+    "split",
+    "group",
+    "reader",
+    "compression",
+    "levels",
+    "size",
+    "mpp",
+    "factor",
+    "background",
+    "annotation",
+    "tokens",
+    "variants",
+    "map",
+    "disk",
+    "gpu",
+    "cpu",
+    "status",
+)
 DEFAULT_CONFIG = Path("config/config.yaml")
 LOWEST_MPP, HIGHEST_MPP = 0.01, 100.0  # as in the sheet
 
@@ -34,9 +50,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--slide", metavar="ID", help="its id")
     parser.add_argument("--annotation", type=Path, metavar="FILE", help="its annotation")
     parser.add_argument(
-        "--annotated", metavar="NAMES",
+        "--annotated",
+        metavar="NAMES",
         help="classes annotated on it, separated by commas; else all",
-    )  # fmt: skip
+    )
     parser.add_argument("--slide-mpp", type=float, metavar="M", help="its mpp, over the file's")
     parser.add_argument(
         "--options",
@@ -88,14 +105,17 @@ def _check_words(slide: str, mpp: float | None) -> None:
     """Hold the words of the command line to the sheet's rules."""
     if not SLIDE_ID.fullmatch(slide) or slide.lower() == "cohort":
         raise HolohistoError(
-            "--slide", f"id {slide!r} cannot be a file name, or is reserved",
+            "--slide",
+            f"id {slide!r} cannot be a file name, or is reserved",
             allowed=SLIDE_ID.pattern,
-        )  # fmt: skip
+        )
     if mpp is not None and not LOWEST_MPP <= mpp <= HIGHEST_MPP:  # false for nan as well
         raise HolohistoError(
-            "--slide-mpp", "is no resolution of a slide", found=mpp,
+            "--slide-mpp",
+            "is no resolution of a slide",
+            found=mpp,
             allowed=f"a number from {LOWEST_MPP} to {HIGHEST_MPP}",
-        )  # fmt: skip
+        )
 
 
 def _inspect(row: Row, options: CheckOptions, classes: dict[str, ClassOptions]) -> SlideRecord:
@@ -192,9 +212,10 @@ def _check_sheet(path: Path, config_path: Path | None) -> None:
     bad = [finding.row.slide for finding in findings if finding.problem]
     if bad:
         raise HolohistoError(
-            path, f"{len(bad)} of {len(rows)} slides cannot be processed: {', '.join(bad)}",
+            path,
+            f"{len(bad)} of {len(rows)} slides cannot be processed: {', '.join(bad)}",
             advice="mend them, or mark them in the column `exclude`",
-        )  # fmt: skip
+        )
 
 
 def _finding(row: Row, settings: Config) -> _Finding:

@@ -45,9 +45,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--classes", type=from_json(Classes), default={}, help="section `classes`, JSON"
     )
     parser.add_argument(
-        "--output", type=Path, required=True,
+        "--output",
+        type=Path,
+        required=True,
         help="folder for slides.tsv, groups.tsv, comparisons.tsv, objects.tsv, distributions.tsv",
-    )  # fmt: skip
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -62,7 +64,7 @@ def run(arguments: argparse.Namespace) -> None:
         "slides": slides,
         "groups": group_table(slides),
         "comparisons": comparison_table(
-            slides, reference, options.level, options.bootstrap, options.confidence
+            slides, reference, options.alpha, options.bootstrap, options.confidence
         ),
         "objects": objects,
         "distributions": distribution_table(objects, slides),
@@ -107,9 +109,10 @@ def _record(path: Path, model: str) -> dict[str, Any]:
         return {**record, "model": model, "classes": dict(record["classes"])}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise HolohistoError(
-            path, f"is no metrics file ({type(error).__name__}: {error})",
+            path,
+            f"is no metrics file ({type(error).__name__}: {error})",
             advice="delete it and run again",
-        ) from error  # fmt: skip
+        ) from error
 
 
 def _tell(groups: pd.DataFrame) -> None:
@@ -117,7 +120,11 @@ def _tell(groups: pd.DataFrame) -> None:
     for row in overall.to_dict("records"):
         logger.info(
             "%s, %s: mean slide Dice of the groups %.4f, object F1 %.4f (%d slides)",
-            row["model"], row["class"], row["dice_mean"], row["f1_mean"], row["slides"],
-        )  # fmt: skip
+            row["model"],
+            row["class"],
+            row["dice_mean"],
+            row["f1_mean"],
+            row["slides"],
+        )
     if overall.empty:
         logger.warning("no scores at all: the tables have headers only")

@@ -12,14 +12,18 @@ logger = logging.getLogger(__name__)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--output", type=Path, required=True,
+        "--output",
+        type=Path,
+        required=True,
         help="folder for slides/, annotations/ and slides.tsv",
-    )  # fmt: skip
+    )
     parser.add_argument("--seed", type=int, default=0, help="another seed, another cohort")
     parser.add_argument(
-        "--scale", type=float, default=1.0,
+        "--scale",
+        type=float,
+        default=1.0,
         help="size of the slides, 0.1 to 4; 1 is about 1.0 x 0.75 mm (default: %(default)s)",
-    )  # fmt: skip
+    )
     parser.add_argument("--slides", type=int, default=16, help="only the first so many of the 16")
     parser.add_argument("--workers", type=int, help="processes (default: the cores, at most 4)")
 
@@ -28,14 +32,19 @@ def run(arguments: argparse.Namespace) -> None:
     from holohisto.demo.cohort import default_workers, write_cohort
 
     for name, value, low, high in (
-        ("--scale", arguments.scale, 0.1, 4), ("--slides", arguments.slides, 1, 16),
-        ("--seed", arguments.seed, 0, 2**32 - 1), ("--workers", arguments.workers or 1, 1, 64),
-    ):  # fmt: skip
+        ("--scale", arguments.scale, 0.1, 4),
+        ("--slides", arguments.slides, 1, 16),
+        ("--seed", arguments.seed, 0, 2**32 - 1),
+        ("--workers", arguments.workers or 1, 1, 64),
+    ):
         if not low <= value <= high:
             raise HolohistoError(name, "is out of range", found=value, allowed=f"{low} to {high}")
     path = write_cohort(
-        arguments.output, arguments.seed, arguments.scale, arguments.slides,
+        arguments.output,
+        arguments.seed,
+        arguments.scale,
+        arguments.slides,
         arguments.workers or default_workers(),
-    )  # fmt: skip
+    )
     command = "snakemake --configfile config/demo.yaml --config %s --cores 2"
     logger.info(f"wrote %s; run `{command}`", path, shlex.quote(f"slides={path}"))

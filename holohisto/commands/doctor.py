@@ -14,9 +14,11 @@ TRIAL_SIDE = 256
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--scratch", default=tempfile.gettempdir(), metavar="DIR",
+        "--scratch",
+        default=tempfile.gettempdir(),
+        metavar="DIR",
         help="node-local folder to look at, such as '$TMPDIR'; variables are filled in here",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--gpu", action="store_true", help="it is an error if torch cannot compute on a GPU"
     )

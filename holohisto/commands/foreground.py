@@ -16,8 +16,8 @@ logger = logging.getLogger(__name__)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("image", type=Path, metavar="IMAGE", help="the slide")
-    parser.add_argument("--check", type=Path, required=True, help="its record of `check`")
-    parser.add_argument("--threshold", type=float, help="saturation of tissue, 0 to 1")
+    parser.add_argument("--record", type=Path, required=True, help="its record of `check`")
+    parser.add_argument("--saturation", type=float, help="saturation of tissue, 0 to 1")
     parser.add_argument(
         "--options",
         type=from_json(ForegroundOptions),
@@ -34,17 +34,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    threshold = arguments.threshold
+    threshold = arguments.saturation
     if threshold is not None and not 0 <= threshold <= 1:  # as in the sheet; false for nan as well
         raise HolohistoError(
-            "--threshold", "is no saturation", found=threshold, allowed="a number from 0 to 1"
+            "--saturation", "is no saturation", found=threshold, allowed="a number from 0 to 1"
         )
-    record = SlideRecord.read(arguments.check)
+    record = SlideRecord.read(arguments.record)
     with record.open(arguments.image) as slide:
         found = find_foreground(slide, record, arguments.options, threshold)
         logger.info(
             "slide %s: %.1f %% tissue at saturation %.3f",
-            record.slide, 100 * found.share, found.threshold,
-        )  # fmt: skip
+            record.slide,
+            100 * found.share,
+            found.saturation,
+        )
         write_picture(arguments.picture, slide, found, record.factor)
     save_foreground(arguments.foreground, found, record)

@@ -60,7 +60,7 @@ BANDS_AHEAD = 1
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("image", type=Path)
     parser.add_argument("--scratch", help="node-local folder that the slide is copied to first")
-    parser.add_argument("--check", type=Path, required=True)
+    parser.add_argument("--record", type=Path, required=True)
     parser.add_argument("--foreground", type=Path, required=True)
     parser.add_argument("--tokens", type=Path, help="needed by segmenters that read tokens")
     parser.add_argument("--tokenizer", type=Path, help="needed by segmenters trained online")
@@ -79,7 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     gpus.take()
     options: InferOptions = arguments.options
-    record = SlideRecord.read(arguments.check)
+    record = SlideRecord.read(arguments.record)
     found = load_foreground(arguments.foreground, record)
     model, card, digest = load_segmenter(arguments.segmenter)
     _require_mpp(record, card, arguments.segmenter)
@@ -98,11 +98,19 @@ def run(arguments: argparse.Namespace) -> None:
         threshold=options.threshold,
     )
     header = {
-        "slide": record.slide, "size": list(record.size), "mpp": record.mpp,
-        "factor": record.factor, "classes": list(card.classes), "model": card.name,
-        "init": card.summary.get("init", ""), "segmenter": digest, "threshold": options.threshold,
-        "tile": list(job.fitted), "overlap": job.overlap, "snap": job.snap,
-    }  # fmt: skip
+        "slide": record.slide,
+        "size": list(record.size),
+        "mpp": record.mpp,
+        "factor": record.factor,
+        "classes": list(card.classes),
+        "model": card.name,
+        "pretrained": card.summary.get("pretrained", ""),
+        "segmenter": digest,
+        "threshold": options.threshold,
+        "tile": list(job.fitted),
+        "overlap": job.overlap,
+        "snap": job.snap,
+    }
     identity = _identity(header, record, options, found.mask, token_map, device)
     small = Spool(record.working_size, arguments.probability.parent)
     speed = _speed(arguments, device)
@@ -134,16 +142,24 @@ def run(arguments: argparse.Namespace) -> None:
         write_rows(arguments.labels, labels, job.size, record.working_mpp, header)
         with clock("write"):
             write_rows(
-                arguments.probability, small.bands(), small.size,
-                record.working_mpp * DIVISOR, {**header, "divisor": DIVISOR},
-            )  # fmt: skip
+                arguments.probability,
+                small.bands(),
+                small.size,
+                record.working_mpp * DIVISOR,
+                {**header, "divisor": DIVISOR},
+            )
     wall = time.perf_counter() - start
     facts = {
-        "slide": record.slide, "model": card.name, "device": _name(device),
-        "tiles": sum(map(job.wanted, chain(*job.rows))), "all_tiles": sum(map(len, job.rows)),
-        "bands": len(job.ends), "taken_up": kept.count, **_times(clock, wall, speed),
+        "slide": record.slide,
+        "model": card.name,
+        "device": _name(device),
+        "tiles": sum(map(job.wanted, chain(*job.rows))),
+        "all_tiles": sum(map(len, job.rows)),
+        "bands": len(job.ends),
+        "taken_up": kept.count,
+        **_times(clock, wall, speed),
         "seam": dict(zip(card.classes, map(_disagreement, seam.tolist()), strict=True)),
-    }  # fmt: skip
+    }
     if arguments.facts:
         atomic.write_text(arguments.facts, json.dumps(facts, indent=2) + "\n")
     journal.discard()
@@ -171,12 +187,14 @@ def _speed(arguments: argparse.Namespace, device: torch.device) -> Speed:
 def _times(clock: Clock, wall: float, speed: Speed) -> dict[str, Any]:
     """Seconds in all, seconds each stage was at work, and the stage that the others wait for."""
     seconds = clock.seconds()
-    device = sum(seconds[stage] for stage in ON_DEVICE) / speed.at_once
+    device = sum(seconds[stage] for stage in ON_DEVICE) / speed.parallel_batches
     return {
-        "seconds": round(wall, 3), "stages": seconds, "readers": speed.readers,
+        "seconds": round(wall, 3),
+        "stages": seconds,
+        "readers": speed.readers,
         "busy": round(min(1.0, device / wall), 4),
-        "bottleneck": bottleneck(seconds, speed.readers, speed.at_once),
-    }  # fmt: skip
+        "bottleneck": bottleneck(seconds, speed.readers, speed.parallel_batches),
+    }
 
 
 def _disagreement(counts: list[int]) -> dict[str, int | float | None]:
@@ -212,19 +230,22 @@ def _require_mpp(record: SlideRecord, card: Card, path: Path) -> None:
     ratio = record.working_mpp / card.mpp
     if max(ratio, 1 / ratio) > MPP_RATIO:
         raise HolohistoError(
-            path, "segmenter was trained at another resolution",
+            path,
+            "segmenter was trained at another resolution",
             found=f"{card.mpp:g} um/px, slide {record.slide} at {record.working_mpp:g} um/px",
             advice="set check.mpp to the segmenter's",
-        )  # fmt: skip
+        )
 
 
 def _require_classes(classes: Classes | None, card: Card, path: Path) -> None:
     if classes is not None and tuple(classes) != card.classes:
         raise HolohistoError(
-            path, "segmenter finds other classes than the config names",
-            found=", ".join(card.classes), allowed=", ".join(classes),
+            path,
+            "segmenter finds other classes than the config names",
+            found=", ".join(card.classes),
+            allowed=", ".join(classes),
             advice="name the segmenter's in `classes`, or train one",
-        )  # fmt: skip
+        )
 
 
 def _token_map(arguments: argparse.Namespace, card: Card, record: SlideRecord) -> TokenMap | None:
@@ -248,7 +269,9 @@ def _tokenizer(arguments: argparse.Namespace, card: Card, device: torch.device) 
     tokenizer = load_tokenizer(arguments.tokenizer)
     if tokenizer_digest(tokenizer) != card.tokenizer:
         raise HolohistoError(
-            arguments.tokenizer, "is not the tokenizer that the segmenter was trained with",
-            found=tokenizer_digest(tokenizer)[:12], allowed=card.tokenizer[:12],
-        )  # fmt: skip
+            arguments.tokenizer,
+            "is not the tokenizer that the segmenter was trained with",
+            found=tokenizer_digest(tokenizer)[:12],
+            allowed=card.tokenizer[:12],
+        )
     return tokenizer.to(device)

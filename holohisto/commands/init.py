@@ -27,9 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         layout = layouts.add_parser(name, help=summary, description=summary)
         layout.add_argument("folder", type=Path, metavar="DIR", help="searched with sub-folders")
         layout.add_argument(
-            "--output", type=Path, default=Path("config/slides.tsv"),
+            "--output",
+            type=Path,
+            default=Path("config/slides.tsv"),
             help="the sheet (default: %(default)s)",
-        )  # fmt: skip
+        )
         layout.add_argument("--force", action="store_true", help="replace an existing sheet")
         if name == "kpis":
             layout.add_argument(
@@ -66,8 +68,9 @@ def _tell(output: Path, slides: list[Found]) -> None:
     if sizes := sorted({found.mpp for found in slides if found.mpp}):
         logger.info(
             "at %s um per pixel: set `check.mpp` to %g or more",
-            ", ".join(f"{size:g}" for size in sizes), sizes[-1],
-        )  # fmt: skip
+            ", ".join(f"{size:g}" for size in sizes),
+            sizes[-1],
+        )
     subjects = {found.subject for found in slides if found.subject}
     if subjects:
         logger.info("%d subjects, told apart by file names", len(subjects))

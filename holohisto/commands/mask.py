@@ -35,7 +35,7 @@ EVERYTHING = MaskOptions(min_object_um2=0, max_hole_um2=0)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("labels", type=Path, help="labels file of infer")
     parser.add_argument("--image", type=Path, required=True, help="the slide")
-    parser.add_argument("--check", type=Path, required=True, help="record of check")
+    parser.add_argument("--record", type=Path, required=True, help="record of check")
     parser.add_argument("--probability", type=Path, required=True, help="map of infer")
     parser.add_argument("--annotation", type=Path, help="drawn into the overlay")
     parser.add_argument(
@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     options: MaskOptions = arguments.options
     classes = arguments.classes
-    record = SlideRecord.read(arguments.check)
+    record = SlideRecord.read(arguments.record)
     with (
         Raster(arguments.labels) as labels,
         Raster(arguments.probability) as raster,
@@ -70,9 +70,13 @@ def run(arguments: argparse.Namespace) -> None:
         bands = label_bands(labels)
         with progress.phase("objects"):
             found = cleaning.find(
-                bands, list(range(len(classes))), frame.pixel_um2, options,
-                probability_of(raster, frame), list(classes),
-            )  # fmt: skip
+                bands,
+                list(range(len(classes))),
+                frame.pixel_um2,
+                options,
+                probability_of(raster, frame),
+                list(classes),
+            )
         borders = Borders(labels.header, labels.size)
         facts = {}
         for bit, name in enumerate(classes):

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("labels", type=Path, help="labels file of infer")
-    parser.add_argument("--check", type=Path, required=True, help="record of check")
+    parser.add_argument("--record", type=Path, required=True, help="record of check")
     parser.add_argument("--annotation", type=Path, required=True, help="the reference")
     parser.add_argument("--foreground", type=Path, required=True, help="map of foreground")
     parser.add_argument("--probability", type=Path, required=True, help="map of infer")
@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     classes = arguments.classes
-    record = SlideRecord.read(arguments.check)
+    record = SlideRecord.read(arguments.record)
     annotated = annotated_classes(arguments.annotated, classes)
     annotation = Annotation(arguments.annotation, classes, record.size, record.factor, annotated)
     with (
@@ -80,7 +80,7 @@ def run(arguments: argparse.Namespace) -> None:
     result = {
         "slide": frame.slide,
         "model": frame.model,
-        "init": frame.init,
+        "pretrained": frame.pretrained,
         "mpp": frame.mpp,
         "working_mpp": frame.mpp * frame.factor,
         "classes": {name: scores[bit] for bit, name in enumerate(classes)},
@@ -106,9 +106,11 @@ def _foreground_rows(path: Path, frame: Frame) -> Callable[[tuple[int, int]], np
     cell, (width, height) = found.cell, frame.working_size
     if found.mask.shape != (-(-height // cell), -(-width // cell)):
         raise HolohistoError(
-            path, "foreground is of another slide or resolution",
-            found=found.mask.shape, advice="run foreground again",
-        )  # fmt: skip
+            path,
+            "foreground is of another slide or resolution",
+            found=found.mask.shape,
+            advice="run foreground again",
+        )
 
     return lambda rows: found.pixels((0, rows[0]), (width, rows[1] - rows[0]))
 
@@ -122,7 +124,13 @@ def _tell(classes: dict[str, Any]) -> None:
         logger.info(
             "%s: Dice %.4f in the foreground, %.4f everywhere; boundary F1 %.4f within %g um;"
             " objects: %d found, %d extra, %d missed; %d annotated pixels outside the foreground",
-            name, scores["foreground"]["dice"], scores["everywhere"]["dice"],
-            scores["boundary"]["f1"], scores["boundary"]["tolerance_um"], objects["tp"],
-            objects["fp"], objects["fn"], scores["outside_foreground"],
-        )  # fmt: skip
+            name,
+            scores["foreground"]["dice"],
+            scores["everywhere"]["dice"],
+            scores["boundary"]["f1"],
+            scores["boundary"]["tolerance_um"],
+            objects["tp"],
+            objects["fp"],
+            objects["fn"],
+            scores["outside_foreground"],
+        )

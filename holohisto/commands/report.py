@@ -39,9 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--parameters", default="{}", help="sections of the configuration to print, JSON"
     )
     parser.add_argument(
-        "--workflow-logs", type=Path, default=Path(".snakemake/log"),
+        "--workflow-logs",
+        type=Path,
+        default=Path(".snakemake/log"),
         help="folder of Snakemake's own logs, which say why each job ran",
-    )  # fmt: skip
+    )
     parser.add_argument("--provenance", type=Path, help="where to write all origins as JSON")
     parser.add_argument("--tables", type=Path, help="folder for Tables 1 to 3 as TSV; else none")
     parser.add_argument("--output", type=Path, required=True, help="the HTML file")

@@ -27,13 +27,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tokenizer", type=Path, metavar="FILE", help="needed by segmenters that read tokens"
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="for the results")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="for the results")
     parser.add_argument("--mpp", type=float, metavar="M", help="um per pixel, over the image's")
-    parser.add_argument("--threshold", type=float, help="saturation of tissue, 0 to 1")
+    parser.add_argument("--saturation", type=float, help="saturation of tissue, 0 to 1")
     parser.add_argument(
-        "--config", type=Path, metavar="FILE",
+        "--config",
+        type=Path,
+        metavar="FILE",
         help="for the options of foreground, tokens, infer and mask; else the defaults",
-    )  # fmt: skip
+    )
     parser.add_argument("--keep", action="store_true", help="keep the files in between, in DIR")
 
 
@@ -44,43 +46,100 @@ def run(arguments: argparse.Namespace) -> None:
         raise HolohistoError(arguments.model, "reads tokens", advice="give --tokenizer")
     sections = as_json(_of_model(settings, card))
     name = re.sub(r"[^A-Za-z0-9._-]", "_", arguments.image.stem).lstrip("._-") or "image"
-    out: Path = arguments.out
+    out: Path = arguments.output
     atomic.make_folder_of(out / name)
     with _between(out, name, arguments.keep) as between:
         image, check = str(arguments.image), str(between / "check.json")
         tissue = str(between / "foreground.tif")
         labels, likely = str(between / "labels.tif"), str(between / "probability.tif")
         _step(
-            "check", image, "--slide", name, "--options", sections["check"], "--output", check,
+            "check",
+            image,
+            "--slide",
+            name,
+            "--options",
+            sections["check"],
+            "--output",
+            check,
             *_given("--slide-mpp", arguments.mpp),
-        )  # fmt: skip
+        )
         _step(
-            "foreground", image, "--check", check, "--options", sections["foreground"],
-            "--foreground", tissue, "--picture", str(between / "foreground.jpg"),
-            *_given("--threshold", arguments.threshold),
-        )  # fmt: skip
+            "foreground",
+            image,
+            "--record",
+            check,
+            "--options",
+            sections["foreground"],
+            "--foreground",
+            tissue,
+            "--picture",
+            str(between / "foreground.jpg"),
+            *_given("--saturation", arguments.saturation),
+        )
         tokens = between / "tokens.safetensors"
         if card.tokenizer is not None and card.mode != "online":
             _step(
-                "tokens", image, "--check", check, "--foreground", tissue,
-                "--tokenizer", str(arguments.tokenizer), "--options", sections["tokens_as_it_is"],
-                "--tokens", str(tokens), "--quality", str(between / "tokens.json"),
-                "--picture", str(between / "tokens.jpg"),
-            )  # fmt: skip
+                "tokens",
+                image,
+                "--record",
+                check,
+                "--foreground",
+                tissue,
+                "--tokenizer",
+                str(arguments.tokenizer),
+                "--options",
+                sections["tokens_as_it_is"],
+                "--tokens",
+                str(tokens),
+                "--quality",
+                str(between / "tokens.json"),
+                "--picture",
+                str(between / "tokens.jpg"),
+            )
         _step(
-            "infer", image, "--check", check, "--foreground", tissue, "--tokens", str(tokens),
-            *_given("--tokenizer", arguments.tokenizer), "--segmenter", str(arguments.model),
-            "--options", sections["infer"], "--labels", labels, "--probability", likely,
-            "--facts", str(out / f"{name}_inference.json"),
-        )  # fmt: skip
+            "infer",
+            image,
+            "--record",
+            check,
+            "--foreground",
+            tissue,
+            "--tokens",
+            str(tokens),
+            *_given("--tokenizer", arguments.tokenizer),
+            "--segmenter",
+            str(arguments.model),
+            "--options",
+            sections["infer"],
+            "--labels",
+            labels,
+            "--probability",
+            likely,
+            "--facts",
+            str(out / f"{name}_inference.json"),
+        )
         packed = ".gz" if settings.mask.gzip else ""
         _step(
-            "mask", labels, "--image", image, "--check", check, "--probability", likely,
-            "--options", sections["mask"], "--classes", sections["classes"],
-            "--masks", str(out / f"{name}_{{class}}.tif"),
-            "--geojson", str(out / f"{name}.geojson{packed}"),
-            "--overlay", str(out / f"{name}.jpg"), "--facts", str(out / f"{name}_objects.json"),
-        )  # fmt: skip
+            "mask",
+            labels,
+            "--image",
+            image,
+            "--record",
+            check,
+            "--probability",
+            likely,
+            "--options",
+            sections["mask"],
+            "--classes",
+            sections["classes"],
+            "--masks",
+            str(out / f"{name}_{{class}}.tif"),
+            "--geojson",
+            str(out / f"{name}.geojson{packed}"),
+            "--overlay",
+            str(out / f"{name}.jpg"),
+            "--facts",
+            str(out / f"{name}_objects.json"),
+        )
     facts = json.loads((out / f"{name}_objects.json").read_text())
     told = ", ".join(f"{one['objects']} of {label}" for label, one in facts.items())
     logger.info("%s: objects found: %s", out / f"{name}.geojson{packed}", told)

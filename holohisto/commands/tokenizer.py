@@ -37,7 +37,7 @@ PICTURE_TILES, PICTURE_SIDE = 4, 384
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sheet", type=Path, required=True)
-    parser.add_argument("--check", required=True, help="pattern with {slide}")
+    parser.add_argument("--record", required=True, help="pattern with {slide}")
     parser.add_argument("--foreground", required=True, help="pattern with {slide}")
     parser.add_argument("--options", type=from_json(TokenizerOptions), default=TokenizerOptions())
     parser.add_argument("--seed", type=int, default=0)
@@ -53,9 +53,10 @@ def run(arguments: argparse.Namespace) -> None:
     source = TissueTiles(arguments)
     if not source.slides and options.checkpoint is None:
         raise HolohistoError(
-            arguments.sheet, "no slide has the split train",
+            arguments.sheet,
+            "no slide has the split train",
             advice="give at least one, or set tokenizer.checkpoint",
-        )  # fmt: skip
+        )
     if options.checkpoint is not None:
         model = _take(source, options, arguments.seed, device)
         rows: list[TrainingRow] = []
@@ -96,7 +97,7 @@ def _train(
     source: "TissueTiles", options: TokenizerOptions, seed: int, device: torch.device
 ) -> tuple[VQGAN, list[TrainingRow]]:
     rows = []
-    looks = Strength(options.stain, options.brightness, blur=0.0)  # blur would be learnt
+    looks = Strength.of(options.augmentation)
     steps = train_tokenizer(
         lambda n: source.tile(n, options.tile, seed, looks), options, seed, device
     )
@@ -106,8 +107,13 @@ def _train(
         rows.append(row)
         logger.info(
             "step %d/%d: L1 %.4f, PSNR %.1f dB, %d codes used, perplexity %.0f",
-            row.step, options.steps, row.reconstruction, row.psnr, row.codes_used, row.perplexity,
-        )  # fmt: skip
+            row.step,
+            options.steps,
+            row.reconstruction,
+            row.psnr,
+            row.codes_used,
+            row.perplexity,
+        )
     assert model is not None
     return model.eval().requires_grad_(False), rows
 
@@ -122,7 +128,7 @@ class TissueTiles:
         for row in rows:
             if row.split != "train":
                 continue
-            record = SlideRecord.read(Path(arguments.check.format(slide=row.slide)))
+            record = SlideRecord.read(Path(arguments.record.format(slide=row.slide)))
             found = load_foreground(Path(arguments.foreground.format(slide=row.slide)), record)
             tissue = Tissue(record.open(row.image), record.factor, found)
             self.slides.append((tissue, np.argwhere(found.mask)))
@@ -164,9 +170,11 @@ def _write_picture(model: VQGAN, tiles: list[np.ndarray], path: Path) -> None:
     with torch.no_grad():
         again = [
             model.reconstruct(torch.from_numpy(t).permute(2, 0, 1)[None].to(device))[0]
-            .permute(1, 2, 0).cpu().numpy()
+            .permute(1, 2, 0)
+            .cpu()
+            .numpy()
             for t in tiles
-        ]  # fmt: skip
+        ]
     picture = np.concatenate([np.concatenate(tiles, 1), np.concatenate(again, 1)])
     with atomic.replacing(path) as temporary:
         Image.fromarray(picture).save(temporary, quality=85)

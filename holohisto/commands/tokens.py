@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("image", type=Path)
     parser.add_argument("--scratch", help="node-local folder that the slide is copied to first")
-    parser.add_argument("--check", type=Path, required=True)
+    parser.add_argument("--record", type=Path, required=True)
     parser.add_argument("--foreground", type=Path, required=True)
     parser.add_argument("--tokenizer", type=Path, required=True)
     parser.add_argument("--options", type=from_json(TokensOptions), default=TokensOptions())
@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise HolohistoError(
             "tokens.mode", "makes no token maps", found="online", allowed="frozen, window"
         )
-    record = SlideRecord.read(arguments.check)
+    record = SlideRecord.read(arguments.record)
     found = load_foreground(arguments.foreground, record)
     model = load_tokenizer(arguments.tokenizer)
     device = best_device()
@@ -78,11 +78,18 @@ def run(arguments: argparse.Namespace) -> None:
         with phase("encoding"):
             encoded = [
                 encode(
-                    read, sizes[k], needed[k], encoder, backgrounds[k], options.core, variants[k],
-                    journal, k,
+                    read,
+                    sizes[k],
+                    needed[k],
+                    encoder,
+                    backgrounds[k],
+                    options.block,
+                    variants[k],
+                    journal,
+                    k,
                 )
                 for k in range(len(variants))
-            ]  # fmt: skip
+            ]
         with phase("quality"):
             quality, picture = judge(read, encoded[0].tokens, needed[0], encoder, bf16)
     token_map = TokenMap(
@@ -98,18 +105,25 @@ def run(arguments: argparse.Namespace) -> None:
     with atomic.replacing(arguments.picture) as temporary:
         Image.fromarray(picture).save(temporary, quality=85)
     facts = {
-        "slide": record.slide, "mode": options.mode, "precision": "bf16" if bf16 else "fp32",
-        "variants": len(variants), "size_tokens": list(needed[0].shape[::-1]), **asdict(quality),
+        "slide": record.slide,
+        "mode": options.mode,
+        "precision": "bf16" if bf16 else "fp32",
+        "variants": len(variants),
+        "size_tokens": list(needed[0].shape[::-1]),
+        **asdict(quality),
         "seconds": round(sum(one.seconds for one in encoded), 3),
         "reading_seconds": round(sum(one.reading_seconds for one in encoded), 3),
         "bytes": sum(one.tokens.nbytes for one in encoded),
-    }  # fmt: skip
+    }
     atomic.write_text(arguments.quality, json.dumps(facts, indent=2) + "\n")
     journal.discard()
     logger.info(
-        "%d tokens in %d variants, %d of %d codes used", quality.tokens, len(variants),
-        quality.codes_used, quality.codebook,
-    )  # fmt: skip
+        "%d tokens in %d variants, %d of %d codes used",
+        quality.tokens,
+        len(variants),
+        quality.codes_used,
+        quality.codebook,
+    )
 
 
 def _identity(

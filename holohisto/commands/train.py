@@ -17,9 +17,9 @@ from holohisto import __version__
 from holohisto.annotation import Annotation
 from holohisto.config.models import (
     BackboneModel,
+    ColourThresholdModel,
     HolohistoModel,
     ModelOptions,
-    ThresholdModel,
     reads_tokens,
 )
 from holohisto.config.parsing import from_json
@@ -57,7 +57,7 @@ logger = logging.getLogger(__name__)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True, help="name of the model")
     parser.add_argument("--sheet", type=Path, required=True)
-    parser.add_argument("--check", required=True, help="pattern with {slide}")
+    parser.add_argument("--record", required=True, help="pattern with {slide}")
     parser.add_argument("--foreground", required=True, help="pattern with {slide}")
     parser.add_argument("--tokens", default="", help="pattern with {slide}")
     parser.add_argument("--tokenizer", type=Path)
@@ -70,7 +70,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--nodes", type=int, default=1, help="of a SLURM job; srun starts all ranks"
     )
-    parser.add_argument("--recompute", type=int, choices=(0, 1), default=0, help="see the options")
+    parser.add_argument(
+        "--activation-checkpointing", type=int, choices=(0, 1), default=0, help="see the options"
+    )
     parser.add_argument("--workers", type=int, default=2, help="threads that read tiles")
     parser.add_argument("--segmenter", type=Path, required=True, help="the segmenter to write")
     parser.add_argument("--table", type=Path, required=True, help="training table to write")
@@ -104,7 +106,7 @@ def run(arguments: argparse.Namespace) -> None:
     model = build_segmenter(options, codebook, downscale, len(arguments.classes))
     init = pretrained.start(model, options)
     with phase("training"):
-        if isinstance(options, ThresholdModel):
+        if isinstance(options, ColourThresholdModel):
             state, summary = _fit(arguments, slides)
         else:
             online = tokenizer if mode == "online" else None
@@ -119,7 +121,7 @@ def run(arguments: argparse.Namespace) -> None:
         tokenizer=tokenizer_digest(tokenizer) if tokenizer else None,
         downscale=downscale,
         mode=mode,
-        summary={"init": init, **summary},
+        summary={"pretrained": init, **summary},
     )
     if not fabric.is_global_zero:
         return
@@ -135,18 +137,28 @@ def _fabric(devices: int, nodes: int) -> Fabric:
     if not torch.cuda.is_available():
         devices, strategy = (devices, strategy) if nodes > 1 else (1, "auto")
         return Fabric(
-            accelerator="cpu", devices=devices, num_nodes=nodes, strategy=strategy,
+            accelerator="cpu",
+            devices=devices,
+            num_nodes=nodes,
+            strategy=strategy,
             plugins=[environment],
-        )  # fmt: skip
+        )
     if devices > torch.cuda.device_count():
         raise HolohistoError(
-            "--devices", "asks for more GPUs than there are", found=devices,
-            allowed=torch.cuda.device_count(), advice="see `resources: gpu` of rule train",
-        )  # fmt: skip
+            "--devices",
+            "asks for more GPUs than there are",
+            found=devices,
+            allowed=torch.cuda.device_count(),
+            advice="see `resources: gpu` of rule train",
+        )
     return Fabric(
-        accelerator="cuda", devices=devices, num_nodes=nodes, strategy=strategy,
-        precision="bf16-mixed", plugins=[environment],
-    )  # fmt: skip
+        accelerator="cuda",
+        devices=devices,
+        num_nodes=nodes,
+        strategy=strategy,
+        precision="bf16-mixed",
+        plugins=[environment],
+    )
 
 
 def _train(
@@ -159,11 +171,17 @@ def _train(
     if fabric.device.type == "cpu":
         model = model.to(memory_format=torch.channels_last)  # pyright: ignore
     if isinstance(model, HolohistoSegmenter):
-        model.backbone.recompute = bool(arguments.recompute)
+        model.backbone.activation_checkpointing = bool(arguments.activation_checkpointing)
     trainer = Trainer(
-        model, slides["train"], slides["val"], arguments.options, arguments.seed, fabric,
-        arguments.workers, online,
-    )  # fmt: skip
+        model,
+        slides["train"],
+        slides["val"],
+        arguments.options,
+        arguments.seed,
+        fabric,
+        arguments.workers,
+        online,
+    )
     identity = _identity(arguments, slides, online)
     rows: list[EpochRow] = []
     for rows in trainer.run(arguments.segmenter.with_suffix(".checkpoint"), identity):
@@ -171,14 +189,16 @@ def _train(
             write_tsv(rows, EpochRow, arguments.table)
     best = trainer.best or trainer.average.state_dict()
     summary = {
-        "epochs": trainer.epoch, "steps": trainer.step,
+        "epochs": trainer.epoch,
+        "steps": trainer.step,
         "validation_dice": trainer.best_dice if slides["val"] else None,
-        "tile": trainer.seen, "tiles_a_step": trainer.batch,
+        "tile": trainer.seen,
+        "tiles_a_step": trainer.batch,
         "tiles": trainer.step * trainer.batch,
         "pixels": trainer.step * trainer.batch * math.prod(trainer.seen),
         "seconds": sum(row.read_seconds + row.step_seconds for row in rows),
         "parameters": sum(p.numel() for p in model.parameters()),
-    }  # fmt: skip
+    }
     return best, summary
 
 
@@ -209,7 +229,7 @@ def _open(
 
 
 def _open_one(arguments: argparse.Namespace, row: Row, digest: str | None) -> TrainingSlide:
-    record = SlideRecord.read(Path(arguments.check.format(slide=row.slide)))
+    record = SlideRecord.read(Path(arguments.record.format(slide=row.slide)))
     found = load_foreground(Path(arguments.foreground.format(slide=row.slide)), record)
     if row.annotation is None:
         raise HolohistoError(arguments.sheet, f"slide {row.slide} has no annotation to train with")
@@ -239,7 +259,7 @@ def _open_one(arguments: argparse.Namespace, row: Row, digest: str | None) -> Tr
 
 
 def _mpp(arguments: argparse.Namespace, slide: str) -> float:
-    return SlideRecord.read(Path(arguments.check.format(slide=slide))).working_mpp
+    return SlideRecord.read(Path(arguments.record.format(slide=slide))).working_mpp
 
 
 def _identity(
@@ -253,8 +273,8 @@ def _identity(
     sha = hashlib.sha256(json.dumps([options, classes, arguments.seed, __version__]).encode())
     sha.update(tokenizer_digest(online).encode() if online else b"")
     model = arguments.model_options
-    if isinstance(model, BackboneModel) and model.init:
-        sha.update(_file_digest(model.init))
+    if isinstance(model, BackboneModel) and model.pretrained:
+        sha.update(_file_digest(model.pretrained))
     for split, opened in slides.items():
         for one in opened:
             facts = [split, one.name, one.tissue.slide.fingerprint, one.factor, one.known.tolist()]

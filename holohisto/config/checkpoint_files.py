@@ -87,9 +87,11 @@ def _in_folder(folder: Path) -> Checkpoint:
         raise HolohistoError(folder, "holds no tokenizer's checkpoint", allowed=EXPECTED)
     if len(found) > 1:
         raise HolohistoError(
-            folder, "holds several checkpoints", found=", ".join(file.name for file in found),
+            folder,
+            "holds several checkpoints",
+            found=", ".join(file.name for file in found),
             advice="name the file instead of the folder",
-        )  # fmt: skip
+        )
     return Checkpoint("taming", found[0], _yaml_of(found[0]))
 
 
@@ -101,16 +103,19 @@ def _described_by(config: Path, named: Path | None = None) -> Checkpoint:
     layout = CLASSES.get(str(kind))
     if layout is None:
         raise HolohistoError(
-            config, "does not describe a VQGAN", found=f"_class_name {kind}",
+            config,
+            "does not describe a VQGAN",
+            found=f"_class_name {kind}",
             allowed="VQGANModel (openMUSE, LVM) or VQModel (diffusers)",
-        )  # fmt: skip
+        )
     candidates = [config.with_name(name) for name in WEIGHTS[layout]]
     there = [file for file in candidates if file.exists() and named in (None, file)]
     if not there:
         raise HolohistoError(
-            config.parent, f"holds no weights of the {kind} that its config.json describes",
+            config.parent,
+            f"holds no weights of the {kind} that its config.json describes",
             allowed=" or ".join(WEIGHTS[layout]),
-        )  # fmt: skip
+        )
     return Checkpoint(layout, there[0], config)
 
 
@@ -121,7 +126,8 @@ def _yaml_of(weights: Path) -> Path:
     if len(found := of_its_name or yamls) == 1:
         return found[0]
     raise HolohistoError(
-        weights, "needs the .yaml that describes it beside it",
+        weights,
+        "needs the .yaml that describes it beside it",
         found=", ".join(file.name for file in found) or "none",
         allowed=f"{weights.stem}.yaml, or a single .yaml of any name",
-    )  # fmt: skip
+    )

@@ -15,8 +15,8 @@ from holohisto.config.sections import (
     CheckOptions,
     ClassOptions,
     CohortOptions,
-    ExamplesOptions,
     ForegroundOptions,
+    GalleryOptions,
     InferOptions,
     MaskOptions,
     MetricsOptions,
@@ -59,7 +59,7 @@ class Config(Section):
     mask: MaskOptions = MaskOptions()
     metrics: MetricsOptions = MetricsOptions()
     cohort: CohortOptions = CohortOptions()
-    examples: ExamplesOptions = ExamplesOptions()
+    gallery: GalleryOptions = GalleryOptions()
     report: ReportOptions = ReportOptions()
 
     @field_validator("classes", "models")
@@ -81,7 +81,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _masks_are_of_classes(self) -> "Config":
-        for key in ("necks", "min_probability"):
+        for key in ("split_touching", "min_probability"):
             unknown = sorted(set(getattr(self.mask, key)) - set(self.classes))
             if unknown and key in self.mask.model_fields_set:
                 raise ValueError(

@@ -18,13 +18,6 @@ Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Colour = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
 
-STAIN = "Largest relative change of a dye's optical density; 0: none."
-BRIGHTNESS = "Largest relative change of brightness; 0: none."
-BLUR = "Largest standard deviation of the blur, working pixels; 0: none."
-SCALE = "Largest relative change of size; 0: none."
-OF_TRAINING_TILES = " Of the tiles that it is trained on."
-OF_PIXELS = " Of pixels, beside that of cached tokens' looks."
-
 
 def _number(value: Any) -> Any:
     """Digits as a number: `--config` gives text, of which Literal knows no numbers."""

@@ -45,16 +45,18 @@ class HolohistoModel(Section):
     )
 
 
-class ThresholdModel(Section):
+class ColourThresholdModel(Section):
     """The floor: the best colour threshold found on the training slides."""
 
-    kind: Literal["threshold"] = Field(default="threshold", description="Reads pixels.")
+    kind: Literal["colour_threshold"] = Field(
+        default="colour_threshold", description="Reads pixels."
+    )
     weights: Path | None = Field(
         default=None, description="A fitted threshold; its fitting is skipped."
     )
 
 
-AT_ONCE = "Tiles computed at once; a step adds up the gradients of several such parts."
+MICRO_BATCH = "Tiles computed at once; a step adds up the gradients of several such parts."
 
 
 class PixelModel(Section):
@@ -65,7 +67,7 @@ class PixelModel(Section):
         description="Width and height of its tiles, in training and inference, working pixels."
         " A step takes as many as give it the pixels of `train.batch` tiles of `train.tile`.",
     )
-    at_once: Count = Field(default=4, description=AT_ONCE)
+    micro_batch: Count = Field(default=4, description=MICRO_BATCH)
     weights: Path | None = Field(
         default=None, description="A trained segmenter; its training is skipped."
     )
@@ -74,15 +76,17 @@ class PixelModel(Section):
 class BackboneModel(PixelModel):
     """A network whose backbone may start from pretrained weights."""
 
-    init: Path | None = Field(
+    pretrained: Path | None = Field(
         default=None,
         description="File of pretrained weights that its backbone starts from; empty: scratch.",
     )
 
     @model_validator(mode="after")
     def _weights_need_no_start(self) -> "BackboneModel":
-        if self.weights and self.init:
-            raise ValueError("has both `weights` (a trained segmenter) and `init` (its start)")
+        if self.weights and self.pretrained:
+            raise ValueError(
+                "has both `weights` (a trained segmenter) and `pretrained` (its start)"
+            )
         return self
 
 
@@ -160,7 +164,7 @@ class SamHugeModel(SamModel):
     """With the encoder ViT-H."""
 
     kind: Literal["sam_vit_h"] = Field(default="sam_vit_h", description="SAM's encoder, ViT-H.")
-    at_once: Count = Field(default=1, description=AT_ONCE)
+    micro_batch: Count = Field(default=1, description=MICRO_BATCH)
 
 
 PixelOptions = (
@@ -174,7 +178,7 @@ PixelOptions = (
     | SamHugeModel
 )
 ModelOptions = Annotated[
-    HolohistoModel | ThresholdModel | PixelOptions, Field(discriminator="kind")
+    HolohistoModel | ColourThresholdModel | PixelOptions, Field(discriminator="kind")
 ]
 
 

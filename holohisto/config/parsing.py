@@ -14,6 +14,38 @@ from pydantic import (
 from holohisto.config.config import Config
 from holohisto.errors import HolohistoError, SeveralErrors
 
+AUGMENTATION = {
+    "stain": "stain_jitter",
+    "brightness": "brightness_jitter",
+    "blur": "blur_sigma",
+    "scale": "scale_jitter",
+}
+RENAMED = {
+    "train.at_once": "train.micro_batch",
+    "train.recompute": "train.activation_checkpointing",
+    "train.mixing": "train.cutmix",
+    "train.dihedral": "train.orientations",
+    "tokens.dihedral": "tokens.orientations",
+    "tokens.looks": "tokens.appearances",
+    "tokens.core": "tokens.block",
+    "models.*.at_once": "models.*.micro_batch",
+    "models.*.init": "models.*.pretrained",
+    "mask.necks": "mask.split_touching",
+    "cohort.level": "cohort.alpha",
+    "examples": "gallery",
+    **{
+        f"{section}.{old}": f"{section}.augmentation.{AUGMENTATION[old]}"
+        for section, olds in (
+            ("tokenizer", ("stain", "brightness")),
+            ("tokens", ("stain", "brightness", "blur", "scale")),
+            ("train", ("stain", "brightness", "blur", "scale")),
+        )
+        for old in olds
+    },
+}
+"""Keys that have another name now; `*` stands for the name of a model."""
+RENAMED_KINDS = {"threshold": "colour_threshold"}
+
 
 def parse_config(data: dict[str, Any], where: object = "config") -> Config:
     """Validate a configuration, reporting every mistake at once.
@@ -46,10 +78,14 @@ def mistake_line(where: object, item: Any) -> str:
     if parts[:1] == ["models"] and len(parts) > 2:
         del parts[2]  # the kind, which pydantic puts between a model's name and its key
     key = ".".join(str(part) for part in parts) or "(whole)"
+    if item["type"] == "extra_forbidden" and (new := _new_name(parts)):
+        return f"{where}: {key}: is called {new} now; rename it"
     if item["type"] == "extra_forbidden":
         return f"{where}: {key}: unknown key; see config/README.md for the keys there are"
     if item["type"] == "union_tag_not_found":
         return f"{where}: {key}.kind: missing; it says what the model is, see config/README.md"
+    if item["type"] == "union_tag_invalid" and (new := RENAMED_KINDS.get(item["ctx"]["tag"])):
+        return f"{where}: {key}.kind: {item['ctx']['tag']} is called {new} now; rename it"
     problem = item["msg"].removeprefix("Value error, ")
     mappings = ("model_type", "dict_type", "model_attributes_type")
     if item["input"] is None and item["type"] in mappings:
@@ -57,6 +93,14 @@ def mistake_line(where: object, item: Any) -> str:
     if not item["loc"]:  # what was found is the whole configuration
         return f"{where}: {problem}"
     return f"{where}: {key}: {problem} (found {item['input']!r})"
+
+
+def _new_name(parts: list[Any]) -> str | None:
+    """Return the present name of a key that was renamed, None for any other key."""
+    if parts[:1] == ["models"] and len(parts) > 2:
+        new = RENAMED.get(".".join(["models", "*", *map(str, parts[2:])]))
+        return new and new.replace("*", str(parts[1]))
+    return RENAMED.get(".".join(map(str, parts)))
 
 
 def from_json(kind: Any) -> Callable[[str], Any]:

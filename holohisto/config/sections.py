@@ -10,12 +10,6 @@ from pydantic import (
 )
 
 from holohisto.config.fields import (
-    BLUR,
-    BRIGHTNESS,
-    OF_PIXELS,
-    OF_TRAINING_TILES,
-    SCALE,
-    STAIN,
     Colour,
     Count,
     Digits,
@@ -49,6 +43,31 @@ class ClassOptions(Section):
 
 Classes = dict[str, ClassOptions]
 """Classes by name; the place in the order is the bit of the labels."""
+
+
+class ColourAugmentation(Section):
+    """Random changes of the colour of training tiles."""
+
+    stain_jitter: Fraction = Field(
+        default=0.05,
+        description="Largest relative change of a dye's optical density; 0 switches it off.",
+    )
+    brightness_jitter: Fraction = Field(
+        default=0.1, description="Largest relative change of brightness; 0 switches it off."
+    )
+
+
+class Augmentation(ColourAugmentation):
+    """Random changes of the colour, sharpness and size of training tiles."""
+
+    blur_sigma: Annotated[float, Field(ge=0, le=4)] = Field(
+        default=1.0,
+        description="Largest standard deviation of the Gaussian blur, working pixels; 0 switches it"
+        " off.",
+    )
+    scale_jitter: Fraction = Field(
+        default=0.2, description="Largest relative change of size; 0 switches it off."
+    )
 
 
 class CheckOptions(Section):
@@ -121,8 +140,10 @@ class TokenizerOptions(Section):
     adversarial_weight: Annotated[float, Field(ge=0)] = Field(
         default=0.1, description="Weight of the patch-GAN loss beside the L1 loss."
     )
-    stain: Fraction = Field(default=0.2, description=STAIN + OF_TRAINING_TILES)
-    brightness: Fraction = Field(default=0.1, description=BRIGHTNESS + OF_TRAINING_TILES)
+    augmentation: ColourAugmentation = Field(
+        default=ColourAugmentation(stain_jitter=0.2),
+        description="Random changes of the tiles that the tokenizer is trained on.",
+    )
     calibration_tiles: Count = Field(
         default=64,
         description="Foreground tiles of the training slides that set the frozen statistics.",
@@ -147,20 +168,20 @@ class TokensOptions(Section):
         " 256 px encoded by themselves, for tokenizers with attention. online: no maps, every tile"
         " is encoded when it is used.",
     )
-    dihedral: Annotated[Literal[1, 8], Digits] = Field(
+    orientations: Annotated[Literal[1, 8], Digits] = Field(
         default=8, description="Orientations in which training slides are encoded."
     )
-    looks: Annotated[int, Field(ge=0, le=63)] = Field(
+    appearances: Annotated[int, Field(ge=0, le=63)] = Field(
         default=7,
         description="Other looks (stain, brightness, blur, scale) in which training slides are"
         " encoded, beside their own. Orientations and looks advance together: encodings = the"
-        " larger of dihedral and 1 + looks.",
+        " larger of orientations and 1 + appearances.",
     )
-    stain: Fraction = Field(default=0.05, description=STAIN)
-    brightness: Fraction = Field(default=0.1, description=BRIGHTNESS)
-    blur: Annotated[float, Field(ge=0, le=4)] = Field(default=1.0, description=BLUR)
-    scale: Fraction = Field(default=0.2, description=SCALE)
-    core: Annotated[int, Field(ge=256, multiple_of=256)] = Field(
+    augmentation: Augmentation = Field(
+        default=Augmentation(),
+        description="Random changes of the appearances in which training slides are encoded.",
+    )
+    block: Annotated[int, Field(ge=256, multiple_of=256)] = Field(
         default=2048,
         description="Side of the area encoded at a time, about, working pixels; larger takes"
         " more memory and less time.",
@@ -172,13 +193,17 @@ class TokensOptions(Section):
     @property
     def variants(self) -> int:
         """Encodings of a training slide."""
-        return max(self.dihedral, 1 + self.looks)
+        return max(self.orientations, 1 + self.appearances)
 
     @property
     def as_it_is(self) -> "TokensOptions":
         """The options of a slide that is encoded once, without what decides on variants."""
         return TokensOptions(
-            mode=self.mode, dihedral=1, looks=0, core=self.core, precision=self.precision
+            mode=self.mode,
+            orientations=1,
+            appearances=0,
+            block=self.block,
+            precision=self.precision,
         )
 
 
@@ -200,12 +225,12 @@ class TrainOptions(Section):
     )
     epochs: Count = Field(default=200, description="Epochs of training.")
     batch: Count = Field(default=8, description="Tiles a step, over all devices.")
-    at_once: Count | None = Field(
+    micro_batch: Count | None = Field(
         default=None,
         description="Tiles that a device computes at once, when the memory does not hold its share"
         " of a step; gradients of several such parts are added up. Empty: all.",
     )
-    recompute: bool = Field(
+    activation_checkpointing: bool = Field(
         default=False,
         description="Blocks of `holohisto` keep their input alone and compute the rest again in"
         " the backward pass: a fraction of the memory, about a third more time, the same result.",
@@ -235,9 +260,10 @@ class TrainOptions(Section):
         default=0.999, description="Decay of the average."
     )
     validate_every: Count = Field(default=1, description="Epochs between validations.")
-    dihedral: Annotated[Literal[1, 8], Digits] = Field(
+    orientations: Annotated[Literal[1, 8], Digits] = Field(
         default=8,
-        description="Orientations of tiles read as pixels; of cached tokens see tokens.dihedral.",
+        description="Orientations of tiles read as pixels; those of cached tokens are"
+        " `tokens.orientations`.",
     )
     token_dropout: Fraction = Field(
         default=0.3,
@@ -248,16 +274,16 @@ class TrainOptions(Section):
         description="Share of the channels that training leaves out of `holohisto`, at random,"
         " where pixels and tokens meet and around the fusion of both stages.",
     )
-    mixing: Fraction = Field(
+    cutmix: Fraction = Field(
         default=0.0,
         description="Share of the pairs of training tiles that exchange a rectangle, so that what"
         " surrounds an object is not learnt by heart (CutMix); for long training on few slides.",
     )
-    stain: Fraction = Field(default=0.05, description=STAIN + OF_PIXELS)
-    brightness: Fraction = Field(default=0.1, description=BRIGHTNESS + OF_PIXELS)
-    blur: Annotated[float, Field(ge=0, le=4)] = Field(default=1.0, description=BLUR + OF_PIXELS)
-    scale: Fraction = Field(
-        default=0.2, description=SCALE + " Of tiles read as pixels; of cached tokens: tokens.scale."
+    augmentation: Augmentation = Field(
+        default=Augmentation(),
+        description="Random changes of training tiles read as pixels. Cached tokens come in the"
+        " appearances and scales of `tokens.augmentation`; stain, brightness and blur of the pixels"
+        " beside them change here in addition.",
     )
 
 
@@ -287,7 +313,7 @@ class MaskOptions(Section):
     max_hole_um2: Annotated[float, Field(ge=0)] = Field(
         default=500.0, description="Smaller holes in objects are filled."
     )
-    necks: dict[str, Annotated[float, Field(ge=0, le=0.95)]] = Field(
+    split_touching: dict[str, Annotated[float, Field(ge=0, le=0.95)]] = Field(
         default={"glomerulus": 0.7},
         description="Of each class of round objects: two that touch are cut apart where they are"
         " narrower than this share of the lesser one's width. Classes not named are left as they"
@@ -334,7 +360,7 @@ class MetricsOptions(Section):
 class CohortOptions(Section):
     """Statistics over the cohort."""
 
-    level: Annotated[float, Field(gt=0, lt=0.5)] = Field(
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] = Field(
         default=0.01, description="Level of the tests; the paper's is 0.01."
     )
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = Field(
@@ -343,7 +369,7 @@ class CohortOptions(Section):
     bootstrap: Count = Field(default=2000, description="Resamples of an interval.")
 
 
-class ExamplesOptions(Section):
+class GalleryOptions(Section):
     """Pictures of typical fields and of the largest errors."""
 
     groups: Annotated[int, Field(ge=0)] = Field(

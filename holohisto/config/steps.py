@@ -15,7 +15,7 @@ def as_json(config: Config) -> dict[str, str]:
     """
     sections = config.model_dump(mode="json")
     sections["infer"].pop("splits")  # which slides, not how
-    for speed_only in ("devices", "nodes", "recompute"):
+    for speed_only in ("devices", "nodes", "activation_checkpointing"):
         sections["train"].pop(speed_only)
     sections["train_tokens"] = {"mode": sections["tokens"]["mode"]}
     sections["tokens_as_it_is"] = config.tokens.as_it_is.model_dump(mode="json")
@@ -23,6 +23,9 @@ def as_json(config: Config) -> dict[str, str]:
         name: {"values": one["values"]} for name, one in sections["classes"].items()
     }
     sections["as_it_is"] = sections["mask"] | {
-        "min_object_um2": 0.0, "max_hole_um2": 0.0, "necks": {}, "min_probability": {}
-    }  # fmt: skip
+        "min_object_um2": 0.0,
+        "max_hole_um2": 0.0,
+        "split_touching": {},
+        "min_probability": {},
+    }
     return {name: json.dumps(value) for name, value in sections.items()}

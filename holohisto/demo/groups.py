@@ -41,8 +41,16 @@ SPLITS = {
 BLACK = ("DN-3", "NEP25-1")
 # The slides of a small cohort, the most wanted first.
 FIRST = (
-    "56Nx-1", "DN-2", "normal-3", "NEP25-3", "DN-1", "56Nx-3", "normal-1", "DN-3", "NEP25-1",
-)  # fmt: skip
+    "56Nx-1",
+    "DN-2",
+    "normal-3",
+    "NEP25-3",
+    "DN-1",
+    "56Nx-3",
+    "normal-1",
+    "DN-3",
+    "NEP25-1",
+)
 
 
 @dataclass(frozen=True)

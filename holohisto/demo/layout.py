@@ -89,10 +89,18 @@ def lay_out(plan: Plan) -> Layout:
     infiltrate = _infiltrates(plan, shape, np.maximum(room, vessel))
     taken = np.maximum.reduce([glomerulus, vessel, infiltrate, 5 - tissue])
     return Layout(
-        tissue, glomerulus, tuft, scar, matrix, vessel, lumen, infiltrate,
-        pack_tubules(plan, taken), glomeruli,
+        tissue,
+        glomerulus,
+        tuft,
+        scar,
+        matrix,
+        vessel,
+        lumen,
+        infiltrate,
+        pack_tubules(plan, taken),
+        glomeruli,
         1 + 0.11 * value_noise(plan.rng("stain"), shape, 180),
-    )  # fmt: skip
+    )
 
 
 def _tissue(plan: Plan, shape: tuple[int, int]) -> np.ndarray:
@@ -194,9 +202,13 @@ def _vessels(plan: Plan, shape: tuple[int, int], room: np.ndarray) -> tuple[np.n
     radii += [(rng.uniform(16, 52), False) for _ in range(round(6 * share))]
     for radius, artery in radii:
         blob = Blob(
-            0, 0, radius, _waves(rng, 0.05 if artery else 0.14), rng.uniform(0.6, 0.95),
+            0,
+            0,
+            radius,
+            _waves(rng, 0.05 if artery else 0.14),
+            rng.uniform(0.6, 0.95),
             rng.uniform(0, np.pi),
-        )  # fmt: skip
+        )
         taken = np.maximum(room, vessel)
         clearance = -distance(taken < 0)
         if _place(rng, clearance, blob, 4) is None:
@@ -216,9 +228,13 @@ def _infiltrates(plan: Plan, shape: tuple[int, int], room: np.ndarray) -> np.nda
     count = round((2 + rng.integers(0, plan.disease.infiltrates + 1)) * room.size / 780_000)
     for _ in range(count):
         blob = Blob(
-            0, 0, rng.uniform(20, 46), _waves(rng, 0.22), rng.uniform(0.5, 0.95),
+            0,
+            0,
+            rng.uniform(20, 46),
+            _waves(rng, 0.22),
+            rng.uniform(0.5, 0.95),
             rng.uniform(0, np.pi),
-        )  # fmt: skip
+        )
         places = np.argwhere((room < -4) & (room > -60))
         blob.y, blob.x = places[rng.integers(len(places))] if len(places) else (0, 0)
         window = blob.window(shape, 12)

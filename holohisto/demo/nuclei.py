@@ -78,8 +78,9 @@ def _stamps(rng: np.random.Generator, look: Look, mpp: float) -> np.ndarray:
     stamps = np.zeros((VARIANTS, ANGLES, 2 * half + 1, 2 * half + 1), np.uint8)
     edge = max(0.35, 0.6 * mpp)
     for variant in range(VARIANTS):
-        long, short = (a * np.clip(rng.normal(1, look.spread), 0.7, 1.4) for a in
-                       (look.long, look.short))  # fmt: skip
+        long, short = (
+            a * np.clip(rng.normal(1, look.spread), 0.7, 1.4) for a in (look.long, look.short)
+        )
         chromatin = ndimage.gaussian_filter(rng.standard_normal(y.shape), 0.55 / mpp)
         chromatin *= 0.15 / chromatin.std()
         body = look.body * rng.normal(1, 0.1)
@@ -159,9 +160,11 @@ def _tubular(rng: np.random.Generator, layout: Layout) -> list[Crowd]:
     points, kind = points[right], kind[right]
     found = []
     for kinds, spacing, look in (
-        ((PROXIMAL,), 10.5, TUBULAR), ((DISTAL,), 8.0, TUBULAR),
-        ((DENSE,), 5.6, CROWDED), ((DILATED, CAST), 11.0, FLAT),
-    ):  # fmt: skip
+        ((PROXIMAL,), 10.5, TUBULAR),
+        ((DISTAL,), 8.0, TUBULAR),
+        ((DENSE,), 5.6, CROWDED),
+        ((DILATED, CAST), 11.0, FLAT),
+    ):
         kept = _thin(points[np.isin(kind, kinds)], spacing)
         angles = _along(tubules.depth, kept)
         if look is TUBULAR:

@@ -61,8 +61,14 @@ def _grow(rng: np.random.Generator, taken: np.ndarray) -> tuple[np.ndarray, np.n
     warp = [4.0 * value_noise(rng, (shape[0], shape[1]), 45) for _ in range(2)]
     number = 0
     for length, radius, share in (
-        (75, 15, 0.7), (45, 16, 1.5), (22, 18, 3), (8, 18, 5), (0, 15, 10), (0, 11, 12), (0, 8, 12),
-    ):  # fmt: skip
+        (75, 15, 0.7),
+        (45, 16, 1.5),
+        (22, 18, 3),
+        (8, 18, 5),
+        (0, 15, 10),
+        (0, 11, 12),
+        (0, 8, 12),
+    ):
         for _ in range(int(share * taken.size / 1000)):
             y, x = rng.uniform(0, shape[0]), rng.uniform(0, shape[1])
             own = radius * rng.uniform(0.85, 1.25)

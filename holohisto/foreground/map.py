@@ -32,7 +32,7 @@ class Foreground:
     """(height, width) bool, one value per cell."""
     cell: int
     """Side of a cell, working pixels."""
-    threshold: float
+    saturation: float
     """Saturation above which a cell was taken for tissue."""
     density: tuple[float, float, float] | None = None
     """Median optical density of the tissue in red, green and blue, against the slide's own glass;
@@ -67,7 +67,7 @@ class Foreground:
 
 
 def find_foreground(
-    slide: Slide, record: SlideRecord, options: ForegroundOptions, threshold: float | None
+    slide: Slide, record: SlideRecord, options: ForegroundOptions, saturation: float | None
 ) -> Foreground:
     """Read a slide's cells and find its tissue.
 
@@ -76,14 +76,15 @@ def find_foreground(
     """
     cells = read_cells(slide, record.factor, options.cell)
     cell_um = record.working_mpp * options.cell
-    mask, used = detect(cells, options, cell_um, threshold, record.background)
+    mask, used = detect(cells, options, cell_um, saturation, record.background)
     if not mask.any():
         raise HolohistoError(
-            slide.path, f"slide {record.slide}: no tissue found at saturation {used:.3f}",
-            advice="look at the slide; set a lower saturation in the sheet's column `threshold`"
-            " or by `segment --threshold` (or a smaller `foreground.min_piece_mm2`, now"
+            slide.path,
+            f"slide {record.slide}: no tissue found at saturation {used:.3f}",
+            advice="look at the slide; set a lower saturation in the sheet's column `saturation`"
+            " or by `segment --saturation` (or a smaller `foreground.min_piece_mm2`, now"
             f" {options.min_piece_mm2:g}), or exclude the slide",
-        )  # fmt: skip
+        )
     return Foreground(mask, options.cell, used, density_of(cells, mask, used, record.background))
 
 
@@ -119,7 +120,7 @@ def save_foreground(path: Path, foreground: Foreground, record: SlideRecord) -> 
         "slide": record.slide,
         "cell": foreground.cell,
         "factor": record.factor,
-        "threshold": foreground.threshold,
+        "saturation": foreground.saturation,
         "fingerprint": record.fingerprint,
         "density": foreground.density,
     }
@@ -140,11 +141,14 @@ def load_foreground(path: Path, record: SlideRecord | None = None) -> Foreground
             raise HolohistoError(path, "is not a map of `holohisto foreground`")
         if record is not None and header.get("fingerprint") != record.fingerprint:
             raise HolohistoError(
-                path, "was made from another image", found=f"slide {header.get('slide')}",
-                allowed=f"slide {record.slide} as checked", advice="run `holohisto foreground`",
-            )  # fmt: skip
+                path,
+                "was made from another image",
+                found=f"slide {header.get('slide')}",
+                allowed=f"slide {record.slide} as checked",
+                advice="run `holohisto foreground`",
+            )
         mask = raster.read((0, 0), raster.size) > 0
     density = header.get("density")
     return Foreground(
-        mask, int(header["cell"]), float(header["threshold"]), tuple(density) if density else None
+        mask, int(header["cell"]), float(header["saturation"]), tuple(density) if density else None
     )

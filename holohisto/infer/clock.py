@@ -56,14 +56,14 @@ class Clock:
             return {stage: round(value, 3) for stage, value in self._seconds.items()}
 
 
-def bottleneck(seconds: dict[str, float], readers: int, at_once: int = 1) -> str:
+def bottleneck(seconds: dict[str, float], readers: int, parallel_batches: int = 1) -> str:
     """Name the stage that the others wait for.
 
-    Reading is shared by `readers` threads, the device's stages follow one another (`at_once` of
-    them side by side), and writing has one thread: the longest of the three decides; of the
-    device's stages its longest.
+    Reading is shared by `readers` threads, the device's stages follow one another
+    (`parallel_batches` of them side by side), and writing has one thread: the longest of the three
+    decides; of the device's stages its longest.
     """
-    device = sum(seconds[stage] for stage in ON_DEVICE) / max(1, at_once)
+    device = sum(seconds[stage] for stage in ON_DEVICE) / max(1, parallel_batches)
     lanes = {
         "read": seconds["read"] / max(1, readers),
         max(ON_DEVICE, key=lambda stage: seconds[stage]): device,

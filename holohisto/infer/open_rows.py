@@ -14,9 +14,13 @@ class OpenRows:
     """Numerator and denominator of blended tiles, and where tiles disagree."""
 
     def __init__(
-        self, classes: int, width: int, tile: tuple[int, int], threshold: float,
+        self,
+        classes: int,
+        width: int,
+        tile: tuple[int, int],
+        threshold: float,
         device: torch.device,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """All rows are empty.
 
         Args:

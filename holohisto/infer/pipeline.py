@@ -71,7 +71,7 @@ class Speed:
     """Threads that read tiles."""
     queue: int = 4
     """Batches that are read ahead."""
-    at_once: int = 1
+    parallel_batches: int = 1
     """Batches computed side by side, on a CPU."""
 
 
@@ -169,9 +169,15 @@ def probability_bands(
 
 
 def _finished(
-    model: Segmenter, inputs: Inputs, read: ReadTile, job: Job, classes: int, speed: Speed,
-    clock: Clock, first: int,
-) -> Iterator[tuple[Tensor, Tensor]]:  # fmt: skip
+    model: Segmenter,
+    inputs: Inputs,
+    read: ReadTile,
+    job: Job,
+    classes: int,
+    speed: Speed,
+    clock: Clock,
+    first: int,
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the seam counts of each row of tiles and the rows that it finishes."""
     rows, ends = job.rows, job.ends
     begin = next(n for n in range(len(rows)) if rows[n][0].y + job.fitted[1] > _top(ends, first))
@@ -180,8 +186,8 @@ def _finished(
     # A batch stays within its row of tiles, so that it is the same when work is taken up.
     batches = [batch for tiles in wanted.values() for batch in _chunks(tiles, speed.batch)]
     loaded = prefetch(stages.load, batches, speed.readers, speed.queue)
-    side_by_side = speed.at_once if speed.at_once > 1 else 0
-    computed = prefetch(stages.compute, loaded, side_by_side, speed.at_once)
+    side_by_side = speed.parallel_batches if speed.parallel_batches > 1 else 0
+    computed = prefetch(stages.compute, loaded, side_by_side, speed.parallel_batches)
     total = sum(map(len, wanted.values()))
     predictions = track(chain.from_iterable(computed), total, "tiles")
     width = max(tile.x + tile.width for tile in rows[0])

@@ -26,8 +26,9 @@ class Borders:
     def touched(self, runs: Runs) -> np.ndarray:
         """Say of each run whether it crosses a border or ends at one, (n,) bool."""
         first, after = (
-            np.searchsorted(self.x, runs.start, "left"), np.searchsorted(self.x, runs.end, "right"),
-        )  # fmt: skip
+            np.searchsorted(self.x, runs.start, "left"),
+            np.searchsorted(self.x, runs.end, "right"),
+        )
         return (first < after) | np.isin(runs.y, self.y) | np.isin(runs.y + 1, self.y)
 
 

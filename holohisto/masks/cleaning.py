@@ -49,9 +49,13 @@ class Objects:
     """
 
     def __init__(
-        self, bit: int, size: tuple[int, int], min_pixels: float, max_hole: float,
+        self,
+        bit: int,
+        size: tuple[int, int],
+        min_pixels: float,
+        max_hole: float,
         min_probability: float = 0.0,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Prepare for class `bit`; areas in pixels, 0 for no cleaning."""
         self.bit, self.size = bit, size
         self.holes = Components(diagonal=False, wanted=lambda table: self._hole(table, max_hole))
@@ -127,7 +131,7 @@ def find(
             cut apart nor dropped for their probability.
     """
     areas = (options.min_object_um2 / pixel_um2, options.max_hole_um2 / pixel_um2)
-    necks = {bit: options.necks.get(name, 0.0) for bit, name in enumerate(names)}
+    necks = {bit: options.split_touching.get(name, 0.0) for bit, name in enumerate(names)}
     likely = {bit: options.min_probability.get(name, 0.0) for bit, name in enumerate(names)}
     found = {bit: Objects(bit, bands.size, *areas, likely.get(bit, 0.0)) for bit in bits}
     if options.max_hole_um2 > 0:

@@ -87,9 +87,11 @@ def join(tables: list[Table]) -> Table:
 
 
 EMPTY = Table(
-    np.zeros(0, np.int64), np.zeros((0, 2), np.int64), np.zeros(0, np.int64),
+    np.zeros(0, np.int64),
+    np.zeros((0, 2), np.int64),
+    np.zeros(0, np.int64),
     np.zeros((0, 4), np.int64),
-)  # fmt: skip
+)
 
 
 class Components:

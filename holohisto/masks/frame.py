@@ -23,7 +23,7 @@ class Frame:
     """Micrometres per level-0 pixel."""
     factor: int
     """Level-0 pixels to a working pixel, in both directions."""
-    init: str = ""
+    pretrained: str = ""
     """What the model's training started from, as the labels say; empty: they do not."""
 
     @property
@@ -53,9 +53,13 @@ def frame_of(labels: Raster, record: SlideRecord, classes: dict[str, ClassOption
     """
     header, again = labels.header, "run infer again"
     frame = Frame(
-        record.slide, str(header.get("model", "")), record.size, record.mpp, record.factor,
-        str(header.get("init", "")),
-    )  # fmt: skip
+        record.slide,
+        str(header.get("model", "")),
+        record.size,
+        record.mpp,
+        record.factor,
+        str(header.get("pretrained", "")),
+    )
     for what, found, allowed in (
         ("slide", header.get("slide"), record.slide),
         ("size", tuple(labels.size), frame.working_size),
@@ -64,9 +68,12 @@ def frame_of(labels: Raster, record: SlideRecord, classes: dict[str, ClassOption
     ):
         if found != allowed:
             raise HolohistoError(
-                labels.path, f"labels have another {what} than asked for",
-                found=found, allowed=allowed, advice=again,
-            )  # fmt: skip
+                labels.path,
+                f"labels have another {what} than asked for",
+                found=found,
+                allowed=allowed,
+                advice=again,
+            )
     return frame
 
 
@@ -96,7 +103,10 @@ def probability_of(raster: Raster, frame: Frame) -> Probability:
     size = tuple(-(-side // divisor) for side in frame.working_size)
     if BAND % divisor or raster.size != size or raster.header.get("slide") != frame.slide:
         raise HolohistoError(
-            raster.path, "probability map does not go with the labels",
-            found=raster.size, allowed=size, advice="run infer again",
-        )  # fmt: skip
+            raster.path,
+            "probability map does not go with the labels",
+            found=raster.size,
+            allowed=size,
+            advice="run infer again",
+        )
     return Probability(lambda: raster.rows(BAND // divisor), divisor)

@@ -87,8 +87,10 @@ class Overlay:
     def _line(self, draw: ImageDraw.ImageDraw, points: np.ndarray, fill: str, width: float) -> None:
         draw.line(
             [tuple(point) for point in (points * self.zoom).tolist()],
-            fill=fill, width=max(1, round(width * self.zoom)), joint="curve",
-        )  # fmt: skip
+            fill=fill,
+            width=max(1, round(width * self.zoom)),
+            joint="curve",
+        )
 
     def _dashed(self, draw: ImageDraw.ImageDraw, points: np.ndarray) -> None:
         """White dashes on a black line: seen on any stain and on glass."""

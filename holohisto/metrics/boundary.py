@@ -115,11 +115,14 @@ class Boundary:
         recall = drawn_near / drawn if drawn else empty
         total = precision + recall
         return {
-            "found": found, "found_near": found_near,
-            "annotated": drawn, "annotated_near": drawn_near,
-            "precision": precision, "recall": recall,
+            "found": found,
+            "found_near": found_near,
+            "annotated": drawn,
+            "annotated_near": drawn_near,
+            "precision": precision,
+            "recall": recall,
             "f1": 2 * precision * recall / total if total else 0.0,
-        }  # fmt: skip
+        }
 
     def _count(self, bottom: int) -> None:
         """Count the rows down to `bottom`, whose surroundings are known."""

@@ -132,6 +132,8 @@ def score(
     undefined = patch and not both + missed
     return {
         "task": "patch" if patch else "slide",
-        "tp": both, "fp": extra, "fn": missed,
+        "tp": both,
+        "fp": extra,
+        "fn": missed,
         "dice": None if undefined else dice(both, extra, missed),
-    }  # fmt: skip
+    }

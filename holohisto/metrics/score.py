@@ -110,11 +110,14 @@ def score(
     width, tolerance = labels.size[0], options.boundary_um / (frame.mpp * frame.factor)
     classes = [
         _Class(
-            bit, found[bit], truth[bit], Tally(frame.working_size, options.tile),
+            bit,
+            found[bit],
+            truth[bit],
+            Tally(frame.working_size, options.tile),
             Boundary(width, tolerance),
         )
         for bit in known
-    ]  # fmt: skip
+    ]
     for (band, rows, pixels), (_, _, annotation) in zip(labels, reference.bands, strict=True):
         tissue = foreground(rows)
         for one in classes:

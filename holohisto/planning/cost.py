@@ -169,9 +169,9 @@ def _maps(slides: Sequence[Checked], what: str, settings: Config) -> str:
 def _saving(slides: Sequence[Checked], settings: Config) -> str:
     """What one variant a training slide would save; empty where it is so already."""
     now = settings.tokens
-    keys = ["tokens.dihedral: 1"] if now.dihedral > 1 else []
-    keys += ["tokens.looks: 0"] if now.looks else []
-    lean = now.model_copy(update={"dihedral": 1, "looks": 0})
+    keys = ["tokens.orientations: 1"] if now.orientations > 1 else []
+    keys += ["tokens.appearances: 0"] if now.appearances else []
+    lean = now.model_copy(update={"orientations": 1, "appearances": 0})
     long = _total(slides, settings)
     short = _total(slides, settings.model_copy(update={"tokens": lean}))
     if long.token_bytes == short.token_bytes:

@@ -23,8 +23,12 @@ from holohisto.runtime.units import bytes_text
 from holohisto.slide.probe import Probe
 from holohisto.slide.sources import open_source
 
-READERS = {"cucim": "cucim-cu12", "openslide": "openslide-python", "tifffile": "tifffile",
-           "libvips": "pyvips"}  # fmt: skip
+READERS = {
+    "cucim": "cucim-cu12",
+    "openslide": "openslide-python",
+    "tifffile": "tifffile",
+    "libvips": "pyvips",
+}
 """Readers and the packages that they are in."""
 NO_LIMIT = 2**60
 SCRATCH_TRIAL = 64 * 2**20

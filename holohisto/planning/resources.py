@@ -12,11 +12,23 @@ from holohisto.slide.record import SlideRecord
 UNSEEN_SIZE = (150_000, 100_000)
 """Width and height assumed of a slide that `check` has not looked at yet, at half the working mpp:
 a large one."""
-BASE_MB = {"foreground": 2000, "tokens": 8000, "infer": 12000, "adopt": 2000, "mask": 2000,
-           "metrics": 2000}  # fmt: skip
+BASE_MB = {
+    "foreground": 2000,
+    "tokens": 8000,
+    "infer": 12000,
+    "adopt": 2000,
+    "mask": 2000,
+    "metrics": 2000,
+}
 """What the job takes whatever the slide: Snakemake (260 MB), Python, weights, tiles."""
-MB_PER_GIGAPIXEL = {"foreground": 200, "tokens": 200, "infer": 200, "adopt": 300, "mask": 300,
-                    "metrics": 300}  # fmt: skip
+MB_PER_GIGAPIXEL = {
+    "foreground": 200,
+    "tokens": 200,
+    "infer": 200,
+    "adopt": 300,
+    "mask": 300,
+    "metrics": 300,
+}
 """Of level 0, for what grows with objects and tissue. On slides of 12, 48 and 192 megapixels the
 verbs' last log lines told 185, 173 and 191 MB for `mask`, 133, 185 and 187 MB for `metrics`."""
 BAND_BYTES = 8
@@ -74,8 +86,18 @@ def unseen() -> SlideRecord:
     """A record that stands for a slide of which nothing is known."""
     working = UNSEEN_SIZE[0] // 2, UNSEEN_SIZE[1] // 2
     return SlideRecord(
-        slide="unseen", image="", size=UNSEEN_SIZE, mpp=0.25, mpp_source="sheet", reader="",
-        compression="", levels=[UNSEEN_SIZE], background=(255, 255, 255), factor=2,
-        working_size=working, working_mpp=0.5, fingerprint="",
+        slide="unseen",
+        image="",
+        size=UNSEEN_SIZE,
+        mpp=0.25,
+        mpp_source="sheet",
+        reader="",
+        compression="",
+        levels=[UNSEEN_SIZE],
+        background=(255, 255, 255),
+        factor=2,
+        working_size=working,
+        working_mpp=0.5,
+        fingerprint="",
         estimates=estimate(UNSEEN_SIZE, working),
-    )  # fmt: skip
+    )

@@ -81,9 +81,13 @@ def verified_ome_mask(
 
 
 def _require(
-    path: Path, size: tuple[int, int], mpp: float, found: tuple[int, int], found_mpp: float,
+    path: Path,
+    size: tuple[int, int],
+    mpp: float,
+    found: tuple[int, int],
+    found_mpp: float,
     levels: list[tuple[int, int]],
-) -> None:  # fmt: skip
+) -> None:
     """Refuse another size, resolution or other levels."""
     if found != size:
         raise HolohistoError(path, "the mask has not the slide's size", found=found, allowed=size)
@@ -105,6 +109,8 @@ def _compare(path: Path, raster: Raster, read: ReadMask, samples: int, name: str
             raise HolohistoError(path, f"{name} and tifffile read other pixels at {xy}")
         if not np.isin(ours, (0, 255)).all():
             raise HolohistoError(
-                path, f"the mask has other values at {xy}",
-                found=np.unique(ours).tolist()[:8], allowed="0 and 255",
-            )  # fmt: skip
+                path,
+                f"the mask has other values at {xy}",
+                found=np.unique(ours).tolist()[:8],
+                allowed="0 and 255",
+            )

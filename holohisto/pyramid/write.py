@@ -139,10 +139,18 @@ def write_slide_pyramid(
         height = os.path.getsize(raw.name) // (3 * max(width, 1))
         image = pyvips.Image.rawload(raw.name, width, height, 3).copy(interpretation="srgb")
         image.tiffsave(
-            str(temporary), tile=True, tile_width=256, tile_height=256, pyramid=True,
-            compression="jpeg", Q=quality, xres=1000 / mpp, yres=1000 / mpp, resunit="cm",
+            str(temporary),
+            tile=True,
+            tile_width=256,
+            tile_height=256,
+            pyramid=True,
+            compression="jpeg",
+            Q=quality,
+            xres=1000 / mpp,
+            yres=1000 / mpp,
+            resunit="cm",
             bigtiff=True,
-        )  # fmt: skip
+        )
 
 
 def _write_page(
@@ -179,9 +187,11 @@ def _regroup(
     for band in bands:
         if band.ndim != 2 or band.shape[1] != width or done + filled + len(band) > height:
             raise HolohistoError(
-                path, "a band of rows does not fit the raster",
-                found=f"shape {band.shape} at row {done + filled}", allowed=f"{width}x{height}",
-            )  # fmt: skip
+                path,
+                "a band of rows does not fit the raster",
+                found=f"shape {band.shape} at row {done + filled}",
+                allowed=f"{width}x{height}",
+            )
         pixels = band.astype(np.uint8) * 255 if band.dtype == np.bool_ else band
         start = 0
         while start < len(pixels):

@@ -75,7 +75,7 @@ def cohort_lines(run: Run) -> list[Line]:
     """Tokenizer, each training, cohort tables."""
     steps = {"tokenizer": "tokenizer/tokenizer"}
     steps |= {f"train {model}": f"train/{model}" for model in run.models}
-    steps |= {"cohort": "cohort/cohort", "examples": "examples/examples"}
+    steps |= {"cohort": "cohort/cohort", "gallery": "gallery/gallery"}
     costs = {name: _cost(run, job) for name, job in steps.items()}
     return [Line(name, {name: cost}) for name, cost in costs.items() if cost is not None]
 

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from holohisto import __version__
 from holohisto.config.sections import MetricsOptions, ReportOptions
 from holohisto.report import failures, ledger
-from holohisto.report.pictures import cards, examples
+from holohisto.report.pictures import cards, gallery
 from holohisto.report.pictures.figures import curve
 from holohisto.report.pictures.picture import picture
 from holohisto.report.pictures.rebuilt import rebuilt
@@ -60,7 +60,7 @@ def render(run: Run, options: ReportOptions, origin: dict[str, Any]) -> str:
     known = qualities(run)
     pictures = rebuilt(run, known, options.picture_side)
     made, small = cards.cards(run, options.picture_side), cards.trained_cards(run)
-    fields, errors = examples.strips(run, _room(run, (*made, *small)))
+    fields, errors = gallery.strips(run, _room(run, (*made, *small)))
     return (
         _environment()
         .get_template("template.html")
@@ -77,7 +77,7 @@ def render(run: Run, options: ReportOptions, origin: dict[str, Any]) -> str:
             score_tables=scores,
             challenge=frames.CHALLENGE,
             table2=table2.table2(run, numbers["table2"]),
-            level=table1.level_of(run),
+            level=table1.alpha_of(run),
             tile_words=_tile(run),
             trained_models=trained.trained_table(seen, run.reference),
             cards=made,
@@ -108,9 +108,12 @@ def render(run: Run, options: ReportOptions, origin: dict[str, Any]) -> str:
 @cache
 def _environment() -> Environment:
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     environment.filters |= {"duration": duration, "memory": memory}
     return environment
 
@@ -126,10 +129,12 @@ def _summary(run: Run, outcomes: dict[str, failures.Outcome], scores: list) -> s
     size = ", ".join(
         f"{number} {name}{'' if number == 1 else 's'}"
         for number, name in (
-            (len(run.rows), "slide"), (len(groups), "group"), (len(run.models), "model"),
+            (len(run.rows), "slide"),
+            (len(groups), "group"),
+            (len(run.models), "model"),
         )
         if number
-    )  # fmt: skip
+    )
     reached = [
         f"{line.cells[-2].text}\N{NO-BREAK SPACE}% for {one.name}"
         for one in scores

@@ -123,10 +123,14 @@ def _segmenters(run: Run) -> Iterator[tuple[str, dict[str, Any]]]:
         path = Path(weights or run.results / "models" / model / "segmenter.safetensors")
         header = _header(path)
         if "digest" in header:
-            yield model, {
-                "file": str(path), "digest": header["digest"],
-                "tokenizer": header.get("tokenizer") or None,
-            }  # fmt: skip
+            yield (
+                model,
+                {
+                    "file": str(path),
+                    "digest": header["digest"],
+                    "tokenizer": header.get("tokenizer") or None,
+                },
+            )
 
 
 def _devices(run: Run) -> list[str]:

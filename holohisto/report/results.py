@@ -16,9 +16,23 @@ from holohisto.sheet.cells import Row
 
 logger = logging.getLogger(__name__)
 TEXT = (
-    "model", "init", "reference_init", "slide", "class", "group", "subject", "split", "annotated",
-    "matched", "level", "scope", "reference", "method", "result", "note",
-)  # fmt: skip
+    "model",
+    "pretrained",
+    "reference_pretrained",
+    "slide",
+    "class",
+    "group",
+    "subject",
+    "split",
+    "annotated",
+    "matched",
+    "level",
+    "scope",
+    "reference",
+    "method",
+    "result",
+    "note",
+)
 """Columns of the cohort's tables that are not numbers."""
 FINISHED = re.compile(
     r"^\d\d:\d\d:\d\d INFO \w+: done in (?P<seconds>\d+\.\d+) s(, (?P<megabytes>\d+) MB)?$"

@@ -31,9 +31,10 @@ def replacing(path: Path) -> Iterator[Path]:
         os.close(handle)
     except OSError as error:
         raise HolohistoError(
-            path, f"cannot be written: {error.strerror}",
+            path,
+            f"cannot be written: {error.strerror}",
             advice="check that the folder exists and that you may write to it",
-        ) from error  # fmt: skip
+        ) from error
     temporary = Path(name)
     try:
         yield temporary

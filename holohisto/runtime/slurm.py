@@ -20,19 +20,23 @@ def require(devices: int, nodes: int) -> None:
         if nodes == 1:
             return
         raise HolohistoError(
-            "train.nodes", "several nodes are for SLURM, and srun did not start this process",
-            found=nodes, allowed=1, advice="run the workflow with --profile slurm",
-        )  # fmt: skip
+            "train.nodes",
+            "several nodes are for SLURM, and srun did not start this process",
+            found=nodes,
+            allowed=1,
+            advice="run the workflow with --profile slurm",
+        )
     started = int(tasks), int(os.environ["SLURM_STEP_NUM_NODES"])
     if nodes == 1 and started == (1, 1):
         return  # the one that starts the others
     if nodes == 1 or started != expected or not _evenly(devices):
         raise HolohistoError(
-            "train.devices, train.nodes", "SLURM started other processes than these say",
+            "train.devices, train.nodes",
+            "SLURM started other processes than these say",
             found=f"{_count(*started)} ({os.environ.get('SLURM_STEP_TASKS_PER_NODE', '?')} a node)",
             allowed=_count(*((1, 1) if nodes == 1 else expected)),
             advice="change them in the configuration, not by --set-resources",
-        )  # fmt: skip
+        )
 
 
 def _evenly(devices: int) -> bool:

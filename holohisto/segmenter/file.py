@@ -85,9 +85,11 @@ def load_segmenter(path: Path) -> tuple[Segmenter, Card, str]:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if header.get("format") != FORMAT:
             raise HolohistoError(
-                path, "is not a HoloHisto segmenter",
-                found=header.get("format", "no format in the header"), allowed=FORMAT,
-            )  # fmt: skip
+                path,
+                "is not a HoloHisto segmenter",
+                found=header.get("format", "no format in the header"),
+                allowed=FORMAT,
+            )
         card = _card(header)
         model = build_segmenter(
             card.options, state.get("codebook"), card.downscale, len(card.classes)

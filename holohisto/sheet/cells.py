@@ -25,7 +25,7 @@ class Row:
     subject: str | None = None
     mpp: float | None = None
     """Level-0 micrometres per pixel, over what the file says."""
-    threshold: float | None = None
+    saturation: float | None = None
     """Foreground saturation of this slide, 0 to 1."""
     annotated: tuple[str, ...] | None = None
     """Classes annotated on this slide; the others are unknown. None: all."""
@@ -65,7 +65,7 @@ class Cells:
             group=self._name("group", spellings),
             subject=self._name("subject", spellings),
             mpp=self._number("mpp", 0.01, 100.0),
-            threshold=self._number("threshold", 0.0, 1.0),
+            saturation=self._number("saturation", 0.0, 1.0),
             annotated=self._annotated(classes),
             exclude=self._flag("exclude"),
             note=self.cells.get("note", ""),

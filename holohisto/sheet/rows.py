@@ -15,8 +15,17 @@ from holohisto.sheet.cells import Cells, Row
 
 REQUIRED = ("slide", "image", "split")
 OPTIONAL = (
-    "annotation", "group", "subject", "mpp", "threshold", "annotated", "exclude", "note",
-)  # fmt: skip
+    "annotation",
+    "group",
+    "subject",
+    "mpp",
+    "saturation",
+    "annotated",
+    "exclude",
+    "note",
+)
+RENAMED = {"threshold": "saturation"}
+"""Columns that have another name now."""
 OUTLINES = (".geojson", ".geojson.gz")  # annotations of QuPath
 
 
@@ -92,19 +101,29 @@ def _table(path: Path) -> dict[int, list[str]]:
         width = max(line.count("\t") for line in text.split("\n")) + 1
         # Quotes are for _plain: an open one would swallow lines, and line numbers with them.
         table = pd.read_csv(
-            io.StringIO(text), sep="\t", header=None, names=range(width), index_col=False,
-            dtype=str, na_filter=False, skip_blank_lines=False, quoting=csv.QUOTE_NONE,
-        )  # fmt: skip
+            io.StringIO(text),
+            sep="\t",
+            header=None,
+            names=range(width),
+            index_col=False,
+            dtype=str,
+            na_filter=False,
+            skip_blank_lines=False,
+            quoting=csv.QUOTE_NONE,
+        )
     except OSError as error:
         raise HolohistoError(
-            path, f"sample sheet cannot be read: {error.strerror}",
+            path,
+            f"sample sheet cannot be read: {error.strerror}",
             advice="make one with `holohisto init folder DIR` or set `slides:` in the config",
-        ) from error  # fmt: skip
+        ) from error
     except UnicodeDecodeError as error:
         raise HolohistoError(
-            path, "is not a tab-separated table in UTF-8", found=error.reason,
+            path,
+            "is not a tab-separated table in UTF-8",
+            found=error.reason,
             advice="save it as UTF-8 text, separated by tabs",
-        ) from error  # fmt: skip
+        ) from error
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise HolohistoError(path, f"is not a tab-separated table: {error}") from error
     table.index += 1
@@ -141,7 +160,12 @@ def _column_mistakes(path: Path, line: int, header: list[str]) -> list[str]:
     where, known = f"{path}: line {line}, column", REQUIRED + OPTIONAL
     names = [name for name in dict.fromkeys(header) if name]
     unknown = [name for name in names if name not in known]
-    mistakes = [f"{where} {n}: unknown column; allowed {', '.join(known)}" for n in unknown]
+    mistakes = [
+        f"{where} {n}: is called {RENAMED[n]} now; rename it"
+        if n in RENAMED
+        else f"{where} {n}: unknown column; allowed {', '.join(known)}"
+        for n in unknown
+    ]
     mistakes += [f"{where} {n}: is there more than once" for n in names if header.count(n) > 1]
     return mistakes + [
         f"{where} {name}: missing; the sheet must be tab-separated and have it"

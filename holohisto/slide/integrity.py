@@ -10,8 +10,24 @@ from holohisto.errors import HolohistoError
 COPY_AGAIN = "copy the file again from its source"
 MOST_PAGES = 10_000
 """Pages looked at; a chain of more is taken for a loop."""
-TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4,
-              16: 8, 17: 8, 18: 8}  # fmt: skip
+TYPE_BYTES = {
+    1: 1,
+    2: 1,
+    3: 2,
+    4: 4,
+    5: 8,
+    6: 1,
+    7: 1,
+    8: 2,
+    9: 4,
+    10: 8,
+    11: 4,
+    12: 8,
+    13: 4,
+    16: 8,
+    17: 8,
+    18: 8,
+}
 SUB_PAGES = 330
 ESSENTIAL = (258, 270, 273, 279, 324, 325, 347, SUB_PAGES)
 """Tags no reader can do without; private ones of vendors may point anywhere."""
@@ -28,9 +44,12 @@ def file_bytes(path: Path) -> list[Path]:
 def cut_short(path: Path, length: int, needed: int) -> HolohistoError:
     """The error of a file of `length` bytes whose tags point to byte `needed`."""
     return HolohistoError(
-        path, "the file is damaged, it was cut off: its tags point beyond its end",
-        found=f"{length} bytes", allowed=f"{needed} bytes at least", advice=COPY_AGAIN,
-    )  # fmt: skip
+        path,
+        "the file is damaged, it was cut off: its tags point beyond its end",
+        found=f"{length} bytes",
+        allowed=f"{needed} bytes at least",
+        advice=COPY_AGAIN,
+    )
 
 
 def check_whole(path: Path) -> None:
@@ -47,9 +66,10 @@ def check_whole(path: Path) -> None:
         waiting = [tags.first()]
         if waiting == [0]:
             raise HolohistoError(
-                path, "the TIFF lists no picture: it was never written to its end",
+                path,
+                "the TIFF lists no picture: it was never written to its end",
                 advice=COPY_AGAIN,
-            )  # fmt: skip
+            )
         seen: set[int] = set()
         while waiting and len(seen) < MOST_PAGES:
             offset = waiting.pop()

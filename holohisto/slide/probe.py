@@ -76,10 +76,12 @@ def probe(path: Path, samples: int = 3, ends: int = 64) -> Probe:
         if magic.startswith(start):
             return probe_vips(path, kind)
     raise HolohistoError(
-        path, "is not an image that can be read", found=f"first bytes {magic!r}",
+        path,
+        "is not an image that can be read",
+        found=f"first bytes {magic!r}",
         allowed="TIFF, SVS and other slides of OpenSlide, OME-TIFF, PNG, JPEG",
         advice="check the file, or convert it to a pyramidal TIFF",
-    )  # fmt: skip
+    )
 
 
 def pillow() -> Any:
@@ -137,9 +139,10 @@ def probe_openslide(path: Path) -> Probe:
             levels = list(slide.level_dimensions)
     except (openslide.OpenSlideError, ValueError) as error:
         raise HolohistoError(
-            path, f"OpenSlide cannot open the slide: {error}",
+            path,
+            f"OpenSlide cannot open the slide: {error}",
             advice="copy the file (with its side files) again, or convert it to a pyramidal TIFF",
-        ) from error  # fmt: skip
+        ) from error
     mpp = sensible(sum(mpps) / 2 if min(mpps) > 0 else None)
     return Probe("openslide", vendor, levels, mpp, "header" if mpp else None)
 
@@ -255,10 +258,12 @@ def _suited(path: Path, series: Any, kind: _TiffKind) -> None:
 
 def _unsuited(path: Path, found: str) -> HolohistoError:
     return HolohistoError(
-        path, "is not a brightfield slide", found=found,
+        path,
+        "is not a brightfield slide",
+        found=found,
         allowed="one picture, 8-bit RGB (or grey)",
         advice="export it as 8-bit RGB (fluorescence and 16-bit images cannot be segmented)",
-    )  # fmt: skip
+    )
 
 
 def _tiff_mpp(tiff: tifffile.TiffFile, first: Any) -> tuple[float | None, str | None]:

@@ -77,9 +77,10 @@ class SlideRecord(BaseModel):
         if slide.fingerprint != self.fingerprint:
             slide.close()
             raise HolohistoError(
-                image, f"the image has changed since it was checked as slide {self.slide}",
+                image,
+                f"the image has changed since it was checked as slide {self.slide}",
                 advice="run `holohisto check` again (the workflow does when the file is newer)",
-            )  # fmt: skip
+            )
         return slide
 
     def text(self) -> str:
@@ -113,9 +114,10 @@ def inspect(
     with Slide(image, mpp=mpp) as slide:
         if slide.mpp is None:
             raise HolohistoError(
-                image, f"slide {slide_id}: the file does not tell its micrometres per pixel",
+                image,
+                f"slide {slide_id}: the file does not tell its micrometres per pixel",
                 advice="set the column `mpp` of the sheet or `segment --mpp` (40x: 0.25, 20x: 0.5)",
-            )  # fmt: skip
+            )
         return _record(slide_id, slide, slide.mpp, annotation, options)
 
 
@@ -154,12 +156,13 @@ def working_factor(where: object, mpp: float, options: CheckOptions) -> int:
     got = mpp * factor
     if abs(got / options.mpp - 1) > options.mpp_tolerance:
         raise HolohistoError(
-            where, f"no whole factor leads from {mpp:g} to the working {options.mpp:g} um per"
+            where,
+            f"no whole factor leads from {mpp:g} to the working {options.mpp:g} um per"
             f" pixel; nearest is {got:g}",
             allowed=f"{options.mpp:g} within {options.mpp_tolerance:.0%}",
             advice=f"set `check.mpp: {got:g}` in the config for the whole cohort, or, if the slide"
             " is wrong, its true value in the sheet's column `mpp`",
-        )  # fmt: skip
+        )
     return factor
 
 
@@ -174,10 +177,11 @@ def _fit(
         if found == allowed:
             return {"size": list(found), "fits": name}
     raise HolohistoError(
-        annotation, "the annotation has not the slide's size",
+        annotation,
+        "the annotation has not the slide's size",
         found="{}x{}".format(*found),
         allowed="{}x{} (level 0) or {}x{} (working)".format(*size, *working_size),
-    )  # fmt: skip
+    )
 
 
 def _warnings(slide: Slide, factor: int, options: CheckOptions) -> list[str]:

@@ -43,8 +43,11 @@ def staged(image: Path, scratch: str | None) -> Iterator[Path]:
     if total + SPARE_BYTES > free:
         logger.warning(
             "scratch %s has %s free, too little for %s: reading %s where it is",
-            place, bytes_text(free), bytes_text(total), image,
-        )  # fmt: skip
+            place,
+            bytes_text(free),
+            bytes_text(total),
+            image,
+        )
         yield image
         return
     with _own_folder(place) as folder:
@@ -94,6 +97,9 @@ def _copy(source: Path, target: Path, size: int) -> None:
         raise HolohistoError(source, f"cannot be copied to scratch: {error.strerror}") from error
     if (copied := target.stat().st_size) != size:
         raise HolohistoError(
-            source, f"its copy on scratch {target.parent} is not whole",
-            found=f"{copied} bytes", allowed=f"{size} bytes", advice="run again",
-        )  # fmt: skip
+            source,
+            f"its copy on scratch {target.parent} is not whole",
+            found=f"{copied} bytes",
+            allowed=f"{size} bytes",
+            advice="run again",
+        )

@@ -154,6 +154,7 @@ class Vips:
 def _unreadable(path: Path, x: int, y: int, error: Exception) -> HolohistoError:
     reason = " ".join(str(error).split())
     return HolohistoError(
-        path, f"pixels at {x},{y} cannot be read: {reason}",
+        path,
+        f"pixels at {x},{y} cannot be read: {reason}",
         advice="the file is damaged; copy it again from its source",
-    )  # fmt: skip
+    )

@@ -106,9 +106,11 @@ class Page:
         expected = self._across * self._down * self._planes
         if min(len(self.offsets), len(self.counts)) < expected:
             raise HolohistoError(
-                self.path, "the TIFF lists too few tiles",
-                found=min(len(self.offsets), len(self.counts)), allowed=expected,
-            )  # fmt: skip
+                self.path,
+                "the TIFF lists too few tiles",
+                found=min(len(self.offsets), len(self.counts)),
+                allowed=expected,
+            )
         ends_at = np.asarray(self.offsets, np.int64) + np.asarray(self.counts, np.int64)
         length = os.fstat(self._handle).st_size
         if int(ends_at.max()) > length:

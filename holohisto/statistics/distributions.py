@@ -8,10 +8,20 @@ POOLED = "pooled"
 QUANTILES = (5, 25, 50, 75, 95)
 """Percentiles of the area."""
 DISTRIBUTIONS = (
-    "model", "init", "class", "group", "slides", "objects", "objects_per_slide",
-    "slides_annotated", "annotated_per_slide", "found_per_annotated",
-    *(f"area_p{percent}_um2" for percent in QUANTILES), "probability_median", "matched_share",
-)  # fmt: skip
+    "model",
+    "pretrained",
+    "class",
+    "group",
+    "slides",
+    "objects",
+    "objects_per_slide",
+    "slides_annotated",
+    "annotated_per_slide",
+    "found_per_annotated",
+    *(f"area_p{percent}_um2" for percent in QUANTILES),
+    "probability_median",
+    "matched_share",
+)
 
 
 def distribution_table(objects: pd.DataFrame, slides: pd.DataFrame) -> pd.DataFrame:
@@ -27,7 +37,7 @@ def distribution_table(objects: pd.DataFrame, slides: pd.DataFrame) -> pd.DataFr
         own = objects[(objects["model"] == model) & (objects["class"] == name)]
         groups = [str(group) for group in scored["group"].unique()]
         parts = [(g, own[own["group"] == g], scored[scored["group"] == g]) for g in groups]
-        known = {"model": model, "init": scored["init"].iloc[0], "class": name}
+        known = {"model": model, "pretrained": scored["pretrained"].iloc[0], "class": name}
         for group, found, where in (*parts, (POOLED, own, scored)):
             rows.append({**known, "group": group, **_cells(found, where)})
     return pd.DataFrame(rows, columns=list(DISTRIBUTIONS))

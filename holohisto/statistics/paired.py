@@ -62,9 +62,14 @@ def signed_rank(differences: Sequence[float] | np.ndarray) -> SignedRank:
         )
         p = [float(np.asarray(test)[1]) for test in tests]
     return SignedRank(
-        n, n_zero, min(above, below), p[0], p[1], (above - below) / (above + below),
+        n,
+        n_zero,
+        min(above, below),
+        p[0],
+        p[1],
+        (above - below) / (above + below),
         "exact" if exact else "asymptotic",
-    )  # fmt: skip
+    )
 
 
 def _exact_p(ranks: np.ndarray, positive: np.ndarray) -> float:

@@ -19,30 +19,99 @@ from holohisto.statistics.paired import (
 
 ALL, UNGROUPED = "All", "ungrouped"
 MEASURES = {
-    "dice": "dice_foreground", "tile_dice": "tile_dice", "f1": "object_f1",
-    "boundary_f1": "boundary_f1", "kpis2024": "dice_kpis2024",
-}  # fmt: skip
+    "dice": "dice_foreground",
+    "tile_dice": "tile_dice",
+    "f1": "object_f1",
+    "boundary_f1": "boundary_f1",
+    "kpis2024": "dice_kpis2024",
+}
 """Measure in groups.tsv: column of slides.tsv it is the mean of."""
 SLIDES = (
-    "model", "init", "slide", "class", "group", "subject", "split", "annotated",
-    "dice_foreground", "dice_everywhere", "tile_dice", "tiles", "tiles_empty", "object_precision",
-    "object_recall", "object_f1", "objects_tp", "objects_fp", "objects_fn", "tp", "fp", "fn",
-    "outside_foreground", "boundary_precision", "boundary_recall", "boundary_f1", "objects_found",
-    "objects_annotated", "area_found_um2", "area_annotated_um2", "dice_kpis2024",
-)  # fmt: skip
+    "model",
+    "pretrained",
+    "slide",
+    "class",
+    "group",
+    "subject",
+    "split",
+    "annotated",
+    "dice_foreground",
+    "dice_everywhere",
+    "tile_dice",
+    "tiles",
+    "tiles_empty",
+    "object_precision",
+    "object_recall",
+    "object_f1",
+    "objects_tp",
+    "objects_fp",
+    "objects_fn",
+    "tp",
+    "fp",
+    "fn",
+    "outside_foreground",
+    "boundary_precision",
+    "boundary_recall",
+    "boundary_f1",
+    "objects_found",
+    "objects_annotated",
+    "area_found_um2",
+    "area_annotated_um2",
+    "dice_kpis2024",
+)
 OBJECTS = (
-    "model", "init", "slide", "class", "group", "area_um2", "x", "y", "probability", "matched",
+    "model",
+    "pretrained",
+    "slide",
+    "class",
+    "group",
+    "area_um2",
+    "x",
+    "y",
+    "probability",
+    "matched",
     "iou",
-)  # fmt: skip
+)
 GROUPS = (
-    "model", "init", "class", "group", "slides", "slides_empty", "subjects", "tiles", "tiles_empty",
-    *(f"{measure}_{what}" for measure in MEASURES for what in ("mean", "sd")), "dice_over_tiles",
-)  # fmt: skip
+    "model",
+    "pretrained",
+    "class",
+    "group",
+    "slides",
+    "slides_empty",
+    "subjects",
+    "tiles",
+    "tiles_empty",
+    *(f"{measure}_{what}" for measure in MEASURES for what in ("mean", "sd")),
+    "dice_over_tiles",
+)
 COMPARISONS = (
-    "class", "level", "scope", "reference", "model", "reference_init", "init", "n", "n_zero",
-    "median_difference", "shift", "shift_low", "shift_high", "confidence", "effect", "W", "p",
-    "p_pratt", "method", "p_holm", "p_least", "p_least_holm", "n_needed", "result", "note",
-)  # fmt: skip
+    "class",
+    "level",
+    "scope",
+    "reference",
+    "model",
+    "reference_pretrained",
+    "pretrained",
+    "n",
+    "n_zero",
+    "median_difference",
+    "shift",
+    "shift_low",
+    "shift_high",
+    "confidence",
+    "effect",
+    "W",
+    "p",
+    "p_pratt",
+    "method",
+    "p_holm",
+    "p_least",
+    "p_least_holm",
+    "n_needed",
+    "result",
+    "note",
+)
 
 
 def score_rows(record: dict[str, Any], row: Row) -> list[dict[str, Any]]:
@@ -71,13 +140,18 @@ def score_rows(record: dict[str, Any], row: Row) -> list[dict[str, Any]]:
         }
         rows.append(
             {
-                "model": record["model"], "init": record.get("init", ""), "slide": row.slide,
-                "class": name, "group": group_of(row), "subject": row.subject or row.slide,
-                "split": row.split, "annotated": "yes" if known else "no",
+                "model": record["model"],
+                "pretrained": record.get("pretrained", ""),
+                "slide": row.slide,
+                "class": name,
+                "group": group_of(row),
+                "subject": row.subject or row.slide,
+                "split": row.split,
+                "annotated": "yes" if known else "no",
                 **{key: scores.get(key) for key in ("objects_found", "area_found_um2")},
                 **(cells if known else dict.fromkeys(cells)),
             }
-        )  # fmt: skip
+        )
     return rows
 
 
@@ -91,11 +165,16 @@ def object_rows(record: dict[str, Any], row: Row) -> list[dict[str, Any]]:
             matched = ("yes" if item.get("matched") else "no") if known else None
             rows.append(
                 {
-                    "model": record["model"], "init": record.get("init", ""), "slide": row.slide,
-                    "class": name, "group": group_of(row), **cells, "matched": matched,
+                    "model": record["model"],
+                    "pretrained": record.get("pretrained", ""),
+                    "slide": row.slide,
+                    "class": name,
+                    "group": group_of(row),
+                    **cells,
+                    "matched": matched,
                     "iou": item.get("iou"),
                 }
-            )  # fmt: skip
+            )
     return rows
 
 
@@ -121,9 +200,9 @@ def group_table(slides: pd.DataFrame) -> pd.DataFrame:
             unweighted[key] = float(np.mean([float(group[key]) for group in groups]))
         unweighted |= {f"{measure}_sd": float("nan") for measure in MEASURES}
         pooled = _means(part) | {"group": POOLED}
-        init = part["init"].iloc[0]
+        init = part["pretrained"].iloc[0]
         rows += [
-            {"model": model, "init": init, "class": name} | row
+            {"model": model, "pretrained": init, "class": name} | row
             for row in (*groups, unweighted, pooled)
         ]
     return pd.DataFrame(rows, columns=list(GROUPS))
@@ -183,7 +262,7 @@ def _family(
     """All comparisons that share one Holm correction; `interval`: confidence and resamples."""
     keys = ["subject", "slide"] if unit == "slides" else ["subject"]
     dice = part.set_index(["subject", "slide", "model"])["dice_foreground"].astype(float).unstack()
-    inits = dict(zip(part["model"], part["init"], strict=True))
+    inits = dict(zip(part["model"], part["pretrained"], strict=True))
     rows = []
     for model in (name for name in part["model"].unique() if name != reference):
         if reference not in dice:
@@ -197,14 +276,25 @@ def _family(
         low, high = shift_interval(values, subjects, *interval)
         rows.append(
             {
-                "reference": reference, "model": model, "reference_init": inits[reference],
-                "init": inits[model], "n": test.n, "n_zero": test.n_zero,
-                "median_difference": float(np.median(values)), "shift": hodges_lehmann(values),
-                "shift_low": low, "shift_high": high, "confidence": interval[0],
-                "effect": test.effect, "W": test.statistic, "p": test.p, "p_pratt": test.p_pratt,
-                "method": test.method, "p_least": smallest_p(test.n - test.n_zero),
+                "reference": reference,
+                "model": model,
+                "reference_pretrained": inits[reference],
+                "pretrained": inits[model],
+                "n": test.n,
+                "n_zero": test.n_zero,
+                "median_difference": float(np.median(values)),
+                "shift": hodges_lehmann(values),
+                "shift_low": low,
+                "shift_high": high,
+                "confidence": interval[0],
+                "effect": test.effect,
+                "W": test.statistic,
+                "p": test.p,
+                "p_pratt": test.p_pratt,
+                "method": test.method,
+                "p_least": smallest_p(test.n - test.n_zero),
             }
-        )  # fmt: skip
+        )
     adjusted, least = (holm([row[key] for row in rows]).tolist() for key in ("p", "p_least"))
     for row, p, lowest in zip(rows, adjusted, least, strict=True):
         row |= {"p_holm": p, "p_least_holm": lowest, "n_needed": pairs_needed(level, len(rows))}

@@ -8,6 +8,8 @@ import numpy as np
 from scipy import ndimage
 from skimage.color import rgb_from_hed
 
+from holohisto.config.sections import Augmentation, ColourAugmentation
+
 Matrix = tuple[tuple[float, float, float], ...]
 NO_STAIN: Matrix = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 _DENSITY = -np.log((np.arange(256, dtype=np.float32) + 1) / 256)
@@ -23,6 +25,12 @@ class Strength:
     """Largest relative change of brightness."""
     blur: float
     """Largest standard deviation of the blur, working pixels."""
+
+    @classmethod
+    def of(cls, options: ColourAugmentation) -> "Strength":
+        """Return the strength in a section's options; a section without blur gives none."""
+        blur = options.blur_sigma if isinstance(options, Augmentation) else 0.0
+        return cls(options.stain_jitter, options.brightness_jitter, blur)
 
 
 @dataclass(frozen=True)

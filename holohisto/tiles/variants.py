@@ -95,13 +95,17 @@ def variants_of(options: TokensOptions, fingerprint: str) -> list[Variant]:
     their number is the larger of both. A look is the same all over the slide, or the map would have
     seams; each slide has its own, from the fingerprint of its content, but for the scales.
     """
-    strength = Strength(options.stain, options.brightness, options.blur)
+    strength = Strength.of(options.augmentation)
     looks: list[tuple[float, Appearance]] = [(1.0, AS_IT_IS)]
-    for n in range(options.looks):
-        power = (2 * n + 1) / options.looks - 1  # even, and the same for all slides
+    for n in range(options.appearances):
+        power = (2 * n + 1) / options.appearances - 1  # even, and the same for all slides
         random = np.random.default_rng([*fingerprint.encode(), n])
-        looks.append(((1 + options.scale) ** power, Appearance.draw(strength, random)))
-    return [Variant(k % options.dihedral, *looks[k % len(looks)]) for k in range(options.variants)]
+        looks.append(
+            ((1 + options.augmentation.scale_jitter) ** power, Appearance.draw(strength, random))
+        )
+    return [
+        Variant(k % options.orientations, *looks[k % len(looks)]) for k in range(options.variants)
+    ]
 
 
 def _sources(first: int, length: int, scale: float) -> tuple[int, tuple[np.ndarray, np.ndarray]]:

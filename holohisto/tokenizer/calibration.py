@@ -38,9 +38,12 @@ def calibrate(model: VQGAN, tiles: list[np.ndarray], tolerance: float, most: int
             model.calibrated = True
             return sweep
     raise HolohistoError(
-        "tokenizer", "the frozen statistics did not settle", found=f"change {change:.2g}",
-        allowed=f"at most {tolerance:g}", advice="set tokenizer.calibration_tiles higher",
-    )  # fmt: skip
+        "tokenizer",
+        "the frozen statistics did not settle",
+        found=f"change {change:.2g}",
+        allowed=f"at most {tolerance:g}",
+        advice="set tokenizer.calibration_tiles higher",
+    )
 
 
 def _adopt(norm: FreezableNorm) -> float:

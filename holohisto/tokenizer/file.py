@@ -54,9 +54,11 @@ def load_tokenizer(path: Path) -> VQGAN:
             header = file.metadata() or {}
             if header.get("format") != FORMAT:
                 raise HolohistoError(
-                    path, "is not a HoloHisto tokenizer",
-                    found=header.get("format", "no format in the header"), allowed=FORMAT,
-                )  # fmt: skip
+                    path,
+                    "is not a HoloHisto tokenizer",
+                    found=header.get("format", "no format in the header"),
+                    allowed=FORMAT,
+                )
             model = VQGAN(Architecture.model_validate_json(header["architecture"]))
             model.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
     except (OSError, SafetensorError, ValidationError, RuntimeError) as error:

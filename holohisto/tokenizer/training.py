@@ -85,9 +85,10 @@ def train_tokenizer(
             loss = loss + critic.generator_loss(model, reconstruction, output)
         if not torch.isfinite(loss):
             raise HolohistoError(
-                "tokenizer", f"the loss is not finite at step {step}",
+                "tokenizer",
+                f"the loss is not finite at step {step}",
                 advice="lower tokenizer.learning_rate",
-            )  # fmt: skip
+            )
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -254,9 +255,14 @@ def k_means(points: Tensor, clusters: int, sweeps: int = 10) -> Tensor:
 
 
 def _row(
-    step: int, loss: Tensor, reconstruction: Tensor, output: Tensor, pixels: Tensor,
-    codebook: MovingCodebook, start: float,
-) -> TrainingRow:  # fmt: skip
+    step: int,
+    loss: Tensor,
+    reconstruction: Tensor,
+    output: Tensor,
+    pixels: Tensor,
+    codebook: MovingCodebook,
+    start: float,
+) -> TrainingRow:
     error = float(functional.mse_loss(output.detach(), pixels))
     return TrainingRow(
         step=step,

@@ -37,11 +37,16 @@ class VQGAN(nn.Module):
         a = architecture
         latent = a.latent or a.dimension
         options: dict[str, Any] = {
-            "ch": a.channels, "out_ch": 3, "ch_mult": a.multipliers, "in_channels": 3,
-            "num_res_blocks": a.residual_blocks, "resolution": RESOLUTION,
+            "ch": a.channels,
+            "out_ch": 3,
+            "ch_mult": a.multipliers,
+            "in_channels": 3,
+            "num_res_blocks": a.residual_blocks,
+            "resolution": RESOLUTION,
             "attn_resolutions": [RESOLUTION // 2**level for level in a.attention],
-            "z_channels": latent, "double_z": False,
-        }  # fmt: skip
+            "z_channels": latent,
+            "double_z": False,
+        }
         with _our_layers(a.norm_groups):
             self.encoder = taming.Encoder(**options)
             self.decoder = taming.Decoder(**options)

@@ -100,9 +100,13 @@ def cores(size: tuple[int, int], core: int, unit: int) -> list[Tile]:
 
 
 def _take_up(
-    journal: Journal | None, number: int, tokens: np.ndarray, tiles: list[Tile],
-    needed: np.ndarray, f: int,
-) -> set[int]:  # fmt: skip
+    journal: Journal | None,
+    number: int,
+    tokens: np.ndarray,
+    tiles: list[Tile],
+    needed: np.ndarray,
+    f: int,
+) -> set[int]:
     """Place the cores of a variant that the journal holds; returns which they are."""
     done = set()
     for record, payload in journal.entries() if journal is not None else ():

@@ -51,15 +51,19 @@ def encoder_for(model: VQGAN, mode: str, bf16: bool = False) -> TokenEncoder:
         return WindowEncoder(model, bf16)
     if not model.architecture.local:
         raise HolohistoError(
-            "tokens.mode", "frozen needs a tokenizer without attention", found="one with attention",
+            "tokens.mode",
+            "frozen needs a tokenizer without attention",
+            found="one with attention",
             allowed="window, online",
-        )  # fmt: skip
+        )
     if not model.calibrated:
         raise HolohistoError(
-            "tokens.mode", "frozen needs a tokenizer calibrated on training slides",
-            found="one never calibrated", allowed="window, online",
+            "tokens.mode",
+            "frozen needs a tokenizer calibrated on training slides",
+            found="one never calibrated",
+            allowed="window, online",
             advice="or mark slides as train and make the tokenizer again",
-        )  # fmt: skip
+        )
     return LocalEncoder(model, bf16)
 
 

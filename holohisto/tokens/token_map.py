@@ -72,9 +72,11 @@ def load_token_map(path: Path) -> TokenMap:
             header = file.metadata() or {}
             if header.get("format") != FORMAT:
                 raise HolohistoError(
-                    path, "is not a token map", found=header.get("format", "no format"),
+                    path,
+                    "is not a token map",
+                    found=header.get("format", "no format"),
                     allowed=FORMAT,
-                )  # fmt: skip
+                )
             return TokenMap(
                 tokens=[file.get_tensor(f"{PREFIX}{n}") for n in range(len(file.keys()))],
                 slide=header["slide"],
@@ -92,27 +94,35 @@ def require_tokenizer(token_map: TokenMap, digest: str, path: Path) -> None:
     """Refuse tokens of another tokenizer than the one with this digest."""
     if token_map.tokenizer != digest:
         raise HolohistoError(
-            path, "token map is of another tokenizer", found=token_map.tokenizer[:12],
-            allowed=digest[:12], advice="compute the token map again",
-        )  # fmt: skip
+            path,
+            "token map is of another tokenizer",
+            found=token_map.tokenizer[:12],
+            allowed=digest[:12],
+            advice="compute the token map again",
+        )
 
 
 def require_slide(token_map: TokenMap, fingerprint: str, slide: str, path: Path) -> None:
     """Refuse tokens of another slide, or of earlier content of this one."""
     if token_map.fingerprint != fingerprint:
         raise HolohistoError(
-            path, f"token map is not of the present content of slide {slide}",
-            found=f"slide {token_map.slide}", advice="compute the token map again",
-        )  # fmt: skip
+            path,
+            f"token map is not of the present content of slide {slide}",
+            found=f"slide {token_map.slide}",
+            advice="compute the token map again",
+        )
 
 
 def require_mode(token_map: TokenMap, mode: str, path: Path) -> None:
     """Refuse tokens computed in another mode than a segmenter was trained with."""
     if token_map.options.mode != mode:
         raise HolohistoError(
-            path, "token map is of another mode than the segmenter's",
-            found=token_map.options.mode, allowed=mode, advice="set tokens.mode",
-        )  # fmt: skip
+            path,
+            "token map is of another mode than the segmenter's",
+            found=token_map.options.mode,
+            allowed=mode,
+            advice="set tokens.mode",
+        )
 
 
 def tile_tokens(token_map: TokenMap, tile: Tile, variant: int = 0) -> np.ndarray:

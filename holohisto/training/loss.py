@@ -28,10 +28,15 @@ def dice_bce(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
         sums = torch.stack(
             [
                 part.sum(dim=(0, 2, 3))
-                for part in (weight, entropy * weight, probability * truth, probability,
-                             truth * weight)
+                for part in (
+                    weight,
+                    entropy * weight,
+                    probability * truth,
+                    probability,
+                    truth * weight,
+                )
             ]
-        )  # fmt: skip
+        )
         pixels, entropy, overlap, found, true = over_ranks(sums)  # each (C,)
         dice = 1 - (2 * overlap + 1) / (found + true + 1)
         counted = pixels > 0

@@ -74,10 +74,16 @@ class Trainer:
     """
 
     def __init__(
-        self, model: Segmenter, train: list[TrainingSlide], val: list[TrainingSlide],
-        options: TrainOptions, seed: int, fabric: Fabric, workers: int = 2,
+        self,
+        model: Segmenter,
+        train: list[TrainingSlide],
+        val: list[TrainingSlide],
+        options: TrainOptions,
+        seed: int,
+        fabric: Fabric,
+        workers: int = 2,
         tokenizer: VQGAN | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Prepare optimiser, schedule, average and sampler.
 
         `workers` threads read tiles; a `tokenizer` is given in mode `online`.
@@ -90,7 +96,7 @@ class Trainer:
         self.tile = model.tile or options.tile
         usual, tile = fitted(options.tile, fields), fitted(self.tile, fields)
         snap = model.downscale if model.needs_tokens else 16
-        self.strength = Strength(options.stain, options.brightness, options.blur)
+        self.strength = Strength.of(options.augmentation)
         self.variants = self._variants()
         if options.sampler == "random":
             self.sampler = RandomSampler(
@@ -103,7 +109,9 @@ class Trainer:
         self.batch = equal_pixels(options.batch, whole(usual, snap), self.seen)
         _require_shares(self.batch, fabric.world_size)
         share = self.batch // fabric.world_size
-        self.parts = math.ceil(share / min(model.at_once or share, options.at_once or share))
+        self.parts = math.ceil(
+            share / min(model.micro_batch or share, options.micro_batch or share)
+        )
         samples = epoch_length(fields, usual, options.coverage, options.batch)
         self.epoch_steps = samples // options.batch
         self.steps = options.epochs * self.epoch_steps
@@ -141,9 +149,13 @@ class Trainer:
             self.rows.append(row)
             logger.info(
                 "epoch %d/%d: loss %.4f, validation Dice %.4f, %.1f s reading, %.1f s steps",
-                self.epoch, self.options.epochs, row.loss, row.val_dice, row.read_seconds,
+                self.epoch,
+                self.options.epochs,
+                row.loss,
+                row.val_dice,
+                row.read_seconds,
                 row.step_seconds,
-            )  # fmt: skip
+            )
             self._save(checkpoint, identity)
             yield self.rows
 
@@ -182,10 +194,15 @@ class Trainer:
                     saved = mark
         self.epoch += 1
         row = EpochRow(
-            epoch=self.epoch, step=self.step, loss=float(np.mean(self.losses)),
-            learning_rate=self.optimiser.param_groups[0]["lr"], val_dice=float("nan"),
-            read_seconds=self.reading, step_seconds=self.computing, memory_mb=_memory_mb(),
-        )  # fmt: skip
+            epoch=self.epoch,
+            step=self.step,
+            loss=float(np.mean(self.losses)),
+            learning_rate=self.optimiser.param_groups[0]["lr"],
+            val_dice=float("nan"),
+            read_seconds=self.reading,
+            step_seconds=self.computing,
+            memory_mb=_memory_mb(),
+        )
         self.losses, self.reading, self.computing = [], 0.0, 0.0
         return row
 
@@ -229,7 +246,7 @@ class Trainer:
         chosen = {}
         for even in sorted({n - n % 2 for n in numbers}):
             random = generator(self.seed + 2, self.epoch, even)
-            if random.random() < self.options.mixing:
+            if random.random() < self.options.cutmix:
                 chosen[even] = random_rectangle(height, width, random)
         return chosen
 
@@ -255,9 +272,11 @@ class Trainer:
         if self.inputs.tokens:
             maps = [slide.token_map for slide in self.train_slides if slide.token_map is not None]
             return min((token_map.variants for token_map in maps), key=len)
-        most = 1 + self.options.scale
-        scales = [most**power for power in SCALE_POWERS] if self.options.scale else [1.0]
-        return [Variant(turn, scale) for scale in scales for turn in range(self.options.dihedral)]
+        jitter = self.options.augmentation.scale_jitter
+        scales = [(1 + jitter) ** power for power in SCALE_POWERS] if jitter else [1.0]
+        return [
+            Variant(turn, scale) for scale in scales for turn in range(self.options.orientations)
+        ]
 
     def _step(self, batch: Batch) -> float:
         for group in self.optimiser.param_groups:
@@ -289,10 +308,11 @@ class Trainer:
     def _require_finite(self, value: Tensor | None, what: str, batch: Batch) -> None:
         if value is not None and not torch.isfinite(value):
             raise HolohistoError(
-                "train", f"the {what} is not finite at step {self.step}",
+                "train",
+                f"the {what} is not finite at step {self.step}",
                 found="tiles " + ", ".join(batch.names),
                 advice="look at these tiles, or lower train.learning_rate",
-            )  # fmt: skip
+            )
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -327,14 +347,24 @@ class Trainer:
     def _save(self, path: Path, identity: str) -> None:
         if self.fabric.global_rank != 0:
             return
-        names = ("epoch", "step", "losses", "reading", "computing", "best", "best_dice",
-                 "best_epoch")  # fmt: skip
+        names = (
+            "epoch",
+            "step",
+            "losses",
+            "reading",
+            "computing",
+            "best",
+            "best_dice",
+            "best_epoch",
+        )
         state = {
             **{name: getattr(self, name) for name in names},
-            "model": self.raw.state_dict(), "average": self.average.state_dict(),
-            "optimiser": self.optimiser.state_dict(), "random": torch.get_rng_state(),
+            "model": self.raw.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "random": torch.get_rng_state(),
             "rows": [asdict(row) for row in self.rows],
-        }  # fmt: skip
+        }
         save_checkpoint(path, identity, state)
 
     def _resume(self, path: Path, identity: str) -> None:
@@ -360,10 +390,11 @@ class Trainer:
         steps = self._summed(steps).tolist()
         if len(set(steps)) > 1:
             raise HolohistoError(
-                path, "the training's processes do not all see the same checkpoint",
-                found=f"steps {steps}", advice="it must lie on a file system that all nodes share;"
-                " if it does, run again",
-            )  # fmt: skip
+                path,
+                "the training's processes do not all see the same checkpoint",
+                found=f"steps {steps}",
+                advice="it must lie on a file system that all nodes share; if it does, run again",
+            )
 
 
 def fit_threshold(
@@ -395,9 +426,11 @@ def learning_rate(options: TrainOptions, step: int, steps: int) -> float:
 def _require_shares(batch: int, ranks: int) -> None:
     if batch % ranks:
         raise HolohistoError(
-            "train.batch", "cannot be shared out evenly", found=f"{batch} tiles a step over"
-            f" {ranks} devices", allowed="a multiple of the devices",
-        )  # fmt: skip
+            "train.batch",
+            "cannot be shared out evenly",
+            found=f"{batch} tiles a step over {ranks} devices",
+            allowed="a multiple of the devices",
+        )
 
 
 def _groups(model: nn.Module, options: TrainOptions) -> list[dict[str, Any]]:

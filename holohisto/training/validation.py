@@ -35,8 +35,10 @@ def slide_dice(
         truth = batch.target & batch.known
         axes = (0, 2, 3)
         counts += [
-            (found & truth).sum(axes), (found & ~truth).sum(axes), (~found & truth).sum(axes)
-        ]  # fmt: skip
+            (found & truth).sum(axes),
+            (found & ~truth).sum(axes),
+            (~found & truth).sum(axes),
+        ]
     tp, fp, fn = counts
     dice = np.where(tp + fp + fn == 0, 1.0, 2 * tp / np.maximum(2 * tp + fp + fn, 1))
     return np.where(slide.known, dice, np.nan)

@@ -95,10 +95,11 @@ def square(x, y, side):
 
 def test_classes_overlap_and_objects_of_a_class_unite(tmp_path):
     shapes = [
-        feature(square(10, 10, 50), "Capsule"), feature(square(20, 20, 10), "tuft"),
+        feature(square(10, 10, 50), "Capsule"),
+        feature(square(20, 20, 10), "tuft"),
         feature(square(25, 25, 10), "Tuft: sclerotic"),
         feature(shapely.MultiPolygon([square(100, 10, 5), square(110, 10, 5)]), "capsule"),
-    ]  # fmt: skip
+    ]
     found = read_all(write(tmp_path / "a.geojson", shapes), TWO)
     expected = np.zeros((SIZE[1], SIZE[0]), np.uint8)
     expected[10:60, 10:60] = expected[10:15, 100:105] = expected[10:15, 110:115] = 1
@@ -120,11 +121,13 @@ def test_every_form_of_classification(tmp_path, classification):
 
 def test_objects_of_other_classes_are_left_out_and_told(tmp_path, caplog):
     shapes = [
-        feature(square(10, 10, 5), "tuft"), feature(square(50, 50, 5), "Tissue"),
-        feature(square(60, 50, 5), "Tissue"), feature(square(90, 50, 5), None),
+        feature(square(10, 10, 5), "tuft"),
+        feature(square(50, 50, 5), "Tissue"),
+        feature(square(60, 50, 5), "Tissue"),
+        feature(square(90, 50, 5), None),
         feature(square(0, 0, 200), "tuft", objectType="tile"),
         feature({"type": "Point", "coordinates": [3, 4]}, "tuft"),
-    ]  # fmt: skip
+    ]
     path = write(tmp_path / "a.geojson", shapes)
     assert np.unique(read_all(path, TWO), return_counts=True)[1].tolist() == [341 * 267 - 25, 25]
     assert "left out: Tissue (2), without class (1); looked for: capsule, tuft" in caplog.text
@@ -138,13 +141,22 @@ def test_other_forms_of_geojson(tmp_path):
     expected = read_all(write(tmp_path / "a.geojson", shapes))
     assert expected.sum() == 50
     texts = {
-        "list": json.dumps(shapes), "pretty": json.dumps({"features": shapes, "n": 12}, indent=2),
+        "list": json.dumps(shapes),
+        "pretty": json.dumps({"features": shapes, "n": 12}, indent=2),
         "lead": json.dumps({"crs": {"features": [1]}, "bbox": [1, 2], "features": shapes}),
         "one": json.dumps(feature(shapely.MultiPolygon([square(10, 10, 5), square(30, 10, 5)]))),
-        "parts": json.dumps([feature({"type": "GeometryCollection", "geometries": [
-            geometry(square(10, 10, 5)), geometry(square(30, 10, 5))]})]),
+        "parts": json.dumps(
+            [
+                feature(
+                    {
+                        "type": "GeometryCollection",
+                        "geometries": [geometry(square(10, 10, 5)), geometry(square(30, 10, 5))],
+                    }
+                )
+            ]
+        ),
         "bom": "\ufeff" + json.dumps(shapes),
-    }  # fmt: skip
+    }
     for name, text in texts.items():
         path = tmp_path / f"{name}.geojson"
         path.write_text(text, encoding="utf-8")
@@ -187,13 +199,17 @@ BAD = {
     "item": ("[3]", "item 1 is no feature"),
     "more": ("[] []", "there is more after its end"),
     "short": (json.dumps([feature({"type": "Polygon", "coordinates": [[[1, 2]]]})]), "of object 1"),
-    "nan": (json.dumps([feature({"type": "Polygon", "coordinates": [[[1, float("nan")], *RING]]})]),
-            "of object 1 makes no sense"),
+    "nan": (
+        json.dumps([feature({"type": "Polygon", "coordinates": [[[1, float("nan")], *RING]]})]),
+        "of object 1 makes no sense",
+    ),
     "words": (json.dumps([feature({"type": "Polygon", "coordinates": "abc"})]), "makes no sense"),
     "none": (json.dumps([feature({"type": "Polygon"})]), "makes no sense"),
-    "far": (json.dumps([feature(square(500, 20, 9))]),
-            r"lie outside of the slide \(found x 500 to 509, y 20 to 29; allowed 0 to 341"),
-}  # fmt: skip
+    "far": (
+        json.dumps([feature(square(500, 20, 9))]),
+        r"lie outside of the slide \(found x 500 to 509, y 20 to 29; allowed 0 to 341",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -227,12 +243,28 @@ CLASSES = {"tuft": {"values": [1, 3]}, "capsule": {"values": [2, 3]}}
 def exported(slide: LabelledSlide, labels, **options) -> tuple[np.ndarray, np.ndarray]:
     """Delivered masks and the labels that come back from the GeoJSON, both at working size."""
     slide.write_labels(labels, CLASSES)
-    code = cli.main([
-        "mask", str(slide.labels), "--image", str(slide.image), "--check", str(slide.check),
-        "--probability", str(slide.probability), "--options", json.dumps(options),
-        "--classes", json.dumps(CLASSES), "--masks", str(slide.folder / "{class}.tif"),
-        "--geojson", str(slide.folder / "out.geojson"), "--overlay", str(slide.folder / "o.jpg"),
-    ])  # fmt: skip
+    code = cli.main(
+        [
+            "mask",
+            str(slide.labels),
+            "--image",
+            str(slide.image),
+            "--record",
+            str(slide.check),
+            "--probability",
+            str(slide.probability),
+            "--options",
+            json.dumps(options),
+            "--classes",
+            json.dumps(CLASSES),
+            "--masks",
+            str(slide.folder / "{class}.tif"),
+            "--geojson",
+            str(slide.folder / "out.geojson"),
+            "--overlay",
+            str(slide.folder / "o.jpg"),
+        ]
+    )
     assert code == 0
     delivered = np.zeros_like(labels)
     for bit, name in enumerate(CLASSES):
@@ -267,12 +299,26 @@ def test_outlines_are_an_annotation_to_score_against(tmp_path):
     delivered, back = exported(slide, glomeruli(slide.size, 5), simplify_um=0, min_object_um2=0)
     np.testing.assert_array_equal(back, delivered)
     slide.write_foreground(np.ones((51, 38), bool))
-    code = cli.main([
-        "metrics", str(slide.labels), "--check", str(slide.check),
-        "--annotation", str(tmp_path / "out.geojson"), "--foreground", str(slide.foreground),
-        "--probability", str(slide.probability), "--mask-options", '{"min_object_um2": 0}',
-        "--classes", json.dumps(CLASSES), "--output", str(tmp_path / "scores.json"),
-    ])  # fmt: skip
+    code = cli.main(
+        [
+            "metrics",
+            str(slide.labels),
+            "--record",
+            str(slide.check),
+            "--annotation",
+            str(tmp_path / "out.geojson"),
+            "--foreground",
+            str(slide.foreground),
+            "--probability",
+            str(slide.probability),
+            "--mask-options",
+            '{"min_object_um2": 0}',
+            "--classes",
+            json.dumps(CLASSES),
+            "--output",
+            str(tmp_path / "scores.json"),
+        ]
+    )
     assert code == 0
     scores = json.loads((tmp_path / "scores.json").read_text())["classes"]
     assert [scores[name]["everywhere"]["dice"] for name in CLASSES] == [1.0, 1.0]
@@ -281,8 +327,18 @@ def test_outlines_are_an_annotation_to_score_against(tmp_path):
 def test_check_takes_outlines(tmp_path):
     slide = LabelledSlide(tmp_path, (301, 237), 1, 0.5)
     write(tmp_path / "a.geojson", [feature(square(10, 10, 50))])
-    words = ["check", str(slide.image), "--slide", "s1", "--options", '{"mpp": 0.5}',
-             "--classes", '{"glomerulus": {}}', "--output", str(tmp_path / "c.json")]  # fmt: skip
+    words = [
+        "check",
+        str(slide.image),
+        "--slide",
+        "s1",
+        "--options",
+        '{"mpp": 0.5}',
+        "--classes",
+        '{"glomerulus": {}}',
+        "--output",
+        str(tmp_path / "c.json"),
+    ]
     assert cli.main([*words, "--annotation", str(tmp_path / "a.geojson")]) == 0
     record = json.loads((tmp_path / "c.json").read_text())
     assert record["annotation"] == {"size": [301, 237], "fits": "level 0"}

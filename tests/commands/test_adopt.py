@@ -16,11 +16,22 @@ CLASSES = {"tuft": {"values": [1, 3]}, "capsule": {"values": [2, 3]}}
 
 
 def adopt(slide: LabelledSlide, masks, classes=CLASSES) -> int:
-    return cli.main([
-        "adopt", str(masks), "--check", str(slide.check), "--model", "winner",
-        "--classes", json.dumps(classes), "--labels", str(slide.labels),
-        "--probability", str(slide.probability),
-    ])  # fmt: skip
+    return cli.main(
+        [
+            "adopt",
+            str(masks),
+            "--record",
+            str(slide.check),
+            "--model",
+            "winner",
+            "--classes",
+            json.dumps(classes),
+            "--labels",
+            str(slide.labels),
+            "--probability",
+            str(slide.probability),
+        ]
+    )
 
 
 def drawn(size, seed=0):
@@ -84,14 +95,31 @@ def test_what_was_adopted_is_delivered_and_scored(tmp_path):
     slide.write_annotation(values)
     slide.write_foreground(np.ones((78, 19), bool))
     output = tmp_path / "scores.json"
-    assert cli.main([
-        "metrics", str(slide.labels), "--check", str(slide.check),
-        "--annotation", str(slide.annotation), "--foreground", str(slide.foreground),
-        "--probability", str(slide.probability), "--classes", json.dumps(CLASSES),
-        "--mask-options", '{"min_object_um2": 0, "max_hole_um2": 0}', "--output", str(output),
-    ]) == 0  # fmt: skip
+    assert (
+        cli.main(
+            [
+                "metrics",
+                str(slide.labels),
+                "--record",
+                str(slide.check),
+                "--annotation",
+                str(slide.annotation),
+                "--foreground",
+                str(slide.foreground),
+                "--probability",
+                str(slide.probability),
+                "--classes",
+                json.dumps(CLASSES),
+                "--mask-options",
+                '{"min_object_um2": 0, "max_hole_um2": 0}',
+                "--output",
+                str(output),
+            ]
+        )
+        == 0
+    )
     scores = json.loads(output.read_text())
-    assert (scores["model"], scores["init"]) == ("winner", "masks from elsewhere")
+    assert (scores["model"], scores["pretrained"]) == ("winner", "masks from elsewhere")
     for name in CLASSES:
         assert scores["classes"][name]["everywhere"]["dice"] == 1.0
         assert {item["probability"] for item in scores["classes"][name]["object_table"]} == {1.0}

@@ -47,9 +47,17 @@ def slide(tmp_path):
 
 def check(capsys, image: Path, *more: object) -> str:
     return mistake(
-        capsys, "check", image, "--slide", "a", *more,
-        "--classes", '{"glomerulus": {}}', "--output", image.parent / "a.json",
-    )  # fmt: skip
+        capsys,
+        "check",
+        image,
+        "--slide",
+        "a",
+        *more,
+        "--classes",
+        '{"glomerulus": {}}',
+        "--output",
+        image.parent / "a.json",
+    )
 
 
 def test_help_loads_no_heavy_module():
@@ -134,9 +142,16 @@ def test_an_unknown_key(capsys, tmp_path, slide):
 
 def test_one_bad_slide_of_a_sheet_is_told_and_the_others_are_checked(capsys, tmp_path, slide):
     code = cli.main(
-        ["check", "--sheet", str(write_rows(tmp_path, f"good\t{slide}\ttest\t",
-         f"bad\t{tmp_path}/none.tif\ttest\t")), "--config", str(write_config(tmp_path))]
-    )  # fmt: skip
+        [
+            "check",
+            "--sheet",
+            str(
+                write_rows(tmp_path, f"good\t{slide}\ttest\t", f"bad\t{tmp_path}/none.tif\ttest\t")
+            ),
+            "--config",
+            str(write_config(tmp_path)),
+        ]
+    )
     shown = capsys.readouterr()
     assert code == 2
     table = (shown.out + shown.err).splitlines()
@@ -195,10 +210,17 @@ def test_a_slide_without_tissue(capsys, tmp_path):
     record = tmp_path / "a.json"
     assert run(capsys, "check", path, "--slide", "a", "--output", record) == (0, [])
     line = mistake(
-        capsys, "foreground", path, "--check", record,
-        "--foreground", tmp_path / "f.tif", "--picture", tmp_path / "f.jpg",
-    )  # fmt: skip
-    assert "threshold" in line
+        capsys,
+        "foreground",
+        path,
+        "--record",
+        record,
+        "--foreground",
+        tmp_path / "f.tif",
+        "--picture",
+        tmp_path / "f.jpg",
+    )
+    assert "saturation" in line
     assert not (tmp_path / "f.tif").exists()
 
 

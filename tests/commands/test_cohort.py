@@ -32,7 +32,7 @@ def test_slides_hold_the_scores_of_the_test_split_only(folder):
     assert row["tiles"] == len(scores["tiles"])
     assert row["objects_fp"] == scores["objects"]["fp"]
     assert (row["group"], row["subject"]) == ("DN", "test4")
-    assert row["init"] == "pretrained: <mit>.pth"
+    assert row["pretrained"] == "pretrained: <mit>.pth"
 
 
 def test_groups_follow_from_slides(folder):
@@ -43,7 +43,7 @@ def test_groups_follow_from_slides(folder):
     for group, mean in means.items():
         assert table[group] == pytest.approx(mean, rel=1e-8)
     assert table["All"] == pytest.approx(means.mean(), rel=1e-8)
-    inits = groups.groupby("model")["init"].unique().map(list).to_dict()
+    inits = groups.groupby("model")["pretrained"].unique().map(list).to_dict()
     assert inits == {"holohisto": ["scratch"], "floor": ["pretrained: <mit>.pth"]}
     assert table["pooled"] == pytest.approx(own["dice_foreground"].mean(), rel=1e-8)
 
@@ -64,8 +64,8 @@ def test_every_table_says_what_the_training_of_a_model_began_from(folder):
     for name in ("slides", "groups", "comparisons", "objects", "distributions"):
         table = read(folder, name)
         assert len(table) > 0
-        assert (table["init"] == table["model"].map(inits)).all()
-    assert set(read(folder, "comparisons")["reference_init"]) == {"scratch"}
+        assert (table["pretrained"] == table["model"].map(inits)).all()
+    assert set(read(folder, "comparisons")["reference_pretrained"]) == {"scratch"}
 
 
 def test_objects_are_one_row_each(folder):
@@ -81,7 +81,9 @@ def test_one_model_gives_a_header_only(folder, tmp_path):
     words[words.index("--output") + 1] = str(tmp_path)
     assert cli.main(words) == 0
     text = (tmp_path / "comparisons.tsv").read_text()
-    assert text.startswith("class\tlevel\tscope\treference\tmodel\treference_init\tinit\tn")
+    assert text.startswith(
+        "class\tlevel\tscope\treference\tmodel\treference_pretrained\tpretrained\tn"
+    )
     assert text.count("\n") == 1
 
 

@@ -34,18 +34,48 @@ def folder(tmp_path_factory):
     inside = np.kron(blocks, np.ones((10, 10, 1), np.uint8))
     rgb[20:-40, 20:-20] = inside[: SIZE[1] - 60, : SIZE[0] - 40]
     write_slide_pyramid(folder / "slide.tif", rgb, 0.5)
-    assert cli.main(["check", str(folder / "slide.tif"), "--slide", "s1", "--output",
-                     str(folder / "check.json")]) == 0  # fmt: skip
-    assert cli.main(["foreground", str(folder / "slide.tif"), "--check", str(folder / "check.json"),
-                     "--foreground", str(folder / "foreground.tif"), "--picture",
-                     str(folder / "foreground.jpg")]) == 0  # fmt: skip
+    assert (
+        cli.main(
+            [
+                "check",
+                str(folder / "slide.tif"),
+                "--slide",
+                "s1",
+                "--output",
+                str(folder / "check.json"),
+            ]
+        )
+        == 0
+    )
+    assert (
+        cli.main(
+            [
+                "foreground",
+                str(folder / "slide.tif"),
+                "--record",
+                str(folder / "check.json"),
+                "--foreground",
+                str(folder / "foreground.tif"),
+                "--picture",
+                str(folder / "foreground.jpg"),
+            ]
+        )
+        == 0
+    )
     torch.manual_seed(0)
     model = build_segmenter(HolohistoModel(size="T"), torch.randn(64, 8), 16, 2).eval()
     divided(model)
     card = Card(
-        "m1", HolohistoModel(size="T"), ("tuft", "capsule"), 0.5, (192, 160), "0" * 64, 16,
-        "frozen", {},
-    )  # fmt: skip
+        "m1",
+        HolohistoModel(size="T"),
+        ("tuft", "capsule"),
+        0.5,
+        (192, 160),
+        "0" * 64,
+        16,
+        "frozen",
+        {},
+    )
     save_segmenter(model.state_dict(), card, folder / "segmenter.safetensors")
     record = SlideRecord.read(folder / "check.json")
     shape = (-(-SIZE[1] // 16), -(-SIZE[0] // 16))
@@ -65,13 +95,26 @@ def divided(model) -> None:
 
 def command(folder: Path, out: Path, *more: str) -> list[str]:
     return [
-        "infer", str(folder / "slide.tif"), "--check", str(folder / "check.json"),
-        "--foreground", str(folder / "foreground.tif"),
-        "--tokens", str(folder / "tokens.safetensors"),
-        "--segmenter", str(folder / "segmenter.safetensors"), "--options", json.dumps(OPTIONS),
-        "--labels", str(out / "labels.tif"), "--probability", str(out / "probability.tif"),
-        "--facts", str(out / "facts.json"), *more,
-    ]  # fmt: skip
+        "infer",
+        str(folder / "slide.tif"),
+        "--record",
+        str(folder / "check.json"),
+        "--foreground",
+        str(folder / "foreground.tif"),
+        "--tokens",
+        str(folder / "tokens.safetensors"),
+        "--segmenter",
+        str(folder / "segmenter.safetensors"),
+        "--options",
+        json.dumps(OPTIONS),
+        "--labels",
+        str(out / "labels.tif"),
+        "--probability",
+        str(out / "probability.tif"),
+        "--facts",
+        str(out / "facts.json"),
+        *more,
+    ]
 
 
 @pytest.fixture(scope="module")

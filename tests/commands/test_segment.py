@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from holohisto import cli
-from holohisto.config.models import HolohistoModel, ThresholdModel
+from holohisto.config.models import ColourThresholdModel, HolohistoModel
 from holohisto.pyramid.write import write_slide_pyramid
 from holohisto.segmenter.file import Card, build_segmenter, save_segmenter
 from holohisto.tokenizer.architecture import Architecture
@@ -39,16 +39,18 @@ def floor(tmp_path_factory):
 def write_threshold(folder, red):
     """A segmenter that finds what is darker in red."""
     path = folder / "segmenter.safetensors"
-    model = build_segmenter(ThresholdModel(), None, 1, 1)
+    model = build_segmenter(ColourThresholdModel(), None, 1, 1)
     model.threshold[:], model.sign[:] = red, -1
-    card = Card("floor", ThresholdModel(), ("glomerulus",), 0.5, (256, 192), None, 1, "frozen", {})
+    card = Card(
+        "floor", ColourThresholdModel(), ("glomerulus",), 0.5, (256, 192), None, 1, "frozen", {}
+    )
     save_segmenter(model.state_dict(), card, path)
     return path
 
 
 def segment(folder, image, model, *more):
     out = folder / "out"
-    words = ["segment", image, "--model", model, "--out", out, *more]
+    words = ["segment", image, "--model", model, "--output", out, *more]
     return cli.main([str(word) for word in words])
 
 
@@ -152,9 +154,9 @@ def test_what_cannot_be_segmented_is_refused_in_one_line(tmp_path, floor, capsys
 @pytest.mark.parametrize("value", ["-0.1", "1.5", "nan"])
 def test_a_threshold_is_a_saturation(tmp_path, floor, capsys, value):
     Image.fromarray(tissue((301, 203))[0]).save(tmp_path / "roi.png")
-    words = (tmp_path / "roi.png", floor, "--mpp", 0.5, f"--threshold={value}")
+    words = (tmp_path / "roi.png", floor, "--mpp", 0.5, f"--saturation={value}")
     code = segment(tmp_path, *words)
-    assert "--threshold: is no saturation (found" in refused(capsys, code)
+    assert "--saturation: is no saturation (found" in refused(capsys, code)
 
 
 def test_a_slide_of_another_resolution_in_level_0_pixels(tmp_path, floor):

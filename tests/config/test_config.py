@@ -12,13 +12,14 @@ from pydantic import BaseModel
 from holohisto.config.config import Config
 from holohisto.config.models import (
     BackboneModel,
+    ColourThresholdModel,
     HolohistoModel,
     MasksModel,
     PixelModel,
     PixelOptions,
-    ThresholdModel,
+    SegformerModel,
 )
-from holohisto.config.parsing import parse_config, read_config, schema
+from holohisto.config.parsing import RENAMED, parse_config, read_config, schema
 from holohisto.config.sections import ClassOptions, InferOptions, TokenizerOptions
 from holohisto.config.steps import as_json
 from holohisto.errors import HolohistoError
@@ -66,22 +67,22 @@ def test_masks_from_elsewhere_need_a_pattern():
 
 @pytest.mark.parametrize("name", ["a/b", "../a", "-a", "a b", "{a}", ""])
 def test_names_that_could_not_be_files_are_refused(name):
-    assert "must match" in mistakes({"models": {name: {"kind": "threshold"}}})[0]
+    assert "must match" in mistakes({"models": {name: {"kind": "colour_threshold"}}})[0]
 
 
 def test_reference_must_be_a_model_and_is_the_first_by_default():
-    models = {"b": {"kind": "threshold"}, "a": {"kind": "holohisto"}}
+    models = {"b": {"kind": "colour_threshold"}, "a": {"kind": "holohisto"}}
     assert parse_config({"models": models}).reference_model == "b"
     assert parse_config({"models": models, "reference": "a"}).reference_model == "a"
     assert "'c' is not one of ['a', 'b']" in mistakes({"models": models, "reference": "c"})[0]
 
 
 def test_choices_of_numbers_may_come_as_text_from_the_command_line():
-    parsed = parse_config({"foreground": {"cell": "32"}, "tokens": {"dihedral": "1"}})
-    assert (parsed.foreground.cell, parsed.tokens.dihedral) == (32, 1)
+    parsed = parse_config({"foreground": {"cell": "32"}, "tokens": {"orientations": "1"}})
+    assert (parsed.foreground.cell, parsed.tokens.orientations) == (32, 1)
     for wrong, shown in (("7", "7"), ("-1", "'-1'"), ("", "''"), ("one", "'one'")):
-        assert mistakes({"tokens": {"dihedral": wrong}}) == [
-            f"config: tokens.dihedral: Input should be 1 or 8 (found {shown})"
+        assert mistakes({"tokens": {"orientations": wrong}}) == [
+            f"config: tokens.orientations: Input should be 1 or 8 (found {shown})"
         ]
 
 
@@ -134,7 +135,7 @@ def keys() -> str:
             lines.append(line(name, field))
     lines += section("classes.NAME", ClassOptions)
     lines += section("models.NAME, holohisto", HolohistoModel)
-    lines += section("models.NAME, threshold", ThresholdModel)
+    lines += section("models.NAME, colour_threshold", ColourThresholdModel)
     lines += section("models.NAME, over pixels", PixelModel)
     lines += section("models.NAME, with backbone", BackboneModel, PixelModel)
     for arm in PixelOptions.__args__:
@@ -202,3 +203,37 @@ def test_every_dependency_of_the_package_is_locked_or_torch():
     dependencies = re.search(r"^dependencies = \[(.*?)\n\]", text, flags=re.M | re.S).group(1)
     names = {re.sub(r"\[.*", "", name) for name in re.findall(r'"([^"]+)"', dependencies)}
     assert names - set(WANTED) == {"torch"}
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED.items())
+def test_an_old_key_is_one_line_that_names_the_new_one(old, new):
+    """Whatever its value; other mistakes are still reported beside it."""
+    *sections, last = old.replace("*", "mine").split(".")
+    data: dict = {last: 1}
+    for name in reversed(sections):
+        data = {name: data}
+    if sections[:1] == ["models"]:
+        data["models"]["mine"]["kind"] = "segformer"
+    data["slide"] = "x"
+    key, present = old.replace("*", "mine"), new.replace("*", "mine")
+    assert sorted(mistakes(data)) == sorted(
+        [
+            f"config: {key}: is called {present} now; rename it",
+            "config: slide: unknown key; see config/README.md for the keys there are",
+        ]
+    )
+
+
+def test_new_names_of_old_keys_exist():
+    for new in RENAMED.values():
+        section, *keys = new.split(".")
+        model = SegformerModel if section == "models" else Config.model_fields[section].annotation
+        for key in keys[1:] if section == "models" else keys:
+            assert key in model.model_fields, new
+            model = model.model_fields[key].annotation
+
+
+def test_an_old_kind_is_one_line_that_names_the_new_one():
+    assert mistakes({"models": {"floor": {"kind": "threshold"}}}) == [
+        "config: models.floor.kind: threshold is called colour_threshold now; rename it"
+    ]

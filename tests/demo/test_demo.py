@@ -48,8 +48,10 @@ def test_sheet_is_valid_and_balanced(small: Path) -> None:
         assert row.annotation.is_file()
         assert row.slide == row.image.stem
     assert {split: len(found) for split, found in by_split.items()} == {
-        "train": 6, "val": 2, "test": 8,
-    }  # fmt: skip
+        "train": 6,
+        "val": 2,
+        "test": 8,
+    }
     for group in ("56Nx", "DN", "NEP25", "normal"):
         assert sum(row.group == group for row in rows.values()) == 4
         assert sum(row.group == group for row in by_split["test"]) == 2
@@ -61,7 +63,7 @@ def test_sheet_is_valid_and_balanced(small: Path) -> None:
 
 def test_the_demo_s_tests_can_reach_their_level(small: Path) -> None:
     settings = read_config(Path(__file__).parents[2] / "config" / "demo.yaml")
-    needed = pairs_needed(settings.cohort.level, len(settings.models) - 1)
+    needed = pairs_needed(settings.cohort.alpha, len(settings.models) - 1)
     tested = [row for row in read_sheet(small / "slides.tsv").values() if row.split == "test"]
     assert (len(tested), len({row.subject for row in tested})) == (8, 7)
     assert needed == 7
@@ -206,10 +208,14 @@ def test_colour_alone_does_not_solve_it() -> None:
     density = -np.log(np.maximum(cells, 3) / 240)
     low, high = cells.min(axis=2), cells.max(axis=2)
     channels = {
-        "red": cells[..., 0], "green": cells[..., 1], "blue": cells[..., 2],
-        "density": density.sum(axis=2), "magenta": density[..., 1] - density[..., 0],
-        "saturation": 1 - low / np.maximum(high, 1), "violet": cells[..., 2] - cells[..., 1],
-    }  # fmt: skip
+        "red": cells[..., 0],
+        "green": cells[..., 1],
+        "blue": cells[..., 2],
+        "density": density.sum(axis=2),
+        "magenta": density[..., 1] - density[..., 0],
+        "saturation": 1 - low / np.maximum(high, 1),
+        "violet": cells[..., 2] - cells[..., 1],
+    }
     dice = {
         (name, blur): best_dice(ndimage.gaussian_filter(channel, blur), truth)
         for name, channel in channels.items()

@@ -156,13 +156,17 @@ def test_a_slide_is_found_in_cells_of_working_pixels(slide, tmp_path, mpp, facto
         assert raster.size == expected.shape[::-1]
         assert raster.mpp == pytest.approx(mpp * 16)
         assert raster.header == {
-            "slide": "s", "cell": 16, "factor": factor, "threshold": found.threshold,
-            "fingerprint": record.fingerprint, "density": list(found.density),
-        }  # fmt: skip
+            "slide": "s",
+            "cell": 16,
+            "factor": factor,
+            "saturation": found.saturation,
+            "fingerprint": record.fingerprint,
+            "density": list(found.density),
+        }
         assert set(np.unique(raster.read((0, 0), raster.size))) == {0, 255}
     loaded = load_foreground(tmp_path / "f.tif", record)
     np.testing.assert_array_equal(loaded.mask, found.mask)
-    assert (loaded.cell, loaded.threshold) == (16, found.threshold)
+    assert (loaded.cell, loaded.saturation) == (16, found.saturation)
     assert loaded.density == found.density
 
 
@@ -186,7 +190,7 @@ def test_no_tissue_advises_on_the_sheet(tmp_path):
     record = inspect("s7", tmp_path / "a.tif", None, None, CheckOptions())
     with (
         record.open(tmp_path / "a.tif") as opened,
-        pytest.raises(HolohistoError, match=r"slide s7: no tissue.*column `threshold`"),
+        pytest.raises(HolohistoError, match=r"slide s7: no tissue.*column `saturation`"),
     ):
         find_foreground(opened, record, ForegroundOptions(), None)
 
@@ -230,7 +234,7 @@ def run_check(slide, tmp_path):
 def test_the_verb_writes_map_and_picture_with_outline(slide, tmp_path):
     outputs = ["--foreground", str(tmp_path / "f.tif"), "--picture", str(tmp_path / "f.jpg")]
     check = run_check(slide, tmp_path)
-    assert main(["foreground", str(slide), "--check", check, *outputs]) == 0
+    assert main(["foreground", str(slide), "--record", check, *outputs]) == 0
     found = load_foreground(tmp_path / "f.tif")
     assert found.share == pytest.approx(600 * 500 / (1437 * 971), abs=0.05)
     shown = np.asarray(Image.open(tmp_path / "f.jpg")).astype(int)
@@ -246,10 +250,10 @@ def test_the_verb_writes_map_and_picture_with_outline(slide, tmp_path):
 def test_the_verb_refuses_another_image_and_takes_a_threshold(slide, tmp_path, capsys):
     outputs = ["--foreground", str(tmp_path / "f.tif"), "--picture", str(tmp_path / "f.jpg")]
     check = run_check(slide, tmp_path)
-    arguments = ["foreground", str(slide), "--check", check, *outputs]
-    assert main([*arguments, "--threshold", "0.2"]) == 0
-    assert load_foreground(tmp_path / "f.tif").threshold == 0.2
-    assert main([*arguments, "--threshold", "0.9"]) == 2
+    arguments = ["foreground", str(slide), "--record", check, *outputs]
+    assert main([*arguments, "--saturation", "0.2"]) == 0
+    assert load_foreground(tmp_path / "f.tif").saturation == 0.2
+    assert main([*arguments, "--saturation", "0.9"]) == 2
     assert "no tissue found at saturation 0.900" in capsys.readouterr().err
     write_levels(slide, [noise()])
     assert main(arguments) == 2

@@ -18,11 +18,14 @@ CLASSES = {"tuft": {"colour": "#00c853"}, "capsule": {"colour": "#ff9100"}}
 def scores(dice: dict[str, float]) -> pd.DataFrame:
     rows = [
         {
-            "model": "m", "slide": slide, "group": slide[0], "class": "tuft",
+            "model": "m",
+            "slide": slide,
+            "group": slide[0],
+            "class": "tuft",
             "dice_foreground": value,
         }
         for slide, value in dice.items()
-    ]  # fmt: skip
+    ]
     return pd.DataFrame(rows)
 
 
@@ -71,11 +74,12 @@ def test_the_largest_errors_of_all_classes():
                 "missed": [entry(3)],
             },
         }
-    }  # fmt: skip
+    }
     errors = largest_errors(record, 2)
     assert [(one["class"], one["area_um2"]) for one in errors["extra"]] == [
-        ("capsule", 11), ("tuft", 9),
-    ]  # fmt: skip
+        ("capsule", 11),
+        ("tuft", 9),
+    ]
     assert [one["area_um2"] for one in errors["missed"]] == [8, 3]
     assert objects_drawn(record)[:, 0].tolist() == [5, 2, 8, 3]
 
@@ -123,7 +127,7 @@ def test_a_scale_bar_is_as_long_as_it_says():
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """One slide: one object well found, one extra, one missed; the verbs before, then this one."""
-    folder = tmp_path_factory.mktemp("examples")
+    folder = tmp_path_factory.mktemp("gallery")
     slide = LabelledSlide(folder, (1203, 2611), 2, 0.25)
     width, height = slide.working_size
     labels, marked = np.zeros((2, height, width), np.uint8)
@@ -138,33 +142,63 @@ def made(tmp_path_factory):
         f"slide\timage\tannotation\tsplit\tgroup\ns1\t{slide.image}\t{slide.annotation}\ttest\tDN\n"
     )
     classes = json.dumps(CLASSES)
-    common = ["--check", str(slide.check), "--probability", str(slide.probability)]
+    common = ["--record", str(slide.check), "--probability", str(slide.probability)]
     sheet = ["--sheet", str(folder / "slides.tsv"), "--classes", classes]
     patterns = ["--metrics", str(folder / "{model}.json"), "--models", "m1,absent"]
     for words in (
         [
-            "mask", str(slide.labels), "--image", str(slide.image), *common, "--classes", classes,
-            "--masks", str(folder / "{model}_{slide}_{class}.tif"),
-            "--geojson", str(folder / "o.geojson"), "--overlay", str(folder / "o.jpg"),
+            "mask",
+            str(slide.labels),
+            "--image",
+            str(slide.image),
+            *common,
+            "--classes",
+            classes,
+            "--masks",
+            str(folder / "{model}_{slide}_{class}.tif"),
+            "--geojson",
+            str(folder / "o.geojson"),
+            "--overlay",
+            str(folder / "o.jpg"),
         ],
         [
-            "metrics", str(slide.labels), *common, "--annotation", str(slide.annotation),
-            "--foreground", str(slide.foreground), "--mask-options", "{}", "--classes", classes,
-            "--output", str(folder / "{model}.json"),
+            "metrics",
+            str(slide.labels),
+            *common,
+            "--annotation",
+            str(slide.annotation),
+            "--foreground",
+            str(slide.foreground),
+            "--mask-options",
+            "{}",
+            "--classes",
+            classes,
+            "--output",
+            str(folder / "{model}.json"),
         ],
         ["cohort", *sheet, *patterns, "--output", str(folder / "cohort")],
         [
-            "examples", *sheet, *patterns, "--scores", str(folder / "cohort/slides.tsv"),
-            "--check", str(slide.check), "--masks", str(folder / "{model}_{slide}_{class}.tif"),
-            "--options", '{"field_um": 100, "side": 200}', "--output", str(folder / "examples"),
+            "gallery",
+            *sheet,
+            *patterns,
+            "--scores",
+            str(folder / "cohort/slides.tsv"),
+            "--record",
+            str(slide.check),
+            "--masks",
+            str(folder / "{model}_{slide}_{class}.tif"),
+            "--options",
+            '{"field_um": 100, "side": 200}',
+            "--output",
+            str(folder / "gallery"),
         ],
-    ):  # fmt: skip
+    ):
         assert cli.main(words) == 0
     return folder, slide
 
 
 def picture(folder, file):
-    return np.asarray(Image.open(folder / "examples" / file)).astype(int)
+    return np.asarray(Image.open(folder / "gallery" / file)).astype(int)
 
 
 def near(pixels, colour) -> np.ndarray:
@@ -174,12 +208,15 @@ def near(pixels, colour) -> np.ndarray:
 
 def test_a_row_shows_input_annotation_models_and_the_whole_slide(made):
     folder, _ = made
-    index = json.loads((folder / "examples/examples.json").read_text())
+    index = json.loads((folder / "gallery/gallery.json").read_text())
     (field,) = index["fields"]
     assert (field["slide"], field["group"], field["width_um"]) == ("s1", "DN", 100.0)
     assert [(one["what"], one["model"]) for one in field["pictures"]] == [
-        ("input", ""), ("annotation", ""), ("model", "m1"), ("whole slide", "m1"),
-    ]  # fmt: skip
+        ("input", ""),
+        ("annotation", ""),
+        ("model", "m1"),
+        ("whole slide", "m1"),
+    ]
     left, top = field["xy"]
     # The field is about the object that was found: 100 um = 400 px, shown at 200.
     assert left <= 260 <= left + 400
@@ -196,7 +233,7 @@ def test_a_row_shows_input_annotation_models_and_the_whole_slide(made):
 
 def test_errors_are_shown_where_they_are(made):
     folder, _ = made
-    index = json.loads((folder / "examples/examples.json").read_text())
+    index = json.loads((folder / "gallery/gallery.json").read_text())
     (failure,) = index["failures"]
     (extra,), (missed,) = failure["extra"], failure["missed"]
     assert (extra["class"], extra["area_um2"], extra["iou"]) == ("tuft", 1350.0, 0.0)
@@ -214,13 +251,28 @@ def test_errors_are_shown_where_they_are(made):
 def test_the_report_shows_them(made):
     folder, _ = made
     (folder / "results").mkdir()
-    for name in ("examples", "cohort"):
+    for name in ("gallery", "cohort"):
         (folder / name).rename(folder / "results" / name)
-    assert cli.main([
-        "report", "--sheet", str(folder / "slides.tsv"), "--results", str(folder / "results"),
-        "--logs", str(folder / "logs"), "--models", '{"m1": {"kind": "unet"}}',
-        "--classes", json.dumps(CLASSES), "--output", str(folder / "report.html"),
-    ]) == 0  # fmt: skip
+    assert (
+        cli.main(
+            [
+                "report",
+                "--sheet",
+                str(folder / "slides.tsv"),
+                "--results",
+                str(folder / "results"),
+                "--logs",
+                str(folder / "logs"),
+                "--models",
+                '{"m1": {"kind": "unet"}}',
+                "--classes",
+                json.dumps(CLASSES),
+                "--output",
+                str(folder / "report.html"),
+            ]
+        )
+        == 0
+    )
     html = (folder / "report.html").read_text()
     assert "tuft, 1\u202f350\u00a0µm²<small>touches nothing, reduced 2.0 times" in html
     assert html.count('alt="m1, slide s1"') == 1
@@ -233,13 +285,30 @@ def test_a_slide_that_cannot_be_read_is_left_out(tmp_path):
     )
     table = scores({"s1": 0.5})
     table.to_csv(tmp_path / "scores.tsv", sep="\t", index=False)
-    assert cli.main([
-        "examples", "--sheet", str(tmp_path / "slides.tsv"),
-        "--scores", str(tmp_path / "scores.tsv"), "--check", str(tmp_path / "{slide}.json"),
-        "--metrics", "{model}.json",
-        "--masks", "{model}.tif", "--models", "m", "--classes", json.dumps(CLASSES),
-        "--output", str(tmp_path / "examples"),
-    ]) == 0  # fmt: skip
-    index = json.loads((tmp_path / "examples/examples.json").read_text())
+    assert (
+        cli.main(
+            [
+                "gallery",
+                "--sheet",
+                str(tmp_path / "slides.tsv"),
+                "--scores",
+                str(tmp_path / "scores.tsv"),
+                "--record",
+                str(tmp_path / "{slide}.json"),
+                "--metrics",
+                "{model}.json",
+                "--masks",
+                "{model}.tif",
+                "--models",
+                "m",
+                "--classes",
+                json.dumps(CLASSES),
+                "--output",
+                str(tmp_path / "gallery"),
+            ]
+        )
+        == 0
+    )
+    index = json.loads((tmp_path / "gallery/gallery.json").read_text())
     assert index == {"fields": [], "failures": []}
-    assert list(tmp_path.glob(".examples*")) == []
+    assert list(tmp_path.glob(".gallery*")) == []

@@ -139,7 +139,7 @@ def test_size_b_trains_on_a_4k_tile_in_24_gb():
     target = torch.rand(1, 6, *FOUR_K, device="cuda") < 0.1
     peak = {}
     for recompute in (False, True):
-        model.backbone.recompute = recompute
+        model.backbone.activation_checkpointing = recompute
         torch.cuda.reset_peak_memory_stats()
         for _ in range(2):  # the optimiser's state is there in the second
             optimiser.zero_grad()

@@ -29,9 +29,12 @@ SQUARE = np.ones((3, 3))
 
 
 def cleaned_slowly(
-    mask: np.ndarray, min_pixels: int, max_hole: int, chances: np.ndarray | None = None,
+    mask: np.ndarray,
+    min_pixels: int,
+    max_hole: int,
+    chances: np.ndarray | None = None,
     likely: float = 0.0,
-) -> np.ndarray:  # fmt: skip
+) -> np.ndarray:
     """The rule in words: fill holes below the limit, then drop objects too small or unlikely."""
     mask = mask.copy()
     holes, count = ndimage.label(~mask)
@@ -163,14 +166,31 @@ def draw(slide: LabelledSlide) -> np.ndarray:
 
 def run_mask(slide: LabelledSlide, classes: dict, geojson="{slide}.geojson", **options) -> int:
     out = slide.folder / "out"
-    return cli.main([
-        "mask", str(slide.labels), "--image", str(slide.image), "--check", str(slide.check),
-        "--probability", str(slide.probability), "--options", json.dumps(options),
-        "--classes", json.dumps(classes), "--masks", str(out / "{model}/{slide}_{class}.tif"),
-        "--geojson", str(out / geojson), "--overlay", str(out / "{slide}.jpg"),
-        "--facts", str(out / "{slide}.json"),
-        *(["--annotation", str(slide.annotation)] if slide.annotation.exists() else []),
-    ])  # fmt: skip
+    return cli.main(
+        [
+            "mask",
+            str(slide.labels),
+            "--image",
+            str(slide.image),
+            "--record",
+            str(slide.check),
+            "--probability",
+            str(slide.probability),
+            "--options",
+            json.dumps(options),
+            "--classes",
+            json.dumps(classes),
+            "--masks",
+            str(out / "{model}/{slide}_{class}.tif"),
+            "--geojson",
+            str(out / geojson),
+            "--overlay",
+            str(out / "{slide}.jpg"),
+            "--facts",
+            str(out / "{slide}.json"),
+            *(["--annotation", str(slide.annotation)] if slide.annotation.exists() else []),
+        ]
+    )
 
 
 CLASSES = {"tuft": {"colour": "#ff8000"}, "capsule": {}, "vessel": {}}
@@ -192,8 +212,10 @@ def test_masks_open_exactly_everywhere(tmp_path, size, factor, mpp):
         assert expected.any() == (name != "vessel")
         _assert_opens(path, expected, mpp)
     assert sorted(p.name for p in (tmp_path / "out" / "m1").iterdir()) == [
-        "s1_capsule.tif", "s1_tuft.tif", "s1_vessel.tif",
-    ]  # fmt: skip
+        "s1_capsule.tif",
+        "s1_tuft.tif",
+        "s1_vessel.tif",
+    ]
 
 
 def _assert_opens(path, expected: np.ndarray, mpp: float) -> None:
@@ -371,19 +393,36 @@ QUPATH = {
             "properties": {
                 "type": {"const": "Feature"},
                 "id": {"type": "string", "pattern": "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"},
-                "geometry": {"oneOf": [
-                    {"properties": {"type": {"const": "Polygon"},
-                                    "coordinates": {"$ref": "#/$defs/rings"}}},
-                    {"properties": {"type": {"const": "MultiPolygon"}, "coordinates": {
-                        "type": "array", "minItems": 2, "items": {"$ref": "#/$defs/rings"}}}},
-                ], "required": ["type", "coordinates"], "additionalProperties": False,
-                    "properties": {"type": {}, "coordinates": {}}},
+                "geometry": {
+                    "oneOf": [
+                        {
+                            "properties": {
+                                "type": {"const": "Polygon"},
+                                "coordinates": {"$ref": "#/$defs/rings"},
+                            }
+                        },
+                        {
+                            "properties": {
+                                "type": {"const": "MultiPolygon"},
+                                "coordinates": {
+                                    "type": "array",
+                                    "minItems": 2,
+                                    "items": {"$ref": "#/$defs/rings"},
+                                },
+                            }
+                        },
+                    ],
+                    "required": ["type", "coordinates"],
+                    "additionalProperties": False,
+                    "properties": {"type": {}, "coordinates": {}},
+                },
                 "properties": {
                     "type": "object",
                     "required": ["objectType", "classification"],
                     "properties": {
-                        "objectType": {"enum": [
-                            "annotation", "detection", "cell", "tile", "tma_core", "root"]},
+                        "objectType": {
+                            "enum": ["annotation", "detection", "cell", "tile", "tma_core", "root"]
+                        },
                         "name": {"type": "string"},
                         "isLocked": {"type": "boolean"},
                         "classification": {
@@ -391,24 +430,41 @@ QUPATH = {
                             "required": ["name", "color"],
                             "properties": {
                                 "name": {"type": "string"},
-                                "color": {"type": "array", "minItems": 3, "maxItems": 3, "items": {
-                                    "type": "integer", "minimum": 0, "maximum": 255}},
+                                "color": {
+                                    "type": "array",
+                                    "minItems": 3,
+                                    "maxItems": 3,
+                                    "items": {"type": "integer", "minimum": 0, "maximum": 255},
+                                },
                             },
                             "additionalProperties": False,
                         },
                         "measurements": {
-                            "type": "object", "additionalProperties": {"type": "number"}},
+                            "type": "object",
+                            "additionalProperties": {"type": "number"},
+                        },
                     },
                     "additionalProperties": False,
                 },
             },
             "additionalProperties": False,
         },
-        "rings": {"type": "array", "minItems": 1, "items": {
-            "type": "array", "minItems": 4, "items": {
-                "type": "array", "minItems": 2, "maxItems": 2, "items": {"type": "number"}}}},
+        "rings": {
+            "type": "array",
+            "minItems": 1,
+            "items": {
+                "type": "array",
+                "minItems": 4,
+                "items": {
+                    "type": "array",
+                    "minItems": 2,
+                    "maxItems": 2,
+                    "items": {"type": "number"},
+                },
+            },
+        },
     },
-}  # fmt: skip
+}
 """What QuPath 0.5 writes and reads: GeoJSON with objectType, name, classification with colour, and
 measurements as numbers by name."""
 
@@ -482,9 +538,14 @@ def test_objects_at_borders_of_tiles_are_counted(tmp_path):
     unknown = json.loads((tmp_path / "out" / "s1.json").read_text())
     assert unknown["tuft"] == {"objects": 5, "at_borders": None}
     header = slide.header
-    slide.header = lambda classes: header(classes) | {
-        "tile": [128, 512], "overlap": 0.0, "snap": 1,
-    }  # fmt: skip
+    slide.header = lambda classes: (
+        header(classes)
+        | {
+            "tile": [128, 512],
+            "overlap": 0.0,
+            "snap": 1,
+        }
+    )
     slide.write_labels(labels, CLASSES)
     assert run_mask(slide, CLASSES, min_object_um2=3) == 0
     assert json.loads((tmp_path / "out" / "s1.json").read_text()) == {
@@ -540,8 +601,13 @@ def test_objects_too_unlikely_are_left_out_of_all_results(tmp_path):
     assert mask.sum() == 160**2
     assert mask[960:1120, 200:360].all()
     assert scores["objects"] == {
-        "tp": 1, "fp": 0, "fn": 1, "precision": 1.0, "recall": 0.5, "f1": pytest.approx(2 / 3),
-    }  # fmt: skip
+        "tp": 1,
+        "fp": 0,
+        "fn": 1,
+        "precision": 1.0,
+        "recall": 0.5,
+        "f1": pytest.approx(2 / 3),
+    }
     assert scores["everywhere"]["fn"] == 70 * 60
     drawn = json.loads((tmp_path / "out" / "objects.geojson").read_text())["features"]
     names = [one["properties"]["classification"]["name"] for one in drawn]

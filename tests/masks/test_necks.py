@@ -105,8 +105,10 @@ def test_runs_without_cuts():
         left = rle.without(rle.find(mask, 3), rle.find(cut, 3))
         expected = rle.find(mask & ~cut, 3)
         assert [left.y.tolist(), left.start.tolist(), left.end.tolist()] == [
-            expected.y.tolist(), expected.start.tolist(), expected.end.tolist(),
-        ]  # fmt: skip
+            expected.y.tolist(),
+            expected.start.tolist(),
+            expected.end.tolist(),
+        ]
 
 
 def blobs(seed: int) -> np.ndarray:
@@ -128,7 +130,7 @@ def test_objects_are_the_same_in_any_bands(monkeypatch, band):
             lambda coarse=coarse: (coarse[y : y + band] for y in range(0, len(coarse), band)), 1
         )
         bands = bands_of(mask.astype(np.uint8))
-        options = MaskOptions(min_object_um2=150, max_hole_um2=0, necks={"disc": 0.7})
+        options = MaskOptions(min_object_um2=150, max_hole_um2=0, split_touching={"disc": 0.7})
         objects = cleaning.find(bands, [0], 1.0, options, chances, ["disc"])[0]
         expected = np.zeros_like(mask)
         number, _ = ndimage.label(mask, SQUARE)
@@ -151,7 +153,7 @@ def test_objects_are_the_same_in_any_bands(monkeypatch, band):
 def test_an_object_too_large_to_hold_is_left_as_it_is(monkeypatch):
     mask = disc((101, 211), 60, 50, 45) | disc((101, 211), 137, 50, 40)
     bands = bands_of(mask.astype(np.uint8))
-    options = MaskOptions(min_object_um2=9, necks={"disc": 0.7})
+    options = MaskOptions(min_object_um2=9, split_touching={"disc": 0.7})
     assert len(cleaning.find(bands, [0], 1.0, options, None, ["disc"])[0].table) == 2
     monkeypatch.setattr(necks, "LARGEST", 89 * 161)  # its box
     assert len(cleaning.find(bands, [0], 1.0, options, None, ["disc"])[0].table) == 2
@@ -184,14 +186,21 @@ def test_masks_outlines_and_scores_have_the_parts(tmp_path):
     mask, scores = masks_and_scores(slide, ["glomerulus"], {"min_object_um2": 20})
     assert ndimage.label(mask, SQUARE)[1] == 3
     assert scores["objects"] == {
-        "tp": 3, "fp": 0, "fn": 0, "precision": 1.0, "recall": 1.0, "f1": 1.0,
-    }  # fmt: skip
+        "tp": 3,
+        "fp": 0,
+        "fn": 0,
+        "precision": 1.0,
+        "recall": 1.0,
+        "f1": 1.0,
+    }
     drawn = json.loads((tmp_path / "out" / "objects.geojson").read_text())["features"]
     assert len(drawn) == 3
     assert scores["area_found_um2"] == pytest.approx(mask.sum() * MPP**2)
     assert 0 < scores["everywhere"]["fp"] + scores["everywhere"]["fn"] < 150 * FACTOR**2
 
-    mask, scores = masks_and_scores(slide, ["glomerulus"], {"min_object_um2": 20, "necks": {}})
+    mask, scores = masks_and_scores(
+        slide, ["glomerulus"], {"min_object_um2": 20, "split_touching": {}}
+    )
     assert ndimage.label(mask, SQUARE)[1] == 2
     assert (scores["objects"]["tp"], scores["objects"]["fp"], scores["objects"]["fn"]) == (1, 1, 2)
 
@@ -202,7 +211,7 @@ def test_only_classes_named_are_cut(tmp_path):
     slide.write_labels(3 * labels.astype(np.uint8), ["tubule", "tuft"])
     slide.write_foreground(np.ones([-(-side // 16) for side in labels.shape], bool))
     slide.write_annotation(labels.astype(np.uint8))
-    options = {"min_object_um2": 20, "necks": {"tubule": 0, "tuft": 0.7}}
+    options = {"min_object_um2": 20, "split_touching": {"tubule": 0, "tuft": 0.7}}
     whole, scores = masks_and_scores(slide, ["tubule", "tuft"], options)
     parted = tifffile.imread(tmp_path / "out" / "tuft.tif") > 0
     assert (ndimage.label(whole, SQUARE)[1], ndimage.label(parted, SQUARE)[1]) == (2, 3)
@@ -216,21 +225,25 @@ def test_a_part_too_unlikely_is_dropped_after_the_cut():
     chances = Probability(lambda: iter([coarse]), 1)
     bands, both = bands_of(mask.astype(np.uint8)), {"disc": 0.7}
     for least, centres in ((0.7, [60, 137]), (0.8, [60]), (0.95, [])):
-        options = MaskOptions(min_object_um2=9, necks=both, min_probability={"disc": least})
+        options = MaskOptions(
+            min_object_um2=9, split_touching=both, min_probability={"disc": least}
+        )
         table = cleaning.find(bands, [0], 1.0, options, chances, ["disc"])[0].table
         assert table.centre[:, 0].round() == pytest.approx(centres, abs=2)
 
 
 def test_a_class_without_a_name_in_classes_is_refused():
-    for key in ("necks", "min_probability"):
+    for key in ("split_touching", "min_probability"):
         message = rf"mask.{key} names 'tuft', .* \['glomerulus'\]"
         with pytest.raises(HolohistoError, match=message):
             parse_config({"mask": {key: {"tuft": 0.7}}})
-    assert parse_config({"classes": {"tuft": {}}}).mask.necks == {"glomerulus": 0.7}  # not named
+    assert parse_config({"classes": {"tuft": {}}}).mask.split_touching == {
+        "glomerulus": 0.7
+    }  # not named
 
 
 def test_masks_from_elsewhere_are_scored_uncut():
     given = Config.model_validate({"mask": {"min_probability": {"glomerulus": 0.9}}})
     as_it_is = json.loads(as_json(given)["as_it_is"])
-    assert as_it_is["necks"] == as_it_is["min_probability"] == {}
-    assert json.loads(as_json(Config())["mask"])["necks"] == {"glomerulus": 0.7}
+    assert as_it_is["split_touching"] == as_it_is["min_probability"] == {}
+    assert json.loads(as_json(Config())["mask"])["split_touching"] == {"glomerulus": 0.7}

@@ -96,8 +96,17 @@ def test_windows_as_the_scorer_lays_them():
     # of 5000 pixels: windows at 0, 1024 and, pulled back, 2952; none at 2048
     votes = kpis2024.votes(5000)
     assert [int(votes[i]) for i in (0, 1023, 1024, 2047, 2048, 2951, 2952, 3071, 3072, 4999)] == [
-        1, 1, 2, 2, 1, 1, 2, 2, 1, 1,
-    ]  # fmt: skip
+        1,
+        1,
+        2,
+        2,
+        1,
+        1,
+        2,
+        2,
+        1,
+        1,
+    ]
     assert np.flatnonzero(kpis2024.votes(2500) == 0).tolist() == list(range(452))
     assert kpis2024.votes(2048).tolist() == [1] * 2048
     assert kpis2024.votes(517).tolist() == [1] * 517
@@ -114,9 +123,12 @@ def test_a_slide_by_hand():
     labels[1200:1300, 1400:1600] = True  # 20,000 px: kept
     result = scored(labels, drawn, (3100, 2500))
     assert result == {
-        "task": "slide", "tp": 30_000, "fp": 10_000 + 20_000, "fn": 10_000 + 80_000,
+        "task": "slide",
+        "tp": 30_000,
+        "fp": 10_000 + 20_000,
+        "fn": 10_000 + 80_000,
         "dice": 60_000 / (60_000 + 30_000 + 90_000),
-    }  # fmt: skip
+    }
     empty = np.zeros_like(labels)
     assert scored(empty, empty, (3100, 2500))["dice"] == 1.0
 
@@ -126,8 +138,12 @@ def test_a_patch_by_hand():
     labels[10:20, 10:20] = True  # small objects stay
     drawn[10:20, 15:25] = True
     assert scored(labels, drawn, (2048, 1030)) == {
-        "task": "patch", "tp": 50, "fp": 50, "fn": 50, "dice": 0.5,
-    }  # fmt: skip
+        "task": "patch",
+        "tp": 50,
+        "fp": 50,
+        "fn": 50,
+        "dice": 0.5,
+    }
     assert scored(labels, np.zeros_like(drawn), (2048, 1030))["dice"] is None
 
 
@@ -141,16 +157,35 @@ def test_the_verb_gives_it_beside_our_own(tmp_path):
     slide.write_labels(labels, ["glomerulus"])
     slide.write_annotation(marked)
     slide.write_foreground(np.ones((17, 10), bool))
-    code = cli.main([
-        "metrics", str(slide.labels), "--check", str(slide.check),
-        "--annotation", str(slide.annotation), "--foreground", str(slide.foreground),
-        "--probability", str(slide.probability), "--options", '{"protocol": "kpis2024"}',
-        "--mask-options", '{"min_object_um2": 0}', "--classes", '{"glomerulus": {}}',
-        "--output", str(tmp_path / "scores.json"),
-    ])  # fmt: skip
+    code = cli.main(
+        [
+            "metrics",
+            str(slide.labels),
+            "--record",
+            str(slide.check),
+            "--annotation",
+            str(slide.annotation),
+            "--foreground",
+            str(slide.foreground),
+            "--probability",
+            str(slide.probability),
+            "--options",
+            '{"protocol": "kpis2024"}',
+            "--mask-options",
+            '{"min_object_um2": 0}',
+            "--classes",
+            '{"glomerulus": {}}',
+            "--output",
+            str(tmp_path / "scores.json"),
+        ]
+    )
     assert code == 0
     scores = json.loads((tmp_path / "scores.json").read_text())["classes"]["glomerulus"]
     assert scores["everywhere"]["fp"] == 1000 + 152
     assert scores["kpis2024"] == {
-        "task": "patch", "tp": 9000, "fp": 1000, "fn": 0, "dice": pytest.approx(18 / 19),
-    }  # fmt: skip
+        "task": "patch",
+        "tp": 9000,
+        "fp": 1000,
+        "fn": 0,
+        "dice": pytest.approx(18 / 19),
+    }

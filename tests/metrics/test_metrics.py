@@ -36,8 +36,10 @@ def test_counts_equal_brute_force():
     for _ in range(20):
         a, b = rng.random((2, 13, 29)) < rng.random()
         assert counts(a, b).tolist() == [
-            (a & b).sum(), (a & ~b).sum(), (~a & b).sum(),
-        ]  # fmt: skip
+            (a & b).sum(),
+            (a & ~b).sum(),
+            (~a & b).sum(),
+        ]
 
 
 def best_matching(iou: np.ndarray, limit: float) -> int:
@@ -128,13 +130,29 @@ CLASSES = {"tuft": {"values": [1, 3]}, "capsule": {"values": [2, 3]}}
 
 def run_metrics(slide: LabelledSlide, *more: str, mask: dict | None = None) -> dict:
     output = slide.folder / "{model}" / "{slide}.json"
-    code = cli.main([
-        "metrics", str(slide.labels), "--check", str(slide.check),
-        "--annotation", str(slide.annotation), "--foreground", str(slide.foreground),
-        "--probability", str(slide.probability), "--options", '{"tile": [200, 300]}',
-        "--mask-options", json.dumps(mask or {}), "--classes", json.dumps(CLASSES),
-        "--output", str(output), *more,
-    ])  # fmt: skip
+    code = cli.main(
+        [
+            "metrics",
+            str(slide.labels),
+            "--record",
+            str(slide.check),
+            "--annotation",
+            str(slide.annotation),
+            "--foreground",
+            str(slide.foreground),
+            "--probability",
+            str(slide.probability),
+            "--options",
+            '{"tile": [200, 300]}',
+            "--mask-options",
+            json.dumps(mask or {}),
+            "--classes",
+            json.dumps(CLASSES),
+            "--output",
+            str(output),
+            *more,
+        ]
+    )
     assert code == 0
     return json.loads((slide.folder / "m1" / "s1.json").read_text())
 
@@ -160,11 +178,18 @@ def test_verb_scores_the_delivered_masks(tmp_path):
     tuft = result["classes"]["tuft"]
     assert tuft["annotated"] is True
     assert {key: tuft["everywhere"][key] for key in ("tp", "fp", "fn")} == {
-        "tp": 3000, "fp": 600 + 3600, "fn": 2500,
-    }  # fmt: skip
+        "tp": 3000,
+        "fp": 600 + 3600,
+        "fn": 2500,
+    }
     assert tuft["objects"] == {
-        "tp": 1, "fp": 1, "fn": 1, "precision": 0.5, "recall": 0.5, "f1": 0.5,
-    }  # fmt: skip
+        "tp": 1,
+        "fp": 1,
+        "fn": 1,
+        "precision": 0.5,
+        "recall": 0.5,
+        "f1": 0.5,
+    }
     assert tuft["object_table"] == [
         {
             "area_um2": 900.0,
@@ -194,11 +219,15 @@ def test_verb_scores_the_delivered_masks(tmp_path):
     # of the matched object agree but for the left sides: of the found one all 60 pixels and 5
     # beside either end, of the annotated one all but 5 at either end.
     assert tuft["boundary"] == {
-        "tolerance_um": 2.0, "found": 2 * 236, "found_near": 236 - 60 - 10,
-        "annotated": 216 + 196, "annotated_near": 216 - 50,
-        "precision": pytest.approx(166 / 472), "recall": pytest.approx(166 / 412),
+        "tolerance_um": 2.0,
+        "found": 2 * 236,
+        "found_near": 236 - 60 - 10,
+        "annotated": 216 + 196,
+        "annotated_near": 216 - 50,
+        "precision": pytest.approx(166 / 472),
+        "recall": pytest.approx(166 / 412),
         "f1": pytest.approx(2 * 166 / (472 + 412)),
-    }  # fmt: skip
+    }
     assert "kpis2024" not in tuft
     assert len(tuft["tiles"]) == 3 * 5
     assert tuft["tiles"][4]["xy"] == [400, 600]
@@ -230,9 +259,10 @@ def test_all_scores_of_random_masks_equal_brute_force(tmp_path):
     assert scores["outside_foreground"] == (marked & ~tissue).sum()
     tiles = [
         slow_dice(found[place], marked[place])
-        for top in range(0, height, 300) for left in range(0, width, 200)
+        for top in range(0, height, 300)
+        for left in range(0, width, 200)
         if tissue[place := np.s_[top : top + 300, left : left + 200]].any()
-    ]  # fmt: skip
+    ]
     assert [tile["dice"] for tile in scores["tiles"]] == tiles
     assert scores["tile_dice"] == pytest.approx(np.mean(tiles))
 
@@ -259,9 +289,11 @@ def _entry(mask) -> dict:
     rows, columns = np.nonzero(mask)
     box = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
     return {
-        "area_um2": mask.sum() * 0.25, "box": box,
-        "x": columns.mean() + 0.5, "y": rows.mean() + 0.5,
-    }  # fmt: skip
+        "area_um2": mask.sum() * 0.25,
+        "box": box,
+        "x": columns.mean() + 0.5,
+        "y": rows.mean() + 0.5,
+    }
 
 
 def _compare(ours: list[dict], theirs: list[dict]) -> None:
@@ -317,6 +349,11 @@ def test_a_real_annotation_scores_one_against_itself(tmp_path, data):
     assert tuft["foreground"]["dice"] == 1.0
     assert tuft["foreground"]["tp"] == np.count_nonzero(labels)
     assert tuft["objects"] == {
-        "tp": 8, "fp": 0, "fn": 0, "precision": 1.0, "recall": 1.0, "f1": 1.0,
-    }  # fmt: skip
+        "tp": 8,
+        "fp": 0,
+        "fn": 0,
+        "precision": 1.0,
+        "recall": 1.0,
+        "f1": 1.0,
+    }
     assert sum(item["area_um2"] for item in tuft["object_table"]) == np.count_nonzero(labels) / 4

@@ -25,10 +25,21 @@ def settings(**tokens) -> Config:
 def record() -> SlideRecord:
     working = (16_500, 8_001)
     return SlideRecord(
-        slide="a", image="a.tif", size=SIZE, mpp=0.25, mpp_source="header", reader="cucim",
-        compression="jpeg", levels=[SIZE], background=(255, 255, 255), factor=2,
-        working_size=working, working_mpp=0.5, fingerprint="0", estimates=estimate(SIZE, working),
-    )  # fmt: skip
+        slide="a",
+        image="a.tif",
+        size=SIZE,
+        mpp=0.25,
+        mpp_source="header",
+        reader="cucim",
+        compression="jpeg",
+        levels=[SIZE],
+        background=(255, 255, 255),
+        factor=2,
+        working_size=working,
+        working_mpp=0.5,
+        fingerprint="0",
+        estimates=estimate(SIZE, working),
+    )
 
 
 def test_a_training_slide_is_encoded_in_every_variant_and_not_segmented(record):
@@ -63,10 +74,14 @@ def test_online_keeps_no_map_and_encodes_what_it_segments(record):
 @pytest.mark.parametrize(
     ("tokens", "variants"),
     [
-        ({}, 8), ({"dihedral": 1}, 8), ({"looks": 0}, 8), ({"dihedral": 1, "looks": 0}, 1),
-        ({"dihedral": 1, "looks": 2}, 3), ({"looks": 11}, 12),
+        ({}, 8),
+        ({"orientations": 1}, 8),
+        ({"appearances": 0}, 8),
+        ({"orientations": 1, "appearances": 0}, 1),
+        ({"orientations": 1, "appearances": 2}, 3),
+        ({"appearances": 11}, 12),
     ],
-)  # fmt: skip
+)
 def test_variants_are_the_larger_of_orientations_and_looks(record, tokens, variants):
     assert settings(**tokens).tokens.variants == variants
     assert cost_of(record, "train", settings(**tokens)).token_bytes == variants * 1_034_064
@@ -77,15 +92,28 @@ def test_variants_are_the_larger_of_orientations_and_looks(record, tokens, varia
     ("models", "infer", "encodings"),
     [
         ({"m": {"kind": "holohisto"}}, ["test"], {"train": 8, "val": 1, "test": 1, "predict": 0}),
-        ({"m": {"kind": "holohisto", "weights": "m"}}, ["test", "predict"],
-         {"train": 0, "val": 0, "test": 1, "predict": 1}),
-        ({"m": {"kind": "holohisto", "weights": "m"}}, ["train"],
-         {"train": 8, "val": 0, "test": 0, "predict": 0}),
-        ({"m": {"kind": "threshold"}}, ["test"], {"train": 0, "val": 0, "test": 0, "predict": 0}),
-        ({"m": {"kind": "threshold"}, "n": {"kind": "holohisto"}}, ["val"],
-         {"train": 8, "val": 1, "test": 0, "predict": 0}),
+        (
+            {"m": {"kind": "holohisto", "weights": "m"}},
+            ["test", "predict"],
+            {"train": 0, "val": 0, "test": 1, "predict": 1},
+        ),
+        (
+            {"m": {"kind": "holohisto", "weights": "m"}},
+            ["train"],
+            {"train": 8, "val": 0, "test": 0, "predict": 0},
+        ),
+        (
+            {"m": {"kind": "colour_threshold"}},
+            ["test"],
+            {"train": 0, "val": 0, "test": 0, "predict": 0},
+        ),
+        (
+            {"m": {"kind": "colour_threshold"}, "n": {"kind": "holohisto"}},
+            ["val"],
+            {"train": 8, "val": 1, "test": 0, "predict": 0},
+        ),
     ],
-)  # fmt: skip
+)
 def test_only_slides_whose_tokens_are_read_are_encoded(models, infer, encodings):
     parsed = parse_config({"models": models, "infer": {"splits": infer}})
     assert {split: parsed.encodings(split) for split in encodings} == encodings
@@ -100,8 +128,8 @@ def test_the_summaries_of_a_cohort(record):
     assert token_summary(slides, settings()) == (
         "tokens: 12 training slides x 8 variants: 99.3 MB, about 23 min on one GPU (35.2 h on a"
         " CPU); 30 other slides x 1 variant: 31.0 MB, about 11 min on one GPU (11.1 h on a CPU);"
-        " tokens.dihedral: 1 and tokens.looks: 0 would save 86.9 MB and 18 min on one GPU (30.8 h"
-        " on a CPU)"
+        " tokens.orientations: 1 and tokens.appearances: 0 would save 86.9 MB and 18 min on one GPU"
+        " (30.8 h on a CPU)"
     )
     # val is segmented too: 30 slides have results
     each = record.estimates["result_bytes"]
@@ -115,9 +143,9 @@ def test_the_summaries_of_a_cohort(record):
 @pytest.mark.parametrize(
     ("tokens", "advice"),
     [
-        ({"dihedral": 1}, "tokens.looks: 0 would save 7.2 MB and 2 min on one GPU"),
-        ({"looks": 0}, "tokens.dihedral: 1 would save 7.2 MB and 2 min on one GPU"),
-        ({"dihedral": 1, "looks": 0}, None),
+        ({"orientations": 1}, "tokens.appearances: 0 would save 7.2 MB and 2 min on one GPU"),
+        ({"appearances": 0}, "tokens.orientations: 1 would save 7.2 MB and 2 min on one GPU"),
+        ({"orientations": 1, "appearances": 0}, None),
     ],
 )
 def test_only_what_helps_is_advised(record, tokens, advice):
@@ -138,7 +166,7 @@ def test_cohorts_without_token_maps_say_so(record):
         " each time it is drawn, and every tile of a slide while it is segmented"
     )
     assert "about 0 bytes of token maps" in summary(slides, settings(mode="online"))
-    floor = parse_config({"models": {"floor": {"kind": "threshold"}}})
+    floor = parse_config({"models": {"floor": {"kind": "colour_threshold"}}})
     assert token_summary(slides, floor) == "tokens: none, no model reads them"
     unseen = parse_config({"infer": {"splits": ["test"]}})
     assert token_summary([(record, "predict")], unseen) == "tokens: none, no slide needs them"
@@ -146,9 +174,11 @@ def test_cohorts_without_token_maps_say_so(record):
 
 def test_the_verb_prints_variants_of_training_slides_before_anything_runs(tmp_path, capsys):
     write_levels(
-        tmp_path / "a.tif", [tissue((717, 523), (100, 80, 500, 400))],
-        resolution=(20_000, 20_000), resolutionunit="CENTIMETER",
-    )  # fmt: skip
+        tmp_path / "a.tif",
+        [tissue((717, 523), (100, 80, 500, 400))],
+        resolution=(20_000, 20_000),
+        resolutionunit="CENTIMETER",
+    )
     Image.fromarray(np.full((523, 717), 255, np.uint8)).save(tmp_path / "m.png")
     (tmp_path / "sheet.tsv").write_text(
         f"slide\timage\tsplit\tannotation\none\t{tmp_path}/a.tif\ttrain\t{tmp_path}/m.png\n"
@@ -160,15 +190,25 @@ def test_the_verb_prints_variants_of_training_slides_before_anything_runs(tmp_pa
         assert main(["check", "--sheet", sheet, "--config", given]) == 0
         return capsys.readouterr().out.splitlines()
 
-    lines = shown("tokens: {looks: 9}")
+    lines = shown("tokens: {appearances: 9}")
     words = lines[1].split()
     assert words[words.index("1,485") :] == [
-        "1,485", "10", "29.7", "kB", "29.7", "kB", "0.4", "s", "38", "s", "ok",
-    ]  # fmt: skip
+        "1,485",
+        "10",
+        "29.7",
+        "kB",
+        "29.7",
+        "kB",
+        "0.4",
+        "s",
+        "38",
+        "s",
+        "ok",
+    ]
     assert lines[-1] == (
         "tokens: 1 training slide x 10 variants: 29.7 kB, about 0.4 s on one GPU (38 s on a CPU);"
-        " tokens.dihedral: 1 and tokens.looks: 0 would save 26.7 kB and 0.3 s on one GPU (34 s on"
-        " a CPU)"
+        " tokens.orientations: 1 and tokens.appearances: 0 would save 26.7 kB and 0.3 s on one GPU"
+        " (34 s on a CPU)"
     )
     lines = shown("tokens: {mode: online}")
     words = lines[1].split()
@@ -179,11 +219,17 @@ def test_the_verb_prints_variants_of_training_slides_before_anything_runs(tmp_pa
 @pytest.mark.parametrize(
     ("shown", "text"),
     [
-        (bytes_text(0), "0 bytes"), (bytes_text(3), "0.1 kB"), (bytes_text(61_900), "61.9 kB"),
-        (bytes_text(1_420_000), "1.4 MB"), (bytes_text(2.3e9), "2.3 GB"), (time_text(0), "0.1 s"),
-        (time_text(1.63), "1.6 s"), (time_text(42.4), "42 s"), (time_text(1340), "22 min"),
+        (bytes_text(0), "0 bytes"),
+        (bytes_text(3), "0.1 kB"),
+        (bytes_text(61_900), "61.9 kB"),
+        (bytes_text(1_420_000), "1.4 MB"),
+        (bytes_text(2.3e9), "2.3 GB"),
+        (time_text(0), "0.1 s"),
+        (time_text(1.63), "1.6 s"),
+        (time_text(42.4), "42 s"),
+        (time_text(1340), "22 min"),
         (time_text(9000), "2.5 h"),
     ],
-)  # fmt: skip
+)
 def test_numbers_are_short_and_zero_only_where_nothing_is(shown, text):
     assert shown == text

@@ -15,9 +15,19 @@ def test_the_verb_tells_every_subject_once(capsys, tmp_path):
     assert cli.main(["doctor", "--scratch", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [re.split(r"  +", line)[0] for line in lines] == [
-        "holohisto", "host", "job", "cores", "memory", "driver", "gpu", "scratch", "reader cucim",
-        "reader openslide", "reader tifffile", "reader libvips",
-    ]  # fmt: skip
+        "holohisto",
+        "host",
+        "job",
+        "cores",
+        "memory",
+        "driver",
+        "gpu",
+        "scratch",
+        "reader cucim",
+        "reader openslide",
+        "reader tifffile",
+        "reader libvips",
+    ]
     assert all(line.endswith(", works") for line in lines if line.startswith("reader"))
     assert f"{tmp_path}: " in lines[7]
 

@@ -11,9 +11,13 @@ from holohisto.slide.record import SlideRecord
 def record(width: int, height: int, factor: int = 2) -> SlideRecord:
     working = -(-width // factor), -(-height // factor)
     return unseen().model_copy(
-        update={"size": (width, height), "working_size": working, "factor": factor,
-                "estimates": estimate((width, height), working)}
-    )  # fmt: skip
+        update={
+            "size": (width, height),
+            "working_size": working,
+            "factor": factor,
+            "estimates": estimate((width, height), working),
+        }
+    )
 
 
 @pytest.mark.parametrize(
@@ -35,9 +39,11 @@ def test_memory_and_time_follow_the_size(rule, split, expected):
 
 def test_classes_and_the_tile_count_for_inference():
     settings = parse_config(
-        {"classes": {"tuft": {"values": [1]}, "capsule": {"values": [2]}},
-         "infer": {"tile": [2048, 1080]}}
-    )  # fmt: skip
+        {
+            "classes": {"tuft": {"values": [1]}, "capsule": {"values": [2]}},
+            "infer": {"tile": [2048, 1080]},
+        }
+    )
     found = need_of("infer", record(50_001, 39_999), "test", settings)
     assert found.mem_mb == 12000 + 400 + round(3 * 1080 * 25_001 * 8 / 1e6)
 

@@ -141,8 +141,14 @@ def test_verification_refuses_wrong_masks(tmp_path):
     write_grey(path, blobs() // 255, compression="lzw")
     with pytest.raises(HolohistoError, match=r"other values.*\[0, 1\]"):
         verify_mask(path, SIZE, 0.25)
-    tifffile.imwrite(path, blobs(), tile=(512, 512), resolution=(40_000, 40_000),
-                     resolutionunit="CENTIMETER", metadata=None)  # fmt: skip
+    tifffile.imwrite(
+        path,
+        blobs(),
+        tile=(512, 512),
+        resolution=(40_000, 40_000),
+        resolutionunit="CENTIMETER",
+        metadata=None,
+    )
     with pytest.raises(HolohistoError, match="levels"):
         verify_mask(path, SIZE, 0.25)
     path.write_bytes(b"II*\0")

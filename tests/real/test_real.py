@@ -29,11 +29,27 @@ def finished(data, tmp_path_factory):
     (folder / "data").symlink_to(data, target_is_directory=True)
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     done = subprocess.run(
-        [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "workflow" / "Snakefile",
-         "--configfile", ROOT / "tests" / "real" / "config.yaml", "--directory", folder,
-         "--cores", "2", "--quiet", "all"],
-        env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "snakemake",
+            "--snakefile",
+            ROOT / "workflow" / "Snakefile",
+            "--configfile",
+            ROOT / "tests" / "real" / "config.yaml",
+            "--directory",
+            folder,
+            "--cores",
+            "2",
+            "--quiet",
+            "all",
+        ],
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout[-6000:]
     return folder
 

@@ -63,19 +63,22 @@ def test_reasons_are_those_of_the_latest_log(tmp_path):
     assert reasons(tmp_path) == [
         Reason("check", "slide=a", "Missing output files: results/check/a.json"),
         Reason(
-            "infer", "model=m, slide=b",
+            "infer",
+            "model=m, slide=b",
             "Params have changed since last execution: Union of exclusive params",
         ),
         Reason("cohort", "", "Input files updated by another job: results/models/m/metrics/b.json"),
-    ]  # fmt: skip
+    ]
     assert reasons(tmp_path / "absent") == []
 
 
 def test_jobs_of_a_group_are_told_one_by_one(tmp_path):
     write(tmp_path / "2026-11-24T004841.6.snakemake.log", GROUPED)
     assert [(job.rule, job.wildcards) for job in reasons(tmp_path)] == [
-        ("mask", "model=m, slide=b"), ("metrics", "model=m, slide=b"), ("cohort", ""),
-    ]  # fmt: skip
+        ("mask", "model=m, slide=b"),
+        ("metrics", "model=m, slide=b"),
+        ("cohort", ""),
+    ]
     assert reasons(tmp_path)[1].reason.startswith("Input files updated")
 
 

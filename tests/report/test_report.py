@@ -18,9 +18,9 @@ from holohisto import cli
 from holohisto.report import (
     failures,
     ledger,
-    words,  # fmt: skip
+    words,
 )
-from holohisto.report.pictures import examples, figures, picture
+from holohisto.report.pictures import figures, gallery, picture
 from holohisto.report.results import table
 from holohisto.report.tables import frames, inference, table1, table3
 from holohisto.report.tables.certainty import certainty_tables
@@ -53,9 +53,18 @@ def test_links_of_the_page_lead_somewhere(html):
     parsed = Page(html)
     targets = {address[1:] for address in parsed.addresses if address.startswith("#")}
     assert targets == {
-        "failed", "scores", "examples", "slides", "training", "tokens", "cost", "inference", "list",
-        "parameters", "provenance",
-    }  # fmt: skip
+        "failed",
+        "scores",
+        "gallery",
+        "slides",
+        "training",
+        "tokens",
+        "cost",
+        "inference",
+        "list",
+        "parameters",
+        "provenance",
+    }
     assert targets <= parsed.ids
 
 
@@ -186,16 +195,29 @@ def test_the_best_of_a_column_was_scored_on_all_of_its_slides(folder, html):
 
 def test_equal_pairs_are_told_where_they_make_too_few():
     row = {
-        "model": "k", "result slides": "n too small", "n slides": 12.0, "n_zero slides": 9.0,
-        "p_holm slides": 0.25, "p_least_holm slides": 0.25,
-    }  # fmt: skip
+        "model": "k",
+        "result slides": "n too small",
+        "n slides": 12.0,
+        "n_zero slides": 9.0,
+        "p_holm slides": 0.25,
+        "p_least_holm slides": 0.25,
+    }
     cell = table1._verdict(row, "slides", False, 0.01)
     assert (cell.text, cell.spread.split()) == ("too few slides", ["n", "=", "12,", "9", "equal"])
     told = {
-        "reference": "m", "model": "k", "scope": "All", "level": "slides", "n": 12, "n_zero": 9,
-        "shift": 0.0, "shift_low": math.nan, "shift_high": math.nan, "p_holm": 0.25,
-        "method": "exact", "result": "n too small",
-    }  # fmt: skip
+        "reference": "m",
+        "model": "k",
+        "scope": "All",
+        "level": "slides",
+        "n": 12,
+        "n_zero": 9,
+        "shift": 0.0,
+        "shift_low": math.nan,
+        "shift_high": math.nan,
+        "p_holm": 0.25,
+        "method": "exact",
+        "result": "n too small",
+    }
     assert frames.comparison(told)["words"] == (
         "too few slides to tell: even if the 3 that are not equal agreed, p could not be below 0.25"
     )
@@ -214,7 +236,7 @@ def test_table_3_holds_the_variants_of_the_method_alone(compared):
     shown = pd.read_csv(compared / "results/tables/table3.tsv", sep="\t")
     shown = shown[shown["class"] == "glomerulus"].set_index("model")
     assert list(shown.index) == ["holohisto", "softmax", "grid-half"]
-    assert set(shown["init"]) == {"scratch"}
+    assert set(shown["pretrained"]) == {"scratch"}
     assert list(shown["attention"]) == ["relu", "softmax", "relu"]
     assert list(shown["sampler"]) == ["random", "random", "grid"]
     assert list(shown["tile"]) == ["3840 × 2160", "3840 × 2160", "2048 × 1080"]
@@ -230,9 +252,12 @@ def test_table_3_holds_the_variants_of_the_method_alone(compared):
 def test_variants_are_recognised_by_their_options(tmp_path):
     plain = {"kind": "holohisto", "size": "T"}
     models = {
-        "a": plain, "b": {**plain, "tile": [64, 64]}, "c": {**plain, "size": "S"},
-        "d": {"kind": "unet"}, "e": {**plain, "tile": [128, 64]},
-    }  # fmt: skip
+        "a": plain,
+        "b": {**plain, "tile": [64, 64]},
+        "c": {**plain, "size": "S"},
+        "d": {"kind": "unet"},
+        "e": {**plain, "tile": [128, 64]},
+    }
     run = run_of(tmp_path, models=models, reference="a", parameters={"train": {"tile": [128, 64]}})
     assert table3.variants(run) == ["a", "b", "e"]
     run = run_of(tmp_path, models={key: models[key] for key in "ae"}, parameters=run.parameters)
@@ -343,7 +368,7 @@ def test_a_slide_takes_less_than_100_kb(folder, compared, html):
 
 def test_examples_stand_beside_each_other(html):
     """Of every group a field by every model; of failures what is extra, and what was missed."""
-    part = html[html.index('id="examples"') : html.index('id="slides"')]
+    part = html[html.index('id="gallery"') : html.index('id="slides"')]
     titles = re.findall(r"<figcaption>([^<]+)", part)
     row = ["input", "annotation", "holohisto", "floor", "whole slide"]
     assert titles[: 4 * len(row)] == 4 * row
@@ -360,16 +385,17 @@ def test_pictures_of_examples_leave_room_for_the_slides(folder):
     run = run_of(folder, models={"holohisto": {}}, reference="holohisto")
     sizes = {
         room: sum(
-            len(one.picture.data) for strip in (*fields, *failures)
+            len(one.picture.data)
+            for strip in (*fields, *failures)
             for one in (*strip.pictures, *strip.missed)
         )
         for room in (0, 150_000, 10**7)
-        for fields, failures in [examples.strips(run, room)]
-    }  # fmt: skip
+        for fields, failures in [gallery.strips(run, room)]
+    }
     number = 4 * 5 + 3 * 3 + 1
-    assert 0 < sizes[0] <= number * (examples.LEAST * 4 / 3 + 30)
+    assert 0 < sizes[0] <= number * (gallery.LEAST * 4 / 3 + 30)
     assert sizes[0] < sizes[150_000] <= 155_000 < sizes[10**7]
-    assert sizes[10**7] <= number * (examples.MOST * 4 / 3 + 30)
+    assert sizes[10**7] <= number * (gallery.MOST * 4 / 3 + 30)
 
 
 def test_an_empty_run_is_still_a_page(tmp_path):
@@ -389,14 +415,23 @@ def test_no_models_and_no_metrics(tmp_path):
 @pytest.mark.parametrize(
     "name",
     [
-        "cohort/groups.tsv", "cohort/slides.tsv", "cohort/comparisons.tsv", "cohort/objects.tsv",
-        "cohort/distributions.tsv", "models/holohisto/segmenter.safetensors",
-        "examples/examples.json",
-        "tokenizer/training.tsv", "benchmarks/tokens/DN_09.tsv", "check/DN_09.json",
-        "tokens/DN_09.json", "tokens/NEP25_02.json", "tokens/NEP25_02.jpg",
-        "foreground/DN_09.jpg", "models/holohisto/overlays/DN_09.jpg",
+        "cohort/groups.tsv",
+        "cohort/slides.tsv",
+        "cohort/comparisons.tsv",
+        "cohort/objects.tsv",
+        "cohort/distributions.tsv",
+        "models/holohisto/segmenter.safetensors",
+        "gallery/gallery.json",
+        "tokenizer/training.tsv",
+        "benchmarks/tokens/DN_09.tsv",
+        "check/DN_09.json",
+        "tokens/DN_09.json",
+        "tokens/NEP25_02.json",
+        "tokens/NEP25_02.jpg",
+        "foreground/DN_09.jpg",
+        "models/holohisto/overlays/DN_09.jpg",
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("content", [None, "", "{\x00]\n1\t2\t3\n\n4"])
 def test_any_part_may_be_missing_or_broken(folder, tmp_path, name, content):
     shutil.copytree(folder / "results", tmp_path / "results")
@@ -427,10 +462,12 @@ def test_objects_of_slides_without_annotation_come_from_their_outlines(tmp_path)
 def segmented(slide):
     folder = "models/m"
     return (
-        f"{folder}/labels/{slide}.tif", f"{folder}/masks/{slide}_x.tif",
-        f"{folder}/masks/{slide}_y.tif", f"{folder}/geojson/{slide}.geojson",
+        f"{folder}/labels/{slide}.tif",
+        f"{folder}/masks/{slide}_x.tif",
+        f"{folder}/masks/{slide}_y.tif",
+        f"{folder}/geojson/{slide}.geojson",
         f"{folder}/overlays/{slide}.jpg",
-    )  # fmt: skip
+    )
 
 
 def test_outcomes_of_whole_slides(tmp_path):
@@ -463,8 +500,10 @@ def test_slides_that_wait_for_a_failed_training_say_so(tmp_path):
     log.write_text("10:00:00 ERROR slides: nothing is annotated\n")
     (cohort,) = failures.cohort_failures(run_of(tmp_path))
     assert (cohort.stage, cohort.model, cohort.reason) == (
-        "train", "m", "slides: nothing is annotated",
-    )  # fmt: skip
+        "train",
+        "m",
+        "slides: nothing is annotated",
+    )
     (failure,) = failures.outcomes(run_of(tmp_path))["c"].failures
     assert (failure.reason, failure.started) == ("not started: model m is not trained", False)
 
@@ -638,9 +677,17 @@ def test_inference_tells_bottleneck_and_seams(html, folder):
     row = next(part for part in html.split("<tr>") if start in part)
     words = [cell.strip() for cell in re.sub("<[^>]*>", "|", row).split("|") if cell.strip()]
     assert words[1:] == [
-        "holohisto, x86_64 CPU", "read", "1 min 38 s, 3 bands from before", "15 min 00 s", "0.0 s",
-        "1 min 30 s", "4.0 s", "31 s", "9.0 %", "25 % of 40",
-    ]  # fmt: skip
+        "holohisto, x86_64 CPU",
+        "read",
+        "1 min 38 s, 3 bands from before",
+        "15 min 00 s",
+        "0.0 s",
+        "1 min 30 s",
+        "4.0 s",
+        "31 s",
+        "9.0 %",
+        "25 % of 40",
+    ]
 
 
 def test_inference_of_masks_from_elsewhere_is_not_told(tmp_path):

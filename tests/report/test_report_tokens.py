@@ -18,11 +18,22 @@ from holohisto.report.tables.tokens import by_likeness, qualities, token_table
 from holohisto.sheet.cells import Row
 
 USUAL = {
-    "mode": "frozen", "precision": "fp32", "variants": 1, "tokens": 10_000,
-    "size_tokens": [45, 31], "codebook": 1024, "codes_used": 600, "perplexity": 300.4,
-    "psnr": 25.04, "ssim": 0.706, "native_agreement": 0.6, "precision_agreement": None,
-    "seconds": 61.0, "reading_seconds": 4.25, "bytes": 40_000,
-}  # fmt: skip
+    "mode": "frozen",
+    "precision": "fp32",
+    "variants": 1,
+    "tokens": 10_000,
+    "size_tokens": [45, 31],
+    "codebook": 1024,
+    "codes_used": 600,
+    "perplexity": 300.4,
+    "psnr": 25.04,
+    "ssim": 0.706,
+    "native_agreement": 0.6,
+    "precision_agreement": None,
+    "seconds": 61.0,
+    "reading_seconds": 4.25,
+    "bytes": 40_000,
+}
 
 
 def told(tmp_path: Path, *slides: dict) -> Run:
@@ -48,15 +59,26 @@ def words(run: Run) -> dict[str, tuple[str, bool]]:
 def test_a_line_tells_the_numbers_of_its_slide(tmp_path):
     table = table_of(told(tmp_path, {"variants": 8, "bytes": 2.5e9}, {"psnr": 26.0}))
     assert table.titles == [
-        "PSNR", "SSIM", "Codes in use", "Perplexity", "Same alone", "Time", "Token map",
-    ]  # fmt: skip
+        "PSNR",
+        "SSIM",
+        "Codes in use",
+        "Perplexity",
+        "Same alone",
+        "Time",
+        "Token map",
+    ]
     assert [title for title, _ in table.meanings] == table.titles
     line = table.lines[0]
     assert (line.name, line.encoded) == ("s0", "frozen, fp32, 8 variants")
     assert [(cell.text, cell.spread) for cell in line.cells] == [
-        ("25.0", ""), ("0.71", ""), ("600", "59 %"), ("300", ""), ("60.0 %", ""),
-        ("61 s", "4.2 s reading"), ("2.5 GB", ""),
-    ]  # fmt: skip
+        ("25.0", ""),
+        ("0.71", ""),
+        ("600", "59 %"),
+        ("300", ""),
+        ("60.0 %", ""),
+        ("61 s", "4.2 s reading"),
+        ("2.5 GB", ""),
+    ]
     assert table.lines[1].cells[-1].text == "0.04 MB"
     assert table.lines[1].encoded == "frozen, fp32, 1 variant"
     assert table.median is not None
@@ -114,20 +136,25 @@ def test_a_small_slide_is_not_judged_by_its_codes(tmp_path):
     """5,999 tokens are fewer than ten for each of the 600 codes that the median slide uses."""
     small = {"codes_used": 100, "perplexity": 50, "tokens": 5999}
     assert words(told(tmp_path, {}, {}, small))["s2"] == (
-        "like the others; too small to judge its codes", False,
-    )  # fmt: skip
+        "like the others; too small to judge its codes",
+        False,
+    )
     assert words(told(tmp_path, {}, {}, small | {"psnr": 15.04}))["s2"] == (
-        "rebuilt less well than the others, 10.0 dB below the median;"
-        " too small to judge its codes", True,
-    )  # fmt: skip
+        "rebuilt less well than the others, 10.0 dB below the median; too small to judge its codes",
+        True,
+    )
     assert words(told(tmp_path, {}, {}, small | {"tokens": 6000}))["s2"][1] is True
 
 
 def test_flagged_slides_come_first_then_the_lowest_likeness(tmp_path):
     run = told(
-        tmp_path, {"psnr": 27.0}, {"psnr": 26.0, "perplexity": 3}, {"psnr": None}, {"psnr": 25.0},
+        tmp_path,
+        {"psnr": 27.0},
+        {"psnr": 26.0, "perplexity": 3},
+        {"psnr": None},
+        {"psnr": 25.0},
         {"psnr": 20.0},
-    )  # fmt: skip
+    )
     assert [line.name for line in table_of(run).lines] == ["s4", "s1", "s3", "s0", "s2"]
     assert [one.slide for one in by_likeness(qualities(run))] == ["s4", "s3", "s1", "s0", "s2"]
 
@@ -140,23 +167,40 @@ def test_a_single_slide_has_nothing_to_be_compared_with(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "verdict"),
     [
-        ({"codes_used": 512}, "Half of the slides use 512 or more of 1\u202f024 codes (50 %): the"
-         " codebook is in use."),
-        ({"codes_used": 511}, "Half of the slides use 511 or more of 1\u202f024 codes (50 %): the"
-         " codebook knows this stain in part, the rest of it lies idle."),
-        ({"codes_used": 1639, "codebook": 16384, "tokens": 16390}, "Half of the slides use"
-         " 1\u202f639 or more of 16\u202f384 codes (10 %): the codebook knows this stain in part,"
-         " the rest of it lies idle."),
-        ({"codes_used": 700, "codebook": 16384}, "Half of the slides use 700 or more of"
-         " 16\u202f384 codes (4 %): most of the codebook knows nothing of this stain. One trained"
-         " on your own slides would (leave tokenizer.checkpoint empty)."),
-        ({"codes_used": 700, "codebook": 16384, "tokens": 6999}, "Half of the slides use 700 or"
-         " more of 16\u202f384 codes (4 %), but are too small to tell whether the codebook knows"
-         " this stain."),
+        (
+            {"codes_used": 512},
+            "Half of the slides use 512 or more of 1\u202f024 codes (50 %): the"
+            " codebook is in use.",
+        ),
+        (
+            {"codes_used": 511},
+            "Half of the slides use 511 or more of 1\u202f024 codes (50 %): the"
+            " codebook knows this stain in part, the rest of it lies idle.",
+        ),
+        (
+            {"codes_used": 1639, "codebook": 16384, "tokens": 16390},
+            "Half of the slides use"
+            " 1\u202f639 or more of 16\u202f384 codes (10 %): the codebook knows this stain in"
+            " part,"
+            " the rest of it lies idle.",
+        ),
+        (
+            {"codes_used": 700, "codebook": 16384},
+            "Half of the slides use 700 or more of"
+            " 16\u202f384 codes (4 %): most of the codebook knows nothing of this stain. One"
+            " trained"
+            " on your own slides would (leave tokenizer.checkpoint empty).",
+        ),
+        (
+            {"codes_used": 700, "codebook": 16384, "tokens": 6999},
+            "Half of the slides use 700 or"
+            " more of 16\u202f384 codes (4 %), but are too small to tell whether the codebook knows"
+            " this stain.",
+        ),
         ({"codes_used": None}, ""),
         ({"codebook": 0}, ""),
     ],
-)  # fmt: skip
+)
 def test_the_verdict_on_the_codebook(tmp_path, changes, verdict):
     assert table_of(told(tmp_path, changes, changes)).verdict == verdict
 
@@ -164,10 +208,11 @@ def test_the_verdict_on_the_codebook(tmp_path, changes, verdict):
 @pytest.mark.parametrize(
     "broken",
     [
-        {}, {"psnr": "high", "ssim": True, "codes_used": [3], "mode": None},
+        {},
+        {"psnr": "high", "ssim": True, "codes_used": [3], "mode": None},
         {"psnr": math.inf, "perplexity": math.nan, "codebook": None, "reading_seconds": None},
     ],
-)  # fmt: skip
+)
 def test_numbers_that_are_none_leave_a_gap(tmp_path, broken):
     run = told(tmp_path, {}, {}, {})
     path = tmp_path / "results/tokens/s2.json"
@@ -206,8 +251,9 @@ def test_pictures_are_of_the_lowest_and_the_median_likeness(tmp_path):
         squares(run.results / f"tokens/{slide}.jpg", pixels, pixels // 2)
     made = rebuilt(run, qualities(run), 100)
     assert [(one.slide, one.place) for one in made] == [
-        ("s4", "lowest likeness"), ("s2", "median likeness"),
-    ]  # fmt: skip
+        ("s4", "lowest likeness"),
+        ("s2", "median likeness"),
+    ]
     assert (made[0].picture.width, made[0].picture.height) == (150, 200)
     assert [(math.isnan(one.gain), one.words) for one in made] == [(True, "")] * 2  # no check/
     (run.results / "check").mkdir()
@@ -227,16 +273,27 @@ def test_pictures_are_of_the_lowest_and_the_median_likeness(tmp_path):
 @pytest.mark.parametrize(
     ("gain", "words"),
     [
-        (-2.0, "no closer to the upper than a mosaic with the mean colour of each token's square:"
-         " these tokens tell little but colours."),
-        (0.49, "no closer to the upper than a mosaic with the mean colour of each token's square:"
-         " these tokens tell little but colours."),
-        (0.5, "0.5 dB closer to the upper than a mosaic with the mean colour of each token's"
-         " square, which is little: fine structures are blurred."),
-        (3.0, "3.0 dB closer to the upper than a mosaic with the mean colour of each token's"
-         " square."),
+        (
+            -2.0,
+            "no closer to the upper than a mosaic with the mean colour of each token's square:"
+            " these tokens tell little but colours.",
+        ),
+        (
+            0.49,
+            "no closer to the upper than a mosaic with the mean colour of each token's square:"
+            " these tokens tell little but colours.",
+        ),
+        (
+            0.5,
+            "0.5 dB closer to the upper than a mosaic with the mean colour of each token's"
+            " square, which is little: fine structures are blurred.",
+        ),
+        (
+            3.0,
+            "3.0 dB closer to the upper than a mosaic with the mean colour of each token's square.",
+        ),
     ],
-)  # fmt: skip
+)
 def test_the_gain_in_words(gain, words):
     one = Rebuilt("s", "", Picture("", 1, 1), gain)
     assert one.words == f"The lower row is {words}"
@@ -293,7 +350,7 @@ def test_online_and_cohorts_without_tokens_miss_no_token_maps(tmp_path):
     """A run of colour thresholds alone was told that its tokens had failed."""
     for changes in (
         {"parameters": {"tokens": {"mode": "online"}}},
-        {"models": {"m": {"kind": "threshold", "weights": None}}},
+        {"models": {"m": {"kind": "colour_threshold", "weights": None}}},
     ):
         run = run_of(tmp_path, **changes)
         make(tmp_path, *shared("a")[:2])

@@ -32,9 +32,12 @@ def machine(tmp_path, monkeypatch):
 
     def start(count=1, **environment):
         job = subprocess.Popen(
-            [sys.executable, "-c", JOB, str(count)], text=True, stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, env=os.environ | environment,
-        )  # fmt: skip
+            [sys.executable, "-c", JOB, str(count)],
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=os.environ | environment,
+        )
         jobs.append(job)
         return job, job.stdout.readline().strip()
 

@@ -70,9 +70,14 @@ def test_backbones_have_as_many_parameters_as_counted(size, millions):
     assert found == pytest.approx(millions, abs=5e-4)
 
 
-@pytest.mark.parametrize("options", [
-    {"embedding": "linear"}, {"attention": "softmax"}, {"embedding": "linear", "decoder": "tokens"},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"embedding": "linear"},
+        {"attention": "softmax"},
+        {"embedding": "linear", "decoder": "tokens"},
+    ],
+)
 def test_files_keep_them(options, tmp_path):
     model = build(**options)
     made = HolohistoModel(size="T", **options)
@@ -93,9 +98,12 @@ def test_the_table_is_a_configuration():
     }
     whole = (512, 384)
     assert cells == {
-        ("tokens", "relu", "random", whole), ("linear", "relu", "random", whole),
-        ("tokens", "softmax", "random", whole), ("linear", "softmax", "random", whole),
-        ("tokens", "relu", "grid", whole), ("tokens", "relu", "random", (256, 192)),
-    }  # fmt: skip
+        ("tokens", "relu", "random", whole),
+        ("linear", "relu", "random", whole),
+        ("tokens", "softmax", "random", whole),
+        ("linear", "softmax", "random", whole),
+        ("tokens", "relu", "grid", whole),
+        ("tokens", "relu", "random", (256, 192)),
+    }
     assert cfg.train.annotated_share == 0
     assert cfg.over_tokens == ["holohisto", "softmax", "grid", "half"]

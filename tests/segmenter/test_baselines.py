@@ -128,9 +128,16 @@ def test_each_learns_and_its_file_keeps_it(kind, tmp_path):
     assert a_trainer.best_dice > 0.6
     path = tmp_path / "segmenter.safetensors"
     card = Card(
-        name=kind, options=TOYS[kind], classes=("a",), mpp=0.5, tile=TILE, tokenizer=None,
-        downscale=1, mode="frozen", summary={"init": pretrained.SCRATCH},
-    )  # fmt: skip
+        name=kind,
+        options=TOYS[kind],
+        classes=("a",),
+        mpp=0.5,
+        tile=TILE,
+        tokenizer=None,
+        downscale=1,
+        mode="frozen",
+        summary={"pretrained": pretrained.SCRATCH},
+    )
     save_segmenter(a_trainer.best, card, path)
     again, found, _ = load_segmenter(path)
     assert found == card
@@ -176,7 +183,7 @@ def test_a_step_sees_as_many_pixels_with_another_tile(tmp_path):
 
 def test_parts_of_a_step_add_up_to_the_mean_of_their_losses(tmp_path):
     options = OPTIONS.model_copy(update={"batch": 6, "clip": 1e9})
-    a_trainer = trainer("unet", tmp_path, options, at_once=4)
+    a_trainer = trainer("unet", tmp_path, options, micro_batch=4)
     assert a_trainer.parts == 2
     batch = a_trainer._batch(0)
     parts = batch.split(2)
@@ -296,10 +303,14 @@ def meta_names(state):
     renamed = {}
     for name, value in state.items():
         for here, there in (
-            ("patch_embed.projection", "patch_embed.proj"), ("layers.", "blocks."),
-            ("layer_norm", "norm"), ("neck.conv1", "neck.0"), ("neck.norm1", "neck.1"),
-            ("neck.conv2", "neck.2"), ("neck.norm2", "neck.3"),
-        ):  # fmt: skip
+            ("patch_embed.projection", "patch_embed.proj"),
+            ("layers.", "blocks."),
+            ("layer_norm", "norm"),
+            ("neck.conv1", "neck.0"),
+            ("neck.norm1", "neck.1"),
+            ("neck.conv2", "neck.2"),
+            ("neck.norm2", "neck.3"),
+        ):
             name = name.replace(here, there)
         renamed[f"image_encoder.{name}"] = value
     return renamed
@@ -309,7 +320,7 @@ def meta_names(state):
 def test_a_published_file_fills_the_whole_backbone_and_nothing_else(kind, tmp_path):
     path, state = published(kind, tmp_path)
     before, model = built(kind).state_dict(), built(kind)
-    options = TOYS[kind].model_copy(update={"init": path})
+    options = TOYS[kind].model_copy(update={"pretrained": path})
     assert pretrained.start(model, options) == f"pretrained: {path.name}"
     place = f"network.{pretrained.BACKBONES[kind][0]}."
     for name, value in model.state_dict().items():
@@ -335,8 +346,8 @@ def test_published_names_are_those_of_the_publishers(tmp_path):
 @pytest.mark.parametrize("kind", ["unet", "dynunet"])
 def test_without_a_file_training_starts_from_scratch(kind):
     assert pretrained.start(built(kind), TOYS[kind]) == "scratch"
-    with pytest.raises(HolohistoError, match=r"models\.a\.init: unknown key"):
-        parse_config({"models": {"a": {"kind": kind, "init": "file.pth"}}})
+    with pytest.raises(HolohistoError, match=r"models\.a\.pretrained: unknown key"):
+        parse_config({"models": {"a": {"kind": kind, "pretrained": "file.pth"}}})
 
 
 def broken(kind: str, folder: Path, damage: str) -> Path:
@@ -388,7 +399,7 @@ def test_weights_that_do_not_fit_exactly_are_refused_in_one_line(damage, words, 
     path = broken("deeplabv3plus", tmp_path, damage)
     model = built("deeplabv3plus")
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    options = TOYS["deeplabv3plus"].model_copy(update={"init": path})
+    options = TOYS["deeplabv3plus"].model_copy(update={"pretrained": path})
     with pytest.raises(HolohistoError, match=words) as caught:
         pretrained.start(model, options)
     assert "\n" not in str(caught.value)
@@ -399,14 +410,14 @@ def test_weights_that_do_not_fit_exactly_are_refused_in_one_line(damage, words, 
 
 def test_codes_of_positions_need_the_tile_of_the_file(tmp_path):
     path, _ = published("sam_vit_b", tmp_path)
-    options = TOYS["sam_vit_b"].model_copy(update={"init": path, "tile": (128, 128)})
+    options = TOYS["sam_vit_b"].model_copy(update={"pretrained": path, "tile": (128, 128)})
     model = build_segmenter(options, None, 1, 1)
     with pytest.raises(HolohistoError, match=r"rel_pos_h \(11, 16\) instead of \(15, 16\)"):
         pretrained.start(model, options)
 
 
 def test_a_trained_segmenter_and_a_start_exclude_each_other():
-    entry = {"kind": "segformer", "weights": "a.safetensors", "init": "b.pth"}
+    entry = {"kind": "segformer", "weights": "a.safetensors", "pretrained": "b.pth"}
     with pytest.raises(HolohistoError, match=r"models\.a: has both `weights`"):
         parse_config({"models": {"a": entry}})
 
@@ -425,7 +436,7 @@ from holohisto.config import models
 from holohisto.segmenter.file import build_segmenter
 
 heavy = ("monai", "transformers")
-build_segmenter(models.ThresholdModel(), None, 1, 1)
+build_segmenter(models.ColourThresholdModel(), None, 1, 1)
 assert not any(name in sys.modules for name in heavy), "loaded before it is needed"
 for options in (
     models.UnetModel(channels=(4, 8)),
@@ -445,9 +456,12 @@ print([name for name in ("torchvision", "timm") if name in sys.modules])
 def test_building_them_reaches_for_no_network_and_no_torchvision():
     proxies = {name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy")}
     done = subprocess.run(
-        [sys.executable, "-c", OFFLINE], capture_output=True, text=True,
-        env={**os.environ, **proxies}, check=False,
-    )  # fmt: skip
+        [sys.executable, "-c", OFFLINE],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **proxies},
+        check=False,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     assert json.loads(done.stdout.replace("'", '"')) == []
 

@@ -6,7 +6,7 @@ from attention_accuracy import attend, branch, require_close_at_35344_tokens
 from torch import nn
 from torch.nn import functional
 
-from holohisto.config.models import HolohistoModel, ThresholdModel
+from holohisto.config.models import ColourThresholdModel, HolohistoModel
 from holohisto.errors import HolohistoError
 from holohisto.segmenter import file
 from holohisto.segmenter.baselines.threshold import Histograms, colour_features
@@ -359,7 +359,9 @@ def card(options):
     return Card("m", options, ("a", "b"), 0.5, (640, 480), "digest", 16, "frozen", {"epochs": 3})
 
 
-@pytest.mark.parametrize("options", [HolohistoModel(size="T", decoder="tokens"), ThresholdModel()])
+@pytest.mark.parametrize(
+    "options", [HolohistoModel(size="T", decoder="tokens"), ColourThresholdModel()]
+)
 def test_file_keeps_weights_and_card(options, tmp_path):
     torch.manual_seed(0)
     model = build_segmenter(options, CODEBOOK, 16, 2).eval()
@@ -373,8 +375,8 @@ def test_file_keeps_weights_and_card(options, tmp_path):
 
 def test_a_damaged_segmenter_is_refused(tmp_path):
     path = tmp_path / "s.safetensors"
-    model = build_segmenter(ThresholdModel(), None, 1, 2)
-    save_segmenter(model.state_dict(), card(ThresholdModel()), path)
+    model = build_segmenter(ColourThresholdModel(), None, 1, 2)
+    save_segmenter(model.state_dict(), card(ColourThresholdModel()), path)
     content = bytearray(path.read_bytes())
     content[-1] ^= 0x40
     path.write_bytes(bytes(content))
@@ -387,7 +389,7 @@ def test_blocks_computed_again_change_nothing_but_memory(attention):
     def passed(recompute: bool) -> tuple[dict[str, torch.Tensor], int]:
         torch.manual_seed(5)
         model = backbone.Backbone(nn.Conv2d(8, 64, 1), SIZES["T"], attention)
-        model.recompute = recompute
+        model.activation_checkpointing = recompute
         kept: dict[int, int] = {}
 
         def pack(tensor: torch.Tensor) -> torch.Tensor:
@@ -407,8 +409,8 @@ def test_blocks_computed_again_change_nothing_but_memory(attention):
 
 
 def test_a_segmenter_file_of_another_format_is_refused(tmp_path, monkeypatch):
-    model = build_segmenter(ThresholdModel(), None, 1, 1)
-    card = Card("m", ThresholdModel(), ("a",), 0.5, (64, 64), None, 1, "frozen", {})
+    model = build_segmenter(ColourThresholdModel(), None, 1, 1)
+    card = Card("m", ColourThresholdModel(), ("a",), 0.5, (64, 64), None, 1, "frozen", {})
     monkeypatch.setattr(file, "FORMAT", "holohisto-segmenter-2")
     save_segmenter(model.state_dict(), card, tmp_path / "old.safetensors")
     monkeypatch.undo()

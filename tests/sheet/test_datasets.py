@@ -56,12 +56,14 @@ def slides_side_by_side(folder: Path) -> None:
     """As released: `<group>/<case>_wsi.tiff` beside `<case>_mask.tiff`, masks 0/1 or 0/255."""
     half = (SIZE[0] // 2, SIZE[1] // 2)
     for split, case, white in (
-        ("KPIs24 Training Data", "56Nx/12-116", 1), ("KPIs24 Training Data", "DN/11-356", 255),
+        ("KPIs24 Training Data", "56Nx/12-116", 1),
+        ("KPIs24 Training Data", "DN/11-356", 255),
         ("KPIs24 Training Data", "normal/normal_F1", 255),
         ("KPIs24_Validation_Data", "56Nx/12-173", 255),
-        ("KPIs24 Testing Data", "56NX/12-299", 255), ("KPIs24 Testing Data", "DN/11-362", 1),
+        ("KPIs24 Testing Data", "56NX/12-299", 255),
+        ("KPIs24 Testing Data", "DN/11-362", 1),
         ("KPIs24 Testing Data", "normal/normal_M1574", 255),
-    ):  # fmt: skip
+    ):
         place = folder / split / "Task2_WSI_level" / case
         Pair(Path(f"{place}_wsi.tiff"), Path(f"{place}_mask.tiff"), SIZE, white).write()
     for split, case in (
@@ -198,11 +200,14 @@ def test_another_layout_is_refused(tmp_path, capsys, layout, words):
 def test_neptune_layout(tmp_path):
     """The same tissue under two structures, two crops of it, two masks of one image."""
     for path, mask in (
-        ("2_0_capsule/pas/im_174_0", "capsule"), ("3_0_tuft/pas/im_174_0", "tuft"),
-        ("3_0_tuft/he/im_174_3", "tuft"), ("0_1_dt/sil/im_9_0", "distal"),
-        ("1_1_pt/sil/im_9_0", "proximal"), ("5_3_ptc/pas/im_5_1", "PTC_lumen"),
+        ("2_0_capsule/pas/im_174_0", "capsule"),
+        ("3_0_tuft/pas/im_174_0", "tuft"),
+        ("3_0_tuft/he/im_174_3", "tuft"),
+        ("0_1_dt/sil/im_9_0", "distal"),
+        ("1_1_pt/sil/im_9_0", "proximal"),
+        ("5_3_ptc/pas/im_5_1", "PTC_lumen"),
         ("4_1_vessel/tri/im_7_1", "vessel"),
-    ):  # fmt: skip
+    ):
         Pair(tmp_path / f"{path}.png", tmp_path / f"{path}_mask_{mask}.png", (256, 251)).write()
     tuft = tmp_path / "3_0_tuft/pas"
     Pair(tuft / "im_174_0.png", tuft / "im_174_0_mask_capsule.png", (256, 251)).write()
@@ -280,37 +285,123 @@ def test_the_real_neptune_structures_are_learned_and_scored_one_class_each(data,
     folder = {name: str(tmp_path / name / "{slide}") for name in ("check", "foreground", "labels")}
     for row in kept:
         check, tissue = (folder[n].format(slide=row.slide) for n in ("check", "foreground"))
-        assert cli.main([
-            "check", str(row.image), "--slide", row.slide, "--annotation", str(row.annotation),
-            "--annotated", row.annotated[0], "--slide-mpp", str(row.mpp),
-            "--options", '{"mpp": 2.0}', "--classes", classes, "--output", check,
-        ]) == 0  # fmt: skip
+        assert (
+            cli.main(
+                [
+                    "check",
+                    str(row.image),
+                    "--slide",
+                    row.slide,
+                    "--annotation",
+                    str(row.annotation),
+                    "--annotated",
+                    row.annotated[0],
+                    "--slide-mpp",
+                    str(row.mpp),
+                    "--options",
+                    '{"mpp": 2.0}',
+                    "--classes",
+                    classes,
+                    "--output",
+                    check,
+                ]
+            )
+            == 0
+        )
         assert SlideRecord.read(Path(check)).warnings == []
-        assert cli.main([
-            "foreground", str(row.image), "--check", check, "--foreground", tissue,
-            "--options", NEPTUNE.foreground.model_dump_json(), "--picture", tissue + ".jpg",
-        ]) == 0  # fmt: skip
+        assert (
+            cli.main(
+                [
+                    "foreground",
+                    str(row.image),
+                    "--record",
+                    check,
+                    "--foreground",
+                    tissue,
+                    "--options",
+                    NEPTUNE.foreground.model_dump_json(),
+                    "--picture",
+                    tissue + ".jpg",
+                ]
+            )
+            == 0
+        )
     segmenter = str(tmp_path / "threshold.safetensors")
-    assert cli.main([
-        "train", "--model", "floor", "--sheet", str(tmp_path / "s.tsv"),
-        "--check", folder["check"], "--foreground", folder["foreground"],
-        "--model-options", '{"kind": "threshold"}', "--options", '{"tile": [256, 256]}',
-        "--classes", classes, "--segmenter", segmenter, "--table", str(tmp_path / "t.tsv"),
-    ]) == 0  # fmt: skip
+    assert (
+        cli.main(
+            [
+                "train",
+                "--model",
+                "floor",
+                "--sheet",
+                str(tmp_path / "s.tsv"),
+                "--record",
+                folder["check"],
+                "--foreground",
+                folder["foreground"],
+                "--model-options",
+                '{"kind": "colour_threshold"}',
+                "--options",
+                '{"tile": [256, 256]}',
+                "--classes",
+                classes,
+                "--segmenter",
+                segmenter,
+                "--table",
+                str(tmp_path / "t.tsv"),
+            ]
+        )
+        == 0
+    )
     tested = [row for row in kept if row.split == "test"]
     for row in tested:
         check, tissue, labels = (folder[name].format(slide=row.slide) for name in folder)
-        assert cli.main([
-            "infer", str(row.image), "--check", check, "--foreground", tissue,
-            "--segmenter", segmenter, "--classes", classes, "--labels", labels,
-            "--probability", labels + ".p",
-        ]) == 0  # fmt: skip
-        assert cli.main([
-            "metrics", labels, "--check", check, "--annotation", str(row.annotation),
-            "--annotated", row.annotated[0], "--foreground", tissue, "--probability", labels + ".p",
-            "--mask-options", "{}", "--classes", classes,
-            "--output", str(tmp_path / "scores" / row.slide),
-        ]) == 0  # fmt: skip
+        assert (
+            cli.main(
+                [
+                    "infer",
+                    str(row.image),
+                    "--record",
+                    check,
+                    "--foreground",
+                    tissue,
+                    "--segmenter",
+                    segmenter,
+                    "--classes",
+                    classes,
+                    "--labels",
+                    labels,
+                    "--probability",
+                    labels + ".p",
+                ]
+            )
+            == 0
+        )
+        assert (
+            cli.main(
+                [
+                    "metrics",
+                    labels,
+                    "--record",
+                    check,
+                    "--annotation",
+                    str(row.annotation),
+                    "--annotated",
+                    row.annotated[0],
+                    "--foreground",
+                    tissue,
+                    "--probability",
+                    labels + ".p",
+                    "--mask-options",
+                    "{}",
+                    "--classes",
+                    classes,
+                    "--output",
+                    str(tmp_path / "scores" / row.slide),
+                ]
+            )
+            == 0
+        )
         scores = json.loads((tmp_path / "scores" / row.slide).read_text())["classes"]
         assert [name for name in scores if scores[name]["annotated"]] == [row.annotated[0]]
         mask = np.asarray(Image.open(row.annotation).convert("L")) > 127

@@ -39,11 +39,25 @@ def test_annotations_beside_and_in_folders(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make(
-        tmp_path, "a.svs", "a_mask.tif", "b.tif", "b-labels.png", "c.tif", "c_annotation.tiff",
-        "images/d.png", "masks/d.png", "e.ndpi", "mask/e.tif", "deep/slides/f.tif",
-        "deep/annotations/f_mask.tif", "g.ome.tif", "g_mask.png", "h.tif", "h_mask.jpg",
+        tmp_path,
+        "a.svs",
+        "a_mask.tif",
+        "b.tif",
+        "b-labels.png",
+        "c.tif",
+        "c_annotation.tiff",
+        "images/d.png",
+        "masks/d.png",
+        "e.ndpi",
+        "mask/e.tif",
+        "deep/slides/f.tif",
+        "deep/annotations/f_mask.tif",
+        "g.ome.tif",
+        "g_mask.png",
+        "h.tif",
+        "h_mask.jpg",
         "other/a.svs",
-    )  # fmt: skip
+    )
     assert init(tmp_path, tmp_path / "s.tsv") == 0
     rows = read_sheet(tmp_path / "s.tsv")
     found = {
@@ -52,10 +66,16 @@ def test_annotations_beside_and_in_folders(
     }
     # The second a.svs has no annotation: the one beside the first is not its own.
     assert found == {
-        "a": "a_mask.tif", "b": "b-labels.png", "c": "c_annotation.tiff", "d": "masks/d.png",
-        "e": "mask/e.tif", "f": "deep/annotations/f_mask.tif", "g": "g_mask.png", "h": None,
+        "a": "a_mask.tif",
+        "b": "b-labels.png",
+        "c": "c_annotation.tiff",
+        "d": "masks/d.png",
+        "e": "mask/e.tif",
+        "f": "deep/annotations/f_mask.tif",
+        "g": "g_mask.png",
+        "h": None,
         "other-a": None,
-    }  # fmt: skip
+    }
     assert rows["h"].split == rows["other-a"].split == "predict"
     assert "1 images of other kinds look like annotations: left out" in capsys.readouterr().err
     annotated = [row.split for row in rows.values() if row.annotation]
@@ -64,21 +84,38 @@ def test_annotations_beside_and_in_folders(
 
 def test_outlines_are_annotations(tmp_path: Path) -> None:
     make(
-        tmp_path, "a.svs", "a.geojson", "b.ome.tif", "annotations/b.geojson.gz", "c.c.tif",
-        "c.c_annotation.geojson", "lonely.geojson",
-    )  # fmt: skip
+        tmp_path,
+        "a.svs",
+        "a.geojson",
+        "b.ome.tif",
+        "annotations/b.geojson.gz",
+        "c.c.tif",
+        "c.c_annotation.geojson",
+        "lonely.geojson",
+    )
     assert init(tmp_path, tmp_path / "s.tsv") == 0
     rows = read_sheet(tmp_path / "s.tsv")
     assert {slide: row.annotation and row.annotation.name for slide, row in rows.items()} == {
-        "a": "a.geojson", "b": "b.geojson.gz", "c.c": "c.c_annotation.geojson",
-    }  # fmt: skip
+        "a": "a.geojson",
+        "b": "b.geojson.gz",
+        "c.c": "c.c_annotation.geojson",
+    }
 
 
 def test_ids_are_valid_and_unique(tmp_path: Path) -> None:
     make(
-        tmp_path, "Maus 1 (links).svs", "_x.svs", "cohort.svs", "ü.svs", "one/k.svs", "two/k.svs",
-        "k.tif", "K.svs", "s.svs", "s.tif",
-    )  # fmt: skip
+        tmp_path,
+        "Maus 1 (links).svs",
+        "_x.svs",
+        "cohort.svs",
+        "ü.svs",
+        "one/k.svs",
+        "two/k.svs",
+        "k.tif",
+        "K.svs",
+        "s.svs",
+        "s.tif",
+    )
     assert init(tmp_path, tmp_path / "s.tsv") == 0
     rows = read_sheet(tmp_path / "s.tsv")
     assert sorted(rows) == sorted(
@@ -95,8 +132,11 @@ def test_splits_are_deterministic_and_about_60_20_20() -> None:
     assert counts == [30, 10, 10]
     assert list(splits.values()) != sorted(splits.values())
     assert [sorted(assign_splits(names[:n]).values()) for n in range(4)] == [
-        [], ["train"], ["train", "val"], ["test", "train", "val"],
-    ]  # fmt: skip
+        [],
+        ["train"],
+        ["train", "val"],
+        ["test", "train", "val"],
+    ]
 
 
 def test_an_existing_sheet_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

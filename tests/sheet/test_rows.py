@@ -6,7 +6,7 @@ from holohisto.errors import HolohistoError
 from holohisto.sheet.rows import missing_files, read_sheet
 
 HEADER = (
-    "slide\timage\tsplit\tannotation\tgroup\tsubject\tmpp\tthreshold\tannotated\texclude\tnote\n"
+    "slide\timage\tsplit\tannotation\tgroup\tsubject\tmpp\tsaturation\tannotated\texclude\tnote\n"
 )
 
 
@@ -25,13 +25,13 @@ def mistakes(path, classes=None):
 def test_a_full_row_and_a_bare_row(tmp_path):
     path = write(
         tmp_path,
-        "k-1\ta b.svs\ttrain\tm.tif\tDN\tp1\t0.25\t0.1\tcapsule,tuft\t\t=looks, \"odd\"",
+        'k-1\ta b.svs\ttrain\tm.tif\tDN\tp1\t0.25\t0.1\tcapsule,tuft\t\t=looks, "odd"',
         "k.2\tc.tif\tpredict\t\t\t\t\t\t\tyes\t",
-    )  # fmt: skip
+    )
     first, second = read_sheet(path, ("tuft", "capsule")).values()
     assert (first.slide, str(first.image), first.split) == ("k-1", "a b.svs", "train")
     assert (str(first.annotation), first.group, first.subject) == ("m.tif", "DN", "p1")
-    assert (first.mpp, first.threshold, first.annotated) == (0.25, 0.1, ("capsule", "tuft"))
+    assert (first.mpp, first.saturation, first.annotated) == (0.25, 0.1, ("capsule", "tuft"))
     assert not first.exclude
     assert second.exclude
     assert (second.annotation, second.group, second.mpp, second.annotated) == (None,) * 4
@@ -56,7 +56,7 @@ def test_all_mistakes_are_told_at_once(tmp_path):
         "line 2, column split",
         "line 3, column image",
         "line 3, column mpp",
-        "line 3, column threshold",
+        "line 3, column saturation",
         "line 3, column annotated",
         "line 3, column exclude",
         "line 4, column annotation",
@@ -214,8 +214,9 @@ def test_paths_that_snakemake_would_read_differently_are_refused(tmp_path, name)
     path = write(tmp_path, f"a\t{name}\ttest\t{name}", header="slide\timage\tsplit\tannotation\n")
     found = mistakes(path)
     assert [line.split(":")[0] for line in found] == [
-        "line 2, column image", "line 2, column annotation",
-    ]  # fmt: skip
+        "line 2, column image",
+        "line 2, column annotation",
+    ]
     assert found[0].endswith("allowed no {, } or control character")
 
 
@@ -224,11 +225,18 @@ def test_missing_files_are_told_all_at_once(tmp_path):
     there.touch()
     header = "slide\timage\tsplit\tannotation\texclude\n"
     lines = [
-        f"a\t{there}\ttest\tno/m.png", f"b\tb.tif\ttest\t{there}/m.png", "c\tc.tif\ttest\t\tyes",
-    ]  # fmt: skip
+        f"a\t{there}\ttest\tno/m.png",
+        f"b\tb.tif\ttest\t{there}/m.png",
+        "c\tc.tif\ttest\t\tyes",
+    ]
     path = write(tmp_path, *lines, header=header)
     assert missing_files(path, read_sheet(path).values()) == [
         f"{path}: line 2, column annotation: no such file: no/m.png",
         f"{path}: line 3, column image: no such file: b.tif",
         f"{path}: line 3, column annotation: no such file: {there}/m.png",
     ]
+
+
+def test_an_old_column_is_one_line_that_names_the_new_one(tmp_path):
+    path = write(tmp_path, "a\ta.tif\ttest\t0.1", header="slide\timage\tsplit\tthreshold\n")
+    assert mistakes(path) == ["line 1, column threshold: is called saturation now; rename it"]

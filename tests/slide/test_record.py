@@ -169,11 +169,24 @@ def test_the_disk_of_a_small_slide_is_near_the_measured():
 def test_the_verb_writes_the_record_and_warns_of_an_empty_annotation(slide, tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((523, 717), np.uint8), metadata=None)
     output = tmp_path / "new" / "s1.json"
-    code = main([
-        "check", str(slide), "--slide", "s1", "--annotation", str(tmp_path / "a.tif"),
-        "--slide-mpp", "0.25", "--options", '{"mpp": 0.5}',
-        "--classes", '{"glomerulus": {"values": [3]}}', "--output", str(output),
-    ])  # fmt: skip
+    code = main(
+        [
+            "check",
+            str(slide),
+            "--slide",
+            "s1",
+            "--annotation",
+            str(tmp_path / "a.tif"),
+            "--slide-mpp",
+            "0.25",
+            "--options",
+            '{"mpp": 0.5}',
+            "--classes",
+            '{"glomerulus": {"values": [3]}}',
+            "--output",
+            str(output),
+        ]
+    )
     assert code == 0
     record = json.loads(output.read_text())
     assert (record["slide"], record["factor"], record["mpp_source"]) == ("s1", 2, "sheet")
@@ -253,18 +266,77 @@ def test_the_cohort_table_has_a_row_for_every_slide(slide, tmp_path, capsys):
     lines = shown.out.splitlines()
     table = {line.split()[0]: line for line in lines}
     assert lines[0].split() == [
-        "slide", "split", "group", "reader", "compression", "levels", "size", "mpp", "factor",
-        "background", "annotation", "tokens", "variants", "map", "disk", "gpu", "cpu", "status",
-    ]  # fmt: skip
+        "slide",
+        "split",
+        "group",
+        "reader",
+        "compression",
+        "levels",
+        "size",
+        "mpp",
+        "factor",
+        "background",
+        "annotation",
+        "tokens",
+        "variants",
+        "map",
+        "disk",
+        "gpu",
+        "cpu",
+        "status",
+    ]
     assert table["one"].split()[1:] == [
-        "test", "DN", "cucim", "lzw", "2", "717x523", "0.5", "(tags)", "1", "#f3f3f3",
-        "level", "0", "1,485", "1", "3.0", "kB", "0.1", "MB", "0.1", "s", "4.2", "s",
-        "ok;", "same", "image", "as", "twin",
-    ]  # fmt: skip
+        "test",
+        "DN",
+        "cucim",
+        "lzw",
+        "2",
+        "717x523",
+        "0.5",
+        "(tags)",
+        "1",
+        "#f3f3f3",
+        "level",
+        "0",
+        "1,485",
+        "1",
+        "3.0",
+        "kB",
+        "0.1",
+        "MB",
+        "0.1",
+        "s",
+        "4.2",
+        "s",
+        "ok;",
+        "same",
+        "image",
+        "as",
+        "twin",
+    ]
     assert table["b"].split()[2:] == [
-        "-", "cucim", "lzw", "1", "717x523", "0.25", "(header)", "2", "white", "-", "391",
-        "1", "0.8", "kB", "0.1", "MB", "0.1", "s", "1.1", "s", "ok",
-    ]  # fmt: skip
+        "-",
+        "cucim",
+        "lzw",
+        "1",
+        "717x523",
+        "0.25",
+        "(header)",
+        "2",
+        "white",
+        "-",
+        "391",
+        "1",
+        "0.8",
+        "kB",
+        "0.1",
+        "MB",
+        "0.1",
+        "s",
+        "1.1",
+        "s",
+        "ok",
+    ]
     assert "ERROR" in table["bad"]
     assert "is not an image that can be read" in table["bad"]
     assert table["out"].endswith("excluded: blurred")

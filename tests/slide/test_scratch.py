@@ -57,9 +57,10 @@ def test_what_a_killed_job_left_is_removed_and_what_a_running_one_has_stays(imag
     )
     (scratch / "holohisto-gpus-0").mkdir()
     job = subprocess.Popen(
-        [sys.executable, "-c", script, image, scratch], stdin=subprocess.PIPE,
+        [sys.executable, "-c", script, image, scratch],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-    )  # fmt: skip
+    )
     assert job.stdout is not None
     job.stdout.readline()
     (its,) = scratch.glob("holohisto-slide-*")
@@ -100,9 +101,7 @@ def test_too_little_room_leaves_the_slide_where_it_is(image, scratch, monkeypatc
 
 def test_a_copy_of_another_size_is_refused_and_removed(image, scratch, monkeypatch):
     whole = image.stat().st_size
-    monkeypatch.setattr(
-        shutil, "copyfile", lambda a, b: b.write_bytes(a.read_bytes()[:-1]) and b
-    )  # fmt: skip
+    monkeypatch.setattr(shutil, "copyfile", lambda a, b: b.write_bytes(a.read_bytes()[:-1]) and b)
     message = rf"{image}: its copy on scratch .* \(found {whole - 1} bytes; allowed {whole} bytes\)"
     with pytest.raises(HolohistoError, match=message), staged(image, str(scratch)):
         pass

@@ -43,9 +43,14 @@ def strips(compression):
 
 def planar(path, pixels):
     tifffile.imwrite(
-        path, np.moveaxis(pixels, 2, 0), tile=(128, 128), compression="lzw", photometric="rgb",
-        planarconfig="separate", metadata=None,
-    )  # fmt: skip
+        path,
+        np.moveaxis(pixels, 2, 0),
+        tile=(128, 128),
+        compression="lzw",
+        photometric="rgb",
+        planarconfig="separate",
+        metadata=None,
+    )
 
 
 EXACT = {
@@ -331,9 +336,11 @@ def write_fluorescence(path):
 
 def write_palette(path):
     tifffile.imwrite(
-        path, noise(channels=1)[..., 0], photometric="palette",
+        path,
+        noise(channels=1)[..., 0],
+        photometric="palette",
         colormap=np.zeros((3, 256), np.uint16),
-    )  # fmt: skip
+    )
 
 
 def write_cut_tiff(path):
@@ -413,9 +420,13 @@ def test_every_truncation_of_a_tiff_is_told_in_plain_words(tmp_path, bigtiff):
     with tifffile.TiffWriter(whole, bigtiff=bigtiff) as writer:
         for depth, level in enumerate([noise((150, 90)), noise((75, 45))]):
             writer.write(
-                level, tile=(64, 64), compression="jpeg", photometric="rgb", metadata=None,
+                level,
+                tile=(64, 64),
+                compression="jpeg",
+                photometric="rgb",
+                metadata=None,
                 subfiletype=depth,
-            )  # fmt: skip
+            )
     data = whole.read_bytes()
     path = tmp_path / "cut.tif"
     for length in [*range(4, 300, 5), *range(300, len(data) - 8, 211), len(data) - 8]:
@@ -447,9 +458,14 @@ def test_a_few_bytes_after_the_end_of_a_jpeg_are_padding(tmp_path, padding, fine
     Image.fromarray(noise((128, 112))).save(encoded, "JPEG", subsampling=0)
     with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
         writer.write(
-            iter([encoded.getvalue() + bytes(padding)]), shape=(112, 128, 3), dtype=np.uint8,
-            tile=(112, 128), compression="jpeg", photometric="ycbcr", metadata=None,
-        )  # fmt: skip
+            iter([encoded.getvalue() + bytes(padding)]),
+            shape=(112, 128, 3),
+            dtype=np.uint8,
+            tile=(112, 128),
+            compression="jpeg",
+            photometric="ycbcr",
+            metadata=None,
+        )
     if fine:
         with Slide(tmp_path / "a.tif") as slide:
             assert slide.size == (128, 112)
@@ -459,14 +475,21 @@ def test_a_few_bytes_after_the_end_of_a_jpeg_are_padding(tmp_path, padding, fine
 
 
 SIZES = {
-    "boxes.tiff": (300, 250), "boxes_0.dcm": (16, 16), "boxes_1.dcm": (16, 16),
-    "cmu-1-small-region.svs": (2220, 2967), "he_ome.tif": (1380, 1484),
-    "mosaic_a.tif": (4519, 2693), "mosaic_a_mask.tif": (4519, 2693),
-    "mosaic_b.tif": (4519, 2693), "mosaic_b_mask.tif": (4519, 2693),
-    "mosaic_c.tif": (4519, 2693), "mosaic_c_mask.tif": (4519, 2693),
-    "opm_label_map.tiff": (15360, 23552), "small.svs": (16, 16),
+    "boxes.tiff": (300, 250),
+    "boxes_0.dcm": (16, 16),
+    "boxes_1.dcm": (16, 16),
+    "cmu-1-small-region.svs": (2220, 2967),
+    "he_ome.tif": (1380, 1484),
+    "mosaic_a.tif": (4519, 2693),
+    "mosaic_a_mask.tif": (4519, 2693),
+    "mosaic_b.tif": (4519, 2693),
+    "mosaic_b_mask.tif": (4519, 2693),
+    "mosaic_c.tif": (4519, 2693),
+    "mosaic_c_mask.tif": (4519, 2693),
+    "opm_label_map.tiff": (15360, 23552),
+    "small.svs": (16, 16),
     "tcga-cr-7395-01a-01-ts1.svs": (4443, 3567),
-}  # fmt: skip
+}
 
 
 REFUSED_FILES = {

@@ -64,10 +64,18 @@ def jobs(after: int = 0) -> list[Job]:
         number, comment, partition, state, memory, minutes, tres = line.split("|")
         rule, _, words = comment.removeprefix("rule_").partition("_wildcards_")
         gpus = dict(part.split("=") for part in tres.split(",") if part).get("gres/gpu", "0")
-        found.append(Job(
-            int(number), rule, words, partition, state.split()[0], memory, int(minutes or 0),
-            int(gpus),
-        ))  # fmt: skip
+        found.append(
+            Job(
+                int(number),
+                rule,
+                words,
+                partition,
+                state.split()[0],
+                memory,
+                int(minutes or 0),
+                int(gpus),
+            )
+        )
     return [job for job in sorted(found, key=lambda job: job.number) if job.number > after]
 
 
@@ -91,12 +99,14 @@ def start(folder: Path, *words: str) -> subprocess.Popen:
     with (folder / "run.log").open("a") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "snakemake", "--profile", "slurm", "--profile", "site", *words],
-            cwd=folder, stdout=log, stderr=subprocess.STDOUT,
+            cwd=folder,
+            stdout=log,
+            stderr=subprocess.STDOUT,
             # Ctrl-C must reach it, even where these tests run in a shell's background.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             # The nodes' names are not those of hosts, so the ranks are told where the first one is.
             env=os.environ | {"HOLOHISTO_SCRATCH": str(scratch), "MASTER_ADDR": "127.0.0.1"},
-        )  # fmt: skip
+        )
 
 
 def finish(run: subprocess.Popen, folder: Path) -> str:
@@ -163,12 +173,21 @@ def finished(folder):
 
 def test_only_rules_with_a_gpu_get_one_on_the_gpu_partition(finished):
     done = [job for job in jobs() if job.state == "COMPLETED"]
-    assert sorted((job.rule, job.words) for job in done) == sorted([
-        ("infer", "holohisto_e1"), ("deliver_mask_metrics", ""),
-        ("prepare_check_foreground", ""), ("prepare_check_foreground", ""),
-        ("cohort", ""), ("examples", ""), ("report", ""), ("tokenizer", ""),
-        ("tokens", "e1"), ("tokens", "t1"), ("train", "holohisto"),
-    ])  # fmt: skip
+    assert sorted((job.rule, job.words) for job in done) == sorted(
+        [
+            ("infer", "holohisto_e1"),
+            ("deliver_mask_metrics", ""),
+            ("prepare_check_foreground", ""),
+            ("prepare_check_foreground", ""),
+            ("cohort", ""),
+            ("gallery", ""),
+            ("report", ""),
+            ("tokenizer", ""),
+            ("tokens", "e1"),
+            ("tokens", "t1"),
+            ("train", "holohisto"),
+        ]
+    )
     for job in jobs():
         expected = ("gpu", 1) if job.rule in GPU_RULES else ("cpu", 0)
         assert (job.partition, job.gpus) == expected, job
@@ -247,8 +266,9 @@ def cancelled(finished):
 def test_cancelling_leaves_nothing_running_and_nothing_half_written(finished, cancelled):
     assert slurm("squeue", "-h") == ""
     assert [(job.rule, job.state) for job in jobs(after=cancelled)] == [
-        ("prepare_check_foreground", "COMPLETED"), ("tokens", "CANCELLED"),
-    ]  # fmt: skip
+        ("prepare_check_foreground", "COMPLETED"),
+        ("tokens", "CANCELLED"),
+    ]
     require_whole(finished)
 
 
@@ -256,10 +276,16 @@ def test_after_that_a_run_submits_only_what_the_changed_slide_needs(finished, ca
     last = jobs()[-1].number
     finish(start(finished), finished)
     done = [job for job in jobs(after=last) if job.state == "COMPLETED"]
-    assert sorted((job.rule, job.words) for job in done) == sorted([
-        ("infer", "holohisto_e1"), ("deliver_mask_metrics", ""),
-        ("cohort", ""), ("examples", ""), ("report", ""), ("tokens", "e1"),
-    ])  # fmt: skip
+    assert sorted((job.rule, job.words) for job in done) == sorted(
+        [
+            ("infer", "holohisto_e1"),
+            ("deliver_mask_metrics", ""),
+            ("cohort", ""),
+            ("gallery", ""),
+            ("report", ""),
+            ("tokens", "e1"),
+        ]
+    )
     require_whole(finished)
 
 

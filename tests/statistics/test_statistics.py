@@ -31,14 +31,25 @@ def slides(scores: dict[str, dict[str, float]], groups: dict[str, str], tiles=No
     """slides.tsv from model → slide → Dice."""
     rows = [
         {
-            "model": model, "slide": slide, "class": "glomerulus", "group": groups[slide],
-            "subject": (subjects or {}).get(slide, slide), "split": "test", "annotated": "yes",
-            "dice_foreground": dice, "tile_dice": dice / 2, "object_f1": dice / 4,
-            "tiles": (tiles or {}).get(slide, 1), "tiles_empty": 0, "tp": 9, "fp": 0, "fn": 1,
+            "model": model,
+            "slide": slide,
+            "class": "glomerulus",
+            "group": groups[slide],
+            "subject": (subjects or {}).get(slide, slide),
+            "split": "test",
+            "annotated": "yes",
+            "dice_foreground": dice,
+            "tile_dice": dice / 2,
+            "object_f1": dice / 4,
+            "tiles": (tiles or {}).get(slide, 1),
+            "tiles_empty": 0,
+            "tp": 9,
+            "fp": 0,
+            "fn": 1,
         }
         for model, values in scores.items()
         for slide, dice in values.items()
-    ]  # fmt: skip
+    ]
     return pd.DataFrame(rows, columns=list(SLIDES))
 
 
@@ -181,8 +192,17 @@ def test_holm_on_the_published_example_of_r():
         for error in [np.sqrt(1 / len(one) + 1 / len(other))]
     ]
     assert holm(p).round(5).tolist() == [
-        1.0, 0.00026, 0.00019, 1.0, 0.05113, 0.04987, 1.0, 1.0, 0.00488, 0.00388,
-    ]  # fmt: skip
+        1.0,
+        0.00026,
+        0.00019,
+        1.0,
+        0.05113,
+        0.04987,
+        1.0,
+        1.0,
+        0.00488,
+        0.00388,
+    ]
 
 
 def test_hodges_lehmann_by_hand():
@@ -324,10 +344,14 @@ def test_ties_neither_turn_the_result_round_nor_hide():
     ours = {f"s{i}": 0.8 + i / 100 if i < 12 else 1.0 for i in range(52)}
     theirs = {slide: dice - (0.1 if dice < 1 else 0) for slide, dice in ours.items()}
     table = comparison_table(
-        slides({"m": ours, "k": theirs, "o": {"s0": 0.7, "s51": 1.0, "s50": 1.0}},
-               dict.fromkeys(ours, "g")),
-        "m", 0.01, 50,
-    ).set_index(["level", "model"])  # fmt: skip
+        slides(
+            {"m": ours, "k": theirs, "o": {"s0": 0.7, "s51": 1.0, "s50": 1.0}},
+            dict.fromkeys(ours, "g"),
+        ),
+        "m",
+        0.01,
+        50,
+    ).set_index(["level", "model"])
     row = table.loc[("slides", "k")]
     assert (row["n"], row["n_zero"], row["shift"], row["effect"]) == (52, 40, 0.0, 1.0)
     assert row["p"] == pytest.approx(2 / 2**12)
@@ -370,24 +394,30 @@ RECORD = {
             "foreground": {"tp": 8, "fp": 2, "fn": 2, "dice": 0.8},
             "everywhere": {"tp": 8, "fp": 2, "fn": 4, "dice": 0.727},
             "tiles": [{"xy": [0, 0], "dice": 0.8}],
-            "tile_dice": 0.8, "tiles_empty": 0, "outside_foreground": 2,
+            "tile_dice": 0.8,
+            "tiles_empty": 0,
+            "outside_foreground": 2,
             "objects": {"tp": 1, "fp": 0, "fn": 1, "precision": 1, "recall": 0.5, "f1": 0.667},
             "boundary": {"tolerance_um": 2.0, "precision": 0.9, "recall": 0.6, "f1": 0.72},
-            "objects_found": 1, "area_found_um2": 9.0,
-            "objects_annotated": 2, "area_annotated_um2": 12.5,
+            "objects_found": 1,
+            "area_found_um2": 9.0,
+            "objects_annotated": 2,
+            "area_annotated_um2": 12.5,
             "kpis2024": {"task": "slide", "tp": 8, "fp": 2, "fn": 0, "dice": 0.889},
             "object_table": [
                 {"area_um2": 9.0, "x": 1.5, "y": 2.5, "probability": 0.9, "matched": True}
             ],
         },
         "capsule": {
-            "annotated": False, "objects_found": 1, "area_found_um2": 5.0,
+            "annotated": False,
+            "objects_found": 1,
+            "area_found_um2": 5.0,
             "object_table": [
                 {"area_um2": 5.0, "x": 1, "y": 2, "probability": 0.7, "matched": None}
             ],
         },
     },
-}  # fmt: skip
+}
 ROW = Row("s1", "s1.tiff", "test", subject=None, group=None)  # pyright: ignore
 
 
@@ -418,20 +448,28 @@ def test_distributions_by_hand():
     """Groups, then all objects together; slides without objects count."""
     scored = pd.DataFrame(
         {
-            "model": "m", "init": "scratch", "class": "t", "slide": list("abc"),
+            "model": "m",
+            "pretrained": "scratch",
+            "class": "t",
+            "slide": list("abc"),
             "group": ["x", "x", "y"],
-            "objects_annotated": [3, None, 2], "objects_found": [4, 1, 1],
+            "objects_annotated": [3, None, 2],
+            "objects_found": [4, 1, 1],
         }
-    )  # fmt: skip
+    )
     objects = pd.DataFrame(
         {
-            "model": "m", "slide": list("aaaaac"), "class": "t", "group": list("xxxxxy"),
-            "area_um2": [1.0, 2, 3, 4, 5, 60], "probability": [0.5, 0.6, 0.7, 0.8, 0.9, 0.2],
+            "model": "m",
+            "slide": list("aaaaac"),
+            "class": "t",
+            "group": list("xxxxxy"),
+            "area_um2": [1.0, 2, 3, 4, 5, 60],
+            "probability": [0.5, 0.6, 0.7, 0.8, 0.9, 0.2],
             "matched": ["yes", "no", "yes", "yes", None, "no"],
         }
-    )  # fmt: skip
+    )
     x, y, pooled = distribution_table(objects, scored).to_dict("records")
-    assert (x["group"], x["init"], x["slides"], x["objects"]) == ("x", "scratch", 2, 5)
+    assert (x["group"], x["pretrained"], x["slides"], x["objects"]) == ("x", "scratch", 2, 5)
     assert (x["objects_per_slide"], x["slides_annotated"]) == (2.5, 1)
     assert (x["annotated_per_slide"], x["found_per_annotated"]) == (3.0, 4.0)
     assert (pooled["annotated_per_slide"], pooled["found_per_annotated"]) == (2.5, 2.5)

@@ -11,9 +11,13 @@ from taming.modules.vqvae.quantize import GumbelQuantize, VectorQuantizer2
 from torch import nn
 
 LIGHTNING = {"epoch": 3, "global_step": 77, "optimizer_states": [{"state": {}}], "callbacks": {}}
-FOREIGN = {"loss.discriminator.main.0.weight": (4, 3, 4, 4), "loss.logvar": (),
-           "model_ema.encoderconv_inweight": (32, 3, 3, 3), "model_ema.decay": (),
-           "colorize": (3, 4, 1, 1)}  # fmt: skip
+FOREIGN = {
+    "loss.discriminator.main.0.weight": (4, 3, 4, 4),
+    "loss.logvar": (),
+    "model_ema.encoderconv_inweight": (32, 3, 3, 3),
+    "model_ema.decay": (),
+    "colorize": (3, 4, 1, 1),
+}
 
 
 class Published(nn.Module):
@@ -23,10 +27,17 @@ class Published(nn.Module):
         super().__init__()
         self.attention, self.gumbel = attention, gumbel
         self.ddconfig = {
-            "double_z": False, "z_channels": 6, "resolution": 256, "in_channels": 3, "out_ch": 3,
-            "ch": 32, "ch_mult": [1, 2, 3], "num_res_blocks": 2,
-            "attn_resolutions": [64] if attention else [], "dropout": 0.0,
-        } | changes  # fmt: skip
+            "double_z": False,
+            "z_channels": 6,
+            "resolution": 256,
+            "in_channels": 3,
+            "out_ch": 3,
+            "ch": 32,
+            "ch_mult": [1, 2, 3],
+            "num_res_blocks": 2,
+            "attn_resolutions": [64] if attention else [],
+            "dropout": 0.0,
+        } | changes
         self.n_embed, self.embed_dim = 40, 6 if gumbel else 5
         torch.manual_seed(0)
         self.encoder, self.decoder = Encoder(**self.ddconfig), Decoder(**self.ddconfig)
@@ -77,13 +88,22 @@ def write_taming(folder: Path, network: Published, **records) -> Path:
 def openmuse_config(network: Published) -> dict:
     options = network.ddconfig
     return {
-        "_class_name": "VQGANModel", "_version": "0.0.1", "commitment_cost": 0.25, "dropout": 0.0,
-        "attn_resolutions": options["attn_resolutions"], "channel_mult": options["ch_mult"],
-        "hidden_channels": options["ch"], "no_attn_mid_block": not network.attention,
-        "num_channels": 3, "num_embeddings": network.n_embed, "resample_with_conv": True,
-        "num_res_blocks": options["num_res_blocks"], "quantized_embed_dim": network.embed_dim,
-        "resolution": options["resolution"], "z_channels": options["z_channels"],
-    }  # fmt: skip
+        "_class_name": "VQGANModel",
+        "_version": "0.0.1",
+        "commitment_cost": 0.25,
+        "dropout": 0.0,
+        "attn_resolutions": options["attn_resolutions"],
+        "channel_mult": options["ch_mult"],
+        "hidden_channels": options["ch"],
+        "no_attn_mid_block": not network.attention,
+        "num_channels": 3,
+        "num_embeddings": network.n_embed,
+        "resample_with_conv": True,
+        "num_res_blocks": options["num_res_blocks"],
+        "quantized_embed_dim": network.embed_dim,
+        "resolution": options["resolution"],
+        "z_channels": options["z_channels"],
+    }
 
 
 def write_openmuse(folder: Path, network: Published) -> Path:
@@ -96,16 +116,26 @@ def write_openmuse(folder: Path, network: Published) -> Path:
 def diffusers_config(network: Published) -> dict:
     options, attends = network.ddconfig, [network.attention * (n == 2) for n in range(3)]
     return {
-        "_class_name": "VQModel", "_diffusers_version": "0.25.0.dev0", "act_fn": "silu",
+        "_class_name": "VQModel",
+        "_diffusers_version": "0.25.0.dev0",
+        "act_fn": "silu",
         "block_out_channels": [options["ch"] * m for m in options["ch_mult"]],
         "down_block_types": ["Attn" * a + "DownEncoderBlock2D" for a in attends],
         "up_block_types": ["Attn" * a + "UpDecoderBlock2D" for a in reversed(attends)],
-        "in_channels": 3, "out_channels": 3, "latent_channels": options["z_channels"],
-        "layers_per_block": options["num_res_blocks"], "lookup_from_codebook": True,
-        "mid_block_add_attention": network.attention, "norm_num_groups": 32, "norm_type": "group",
-        "num_vq_embeddings": network.n_embed, "sample_size": 32, "scaling_factor": 0.18215,
-        "vq_embed_dim": network.embed_dim, "force_upcast": True,
-    }  # fmt: skip
+        "in_channels": 3,
+        "out_channels": 3,
+        "latent_channels": options["z_channels"],
+        "layers_per_block": options["num_res_blocks"],
+        "lookup_from_codebook": True,
+        "mid_block_add_attention": network.attention,
+        "norm_num_groups": 32,
+        "norm_type": "group",
+        "num_vq_embeddings": network.n_embed,
+        "sample_size": 32,
+        "scaling_factor": 0.18215,
+        "vq_embed_dim": network.embed_dim,
+        "force_upcast": True,
+    }
 
 
 NEW_ATTENTION = {
@@ -115,8 +145,13 @@ NEW_ATTENTION = {
     "v": "to_v",
     "proj_out": "to_out.0",
 }
-OLD_ATTENTION = {"norm": "group_norm", "q": "query", "k": "key", "v": "value",
-                 "proj_out": "proj_attn"}  # fmt: skip
+OLD_ATTENTION = {
+    "norm": "group_norm",
+    "q": "query",
+    "k": "key",
+    "v": "value",
+    "proj_out": "proj_attn",
+}
 
 
 def diffusers_state(network: Published, attention: dict[str, str]) -> dict[str, torch.Tensor]:

@@ -61,9 +61,15 @@ class LabelledSlide:
 
     def header(self, classes: Sequence[str]) -> dict:
         return {
-            "slide": "s1", "size": self.size, "mpp": self.mpp, "factor": self.factor,
-            "classes": list(classes), "model": "m1", "segmenter": "0", "threshold": 0.5,
-        }  # fmt: skip
+            "slide": "s1",
+            "size": self.size,
+            "mpp": self.mpp,
+            "factor": self.factor,
+            "classes": list(classes),
+            "model": "m1",
+            "segmenter": "0",
+            "threshold": 0.5,
+        }
 
     def write_labels(self, labels: np.ndarray, classes: Sequence[str], probability=None) -> None:
         mpp, size = self.mpp * self.factor, self.working_size
@@ -78,7 +84,7 @@ class LabelledSlide:
     def write_foreground(self, mask: np.ndarray, cell: int = 16) -> None:
         size = mask.shape[1], mask.shape[0]
         mpp = self.mpp * self.factor * cell
-        header = {"slide": "s1", "cell": cell, "factor": self.factor, "threshold": 0.1}
+        header = {"slide": "s1", "cell": cell, "factor": self.factor, "saturation": 0.1}
         record = json.loads(self.check.read_text())
         header["fingerprint"] = record["fingerprint"]
         write_rows(self.foreground, [mask.astype(np.uint8) * 255], size, mpp, header)
@@ -93,17 +99,53 @@ def masks_and_scores(
 ) -> tuple[np.ndarray, dict]:
     """Write and score the masks; returns the first class's mask and scores."""
     out, given = slide.folder / "out", json.dumps({name: {} for name in classes})
-    assert cli.main([
-        "mask", str(slide.labels), "--image", str(slide.image), "--check", str(slide.check),
-        "--probability", str(slide.probability), "--options", json.dumps(mask),
-        "--classes", given, "--masks", str(out / "{class}.tif"),
-        "--geojson", str(out / "objects.geojson"), "--overlay", str(out / "overlay.jpg"),
-    ]) == 0  # fmt: skip
-    assert cli.main([
-        "metrics", str(slide.labels), "--check", str(slide.check), "--annotation",
-        str(slide.annotation), "--foreground", str(slide.foreground), "--probability",
-        str(slide.probability), "--mask-options", json.dumps(mask), "--classes", given,
-        "--output", str(out / "scores.json"),
-    ]) == 0  # fmt: skip
+    assert (
+        cli.main(
+            [
+                "mask",
+                str(slide.labels),
+                "--image",
+                str(slide.image),
+                "--record",
+                str(slide.check),
+                "--probability",
+                str(slide.probability),
+                "--options",
+                json.dumps(mask),
+                "--classes",
+                given,
+                "--masks",
+                str(out / "{class}.tif"),
+                "--geojson",
+                str(out / "objects.geojson"),
+                "--overlay",
+                str(out / "overlay.jpg"),
+            ]
+        )
+        == 0
+    )
+    assert (
+        cli.main(
+            [
+                "metrics",
+                str(slide.labels),
+                "--record",
+                str(slide.check),
+                "--annotation",
+                str(slide.annotation),
+                "--foreground",
+                str(slide.foreground),
+                "--probability",
+                str(slide.probability),
+                "--mask-options",
+                json.dumps(mask),
+                "--classes",
+                given,
+                "--output",
+                str(out / "scores.json"),
+            ]
+        )
+        == 0
+    )
     scores = json.loads((out / "scores.json").read_text())["classes"][classes[0]]
     return tifffile.imread(out / f"{classes[0]}.tif") > 0, scores

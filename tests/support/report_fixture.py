@@ -19,7 +19,7 @@ from holohisto.sheet.cells import Row
 GROUPS = ("56Nx", "DN", "NEP25", "normal")
 MODELS = {
     "holohisto": {"kind": "holohisto", "size": "S", "decoder": "rgb", "weights": None},
-    "floor": {"kind": "threshold", "weights": None},
+    "floor": {"kind": "colour_threshold", "weights": None},
 }
 COMPARED = {
     "holohisto": MODELS["holohisto"],
@@ -73,21 +73,46 @@ def arguments(folder: Path, models: dict = MODELS) -> dict[str, list[str]]:
     sheet = ["--sheet", str(folder / "slides.tsv"), "--classes", json.dumps(CLASSES)]
     pattern = str(folder / "results/models/{model}/metrics/{slide}.json")
     parameters = {
-        "infer": {"tile": [3840, 2160], "overlap": 0.25}, "seed": 0, "cohort": {"level": 0.05},
-    }  # fmt: skip
+        "infer": {"tile": [3840, 2160], "overlap": 0.25},
+        "seed": 0,
+        "cohort": {"alpha": 0.05},
+    }
     return {
         "cohort": [
-            "cohort", *sheet, "--metrics", pattern, "--models", ",".join(models),
-            "--reference", "holohisto", "--splits", "test", "--options", '{"level": 0.05}',
-            "--output", str(folder / "results/cohort"),
+            "cohort",
+            *sheet,
+            "--metrics",
+            pattern,
+            "--models",
+            ",".join(models),
+            "--reference",
+            "holohisto",
+            "--splits",
+            "test",
+            "--options",
+            '{"alpha": 0.05}',
+            "--output",
+            str(folder / "results/cohort"),
         ],
         "report": [
-            "report", *sheet, "--results", str(folder / "results"), "--logs", str(folder / "logs"),
-            "--models", json.dumps(models), "--options", "{}",
-            "--parameters", json.dumps(parameters), "--tables", str(folder / "results/tables"),
-            "--output", str(folder / "report.html"),
+            "report",
+            *sheet,
+            "--results",
+            str(folder / "results"),
+            "--logs",
+            str(folder / "logs"),
+            "--models",
+            json.dumps(models),
+            "--options",
+            "{}",
+            "--parameters",
+            json.dumps(parameters),
+            "--tables",
+            str(folder / "results/tables"),
+            "--output",
+            str(folder / "report.html"),
         ],
-    }  # fmt: skip
+    }
 
 
 def _row(i: int, slides: int) -> dict[str, str]:
@@ -111,8 +136,11 @@ def _slide(
     if slide in failing[1:]:
         return _log(folder, f"check/{slide}", f"slides/{slide}.tiff: no resolution in the header")
     check = {
-        "size": [44896, 46410], "working_size": [22448, 23205], "mpp": MPP, "warnings": [],
-    }  # fmt: skip
+        "size": [44896, 46410],
+        "working_size": [22448, 23205],
+        "mpp": MPP,
+        "warnings": [],
+    }
     _write(results / f"check/{slide}.json", json.dumps(check))
     _write(results / f"foreground/{slide}.tif", "")
     _write(results / f"tokens/{slide}.safetensors", "")
@@ -131,8 +159,10 @@ def _slide(
             continue
         own = results / "models" / model
         for name in (
-            f"labels/{slide}.tif", f"masks/{slide}_glomerulus.tif", f"geojson/{slide}.geojson",
-        ):  # fmt: skip
+            f"labels/{slide}.tif",
+            f"masks/{slide}_glomerulus.tif",
+            f"geojson/{slide}.geojson",
+        ):
             _write(own / name, "")
         _save(picture, own / f"overlays/{slide}.jpg")
         _write(own / f"labels/{slide}.json", json.dumps(_inference(slide, model)))
@@ -150,12 +180,23 @@ def _token_quality(row: dict[str, str]) -> dict:
     slide, number = row["slide"], int(row["slide"][-2:])
     variants = 8 if row["split"] == "train" else 1
     told = {
-        "slide": slide, "mode": "frozen", "precision": "bf16", "variants": variants,
-        "tokens": 900_000 + 20_000 * number, "size_tokens": [1403, 1451], "codebook": 1024,
-        "codes_used": 900 + number, "perplexity": 410.0 + number, "psnr": 26.0 + 0.1 * number,
-        "ssim": 0.71, "native_agreement": 0.62, "precision_agreement": 0.971,
-        "seconds": 30.0 * variants, "reading_seconds": 12.5, "bytes": 2 * variants * 1403 * 1451,
-    }  # fmt: skip
+        "slide": slide,
+        "mode": "frozen",
+        "precision": "bf16",
+        "variants": variants,
+        "tokens": 900_000 + 20_000 * number,
+        "size_tokens": [1403, 1451],
+        "codebook": 1024,
+        "codes_used": 900 + number,
+        "perplexity": 410.0 + number,
+        "psnr": 26.0 + 0.1 * number,
+        "ssim": 0.71,
+        "native_agreement": 0.62,
+        "precision_agreement": 0.971,
+        "seconds": 30.0 * variants,
+        "reading_seconds": 12.5,
+        "bytes": 2 * variants * 1403 * 1451,
+    }
     if slide == OFF_STAIN:
         told |= {"psnr": 21.4, "ssim": 0.44, "native_agreement": 0.12}
     if slide == FEW_CODES:
@@ -168,13 +209,26 @@ def _inference(slide: str, model: str) -> dict:
     if slide == READ_SLOWLY:
         stages |= {"read": 900.0}
     return {
-        "slide": slide, "model": model, "device": "x86_64 CPU", "tiles": 40, "all_tiles": 90,
-        "bands": 9, "taken_up": 3 if slide == READ_SLOWLY else 0, "seconds": 98.0,
-        "stages": stages, "readers": 4, "busy": 0.9,
+        "slide": slide,
+        "model": model,
+        "device": "x86_64 CPU",
+        "tiles": 40,
+        "all_tiles": 90,
+        "bands": 9,
+        "taken_up": 3 if slide == READ_SLOWLY else 0,
+        "seconds": 98.0,
+        "stages": stages,
+        "readers": 4,
+        "busy": 0.9,
         "bottleneck": "read" if slide == READ_SLOWLY else "model",
-        "seam": {"glomerulus": {"differing": 90 if slide == READ_SLOWLY else 12, "either": 1000,
-                                "disagreement": 0.012}},
-    }  # fmt: skip
+        "seam": {
+            "glomerulus": {
+                "differing": 90 if slide == READ_SLOWLY else 12,
+                "either": 1000,
+                "disagreement": 0.012,
+            }
+        },
+    }
 
 
 def _rebuilt(tissue: Image.Image, blur: float) -> Image.Image:
@@ -195,28 +249,45 @@ def _metrics(slide: str, model: str, random) -> dict:
     ]
     objects = [
         {
-            "area_um2": float(random.lognormal(9.1, 0.35)), "x": float(x), "y": float(x / 2),
-            "probability": 0.9, "matched": bool(x % 7), "iou": 0.8 if x % 7 else 0.2,
+            "area_um2": float(random.lognormal(9.1, 0.35)),
+            "x": float(x),
+            "y": float(x / 2),
+            "probability": 0.9,
+            "matched": bool(x % 7),
+            "iou": 0.8 if x % 7 else 0.2,
         }
         for x in range(random.integers(6, 40))
-    ]  # fmt: skip
+    ]
     tp = sum(item["matched"] for item in objects)
     counts = {"tp": 9000, "fp": 800, "fn": 700, "dice": dice}
     scores = {
-        "annotated": True, "foreground": counts, "everywhere": {**counts, "dice": dice - 0.001},
-        "tiles": tiles, "tile_dice": float(np.mean([tile["dice"] for tile in tiles])),
-        "tiles_empty": 1, "outside_foreground": 400 if slide.endswith("7") else 0,
+        "annotated": True,
+        "foreground": counts,
+        "everywhere": {**counts, "dice": dice - 0.001},
+        "tiles": tiles,
+        "tile_dice": float(np.mean([tile["dice"] for tile in tiles])),
+        "tiles_empty": 1,
+        "outside_foreground": 400 if slide.endswith("7") else 0,
         "objects": {
-            "tp": tp, "fp": len(objects) - tp, "fn": 1, "precision": tp / len(objects),
-            "recall": tp / (tp + 1), "f1": 2 * tp / (len(objects) + tp + 1),
+            "tp": tp,
+            "fp": len(objects) - tp,
+            "fn": 1,
+            "precision": tp / len(objects),
+            "recall": tp / (tp + 1),
+            "f1": 2 * tp / (len(objects) + tp + 1),
         },
-        "object_table": objects, "missed": [], "objects_annotated": tp + 1,
+        "object_table": objects,
+        "missed": [],
+        "objects_annotated": tp + 1,
         "boundary": {"f1": dice - 0.03},
-    }  # fmt: skip
+    }
     return {
-        "slide": slide, "model": model, "init": INITS.get(model, "scratch"), "mpp": MPP,
+        "slide": slide,
+        "model": model,
+        "pretrained": INITS.get(model, "scratch"),
+        "mpp": MPP,
         "classes": {"glomerulus": scores},
-    }  # fmt: skip
+    }
 
 
 def _tokenizer(folder: Path, random) -> None:
@@ -234,12 +305,15 @@ def _tokenizer(folder: Path, random) -> None:
 
 def _model(folder: Path, model: str, random) -> None:
     own = folder / "results/models" / model
-    summary = {"init": INITS.get(model, "scratch"), "parameters": 4_998_000}
+    summary = {"pretrained": INITS.get(model, "scratch"), "parameters": 4_998_000}
     if model != "floor":
         summary |= {
-            "steps": 12_000, "tile": [3840, 2160], "tiles": 96_000, "pixels": 96_000 * 3840 * 2160,
+            "steps": 12_000,
+            "tile": [3840, 2160],
+            "tiles": 96_000,
+            "pixels": 96_000 * 3840 * 2160,
             "seconds": 33_000.0,
-        }  # fmt: skip
+        }
     own.mkdir(parents=True, exist_ok=True)
     save_file({}, own / "segmenter.safetensors", {"summary": json.dumps(summary)})
     _benchmark(folder, f"train/{model}", 30_000 if model == "holohisto" else 40, 21_000)
@@ -278,7 +352,7 @@ def pictures(side: int, random) -> tuple[Image.Image, Image.Image]:
 
 def _examples(folder: Path, rows: list, failing: list[str], models: dict, random) -> None:
     """Typical fields of every group and errors of three slides, as `examples` leaves them."""
-    own = folder / "results/examples"
+    own = folder / "results/gallery"
     whole = [row for row in rows if row["slide"] not in failing and not row["exclude"]]
     index: dict[str, list] = {"fields": [], "failures": []}
     for row in {row["group"]: row for row in whole}.values():
@@ -299,12 +373,19 @@ def _examples(folder: Path, rows: list, failing: list[str], models: dict, random
             for i in range(3 if kind == "extra" else row is whole[0]):
                 file = f"{row['slide']}.{kind}-{i}.jpg"
                 _save(pictures(230, random)[1].crop((0, 0, 160, 160)), own / file)
-                told[kind].append({
-                    "file": file, "class": "glomerulus", "area_um2": 17_000 / (i + 1),
-                    "iou": 0.31 * i, "reduced": 1.0 + 1.3 * (i == 2), "x": 1.0, "y": 2.0,
-                })  # fmt: skip
+                told[kind].append(
+                    {
+                        "file": file,
+                        "class": "glomerulus",
+                        "area_um2": 17_000 / (i + 1),
+                        "iou": 0.31 * i,
+                        "reduced": 1.0 + 1.3 * (i == 2),
+                        "x": 1.0,
+                        "y": 2.0,
+                    }
+                )
         index["failures"].append(told)
-    _write(own / "examples.json", json.dumps(index))
+    _write(own / "gallery.json", json.dumps(index))
 
 
 def _benchmark(folder: Path, name: str, seconds: float, megabytes: float) -> None:
@@ -383,10 +464,14 @@ def run_of(tmp_path, **changes) -> Run:
         "d": Row("d", tmp_path / "d.tiff", "test", exclude=True),
     }
     defaults = {
-        "rows": rows, "results": tmp_path / "results", "logs": tmp_path / "logs",
-        "models": {"m": {"weights": None}}, "classes": ("x", "y"), "reference": "m",
+        "rows": rows,
+        "results": tmp_path / "results",
+        "logs": tmp_path / "logs",
+        "models": {"m": {"weights": None}},
+        "classes": ("x", "y"),
+        "reference": "m",
         "splits": ("val", "test", "predict"),
-    }  # fmt: skip
+    }
     return Run(**(defaults | changes))
 
 

@@ -33,9 +33,12 @@ def write_levels(path, levels, **options):
 def write_ome(path, levels, mpp=0.37):
     with tifffile.TiffWriter(path, ome=True) as writer:
         metadata = {
-            "axes": "YXS", "PhysicalSizeX": mpp, "PhysicalSizeY": mpp,
-            "PhysicalSizeXUnit": "µm", "PhysicalSizeYUnit": "µm",
-        }  # fmt: skip
+            "axes": "YXS",
+            "PhysicalSizeX": mpp,
+            "PhysicalSizeY": mpp,
+            "PhysicalSizeXUnit": "µm",
+            "PhysicalSizeYUnit": "µm",
+        }
         options = {"tile": (128, 128), "photometric": "rgb", "compression": "zlib"}
         writer.write(levels[0], subifds=len(levels) - 1, metadata=metadata, **options)
         for level in levels[1:]:

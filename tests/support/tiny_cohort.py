@@ -13,20 +13,30 @@ from holohisto.pyramid.write import write_slide_pyramid
 ROOT = Path(__file__).parents[2]
 SIZE = (700, 530)
 MODELS = ("holohisto", "threshold")
-HEADER = "slide\timage\tannotation\tgroup\tsubject\tsplit\tmpp\tthreshold\tnote\n"
+HEADER = "slide\timage\tannotation\tgroup\tsubject\tsplit\tmpp\tsaturation\tnote\n"
 SPLITS = {"t1": "train", "v1": "val", "e1": "test", "e2": "test", "p1": "predict"}
 CONFIG = {
     "classes": {"glomerulus": {"colour": "#00c853"}},
-    "models": {"holohisto": {"kind": "holohisto", "size": "T"}, "threshold": {"kind": "threshold"}},
+    "models": {
+        "holohisto": {"kind": "holohisto", "size": "T"},
+        "threshold": {"kind": "colour_threshold"},
+    },
     "tokenizer": {
-        "channels": 8, "multipliers": [1, 1, 1, 1, 1], "residual_blocks": 1, "codebook": 16,
-        "dimension": 8, "tile": 64, "batch": 2, "steps": 5, "calibration_tiles": 4,
+        "channels": 8,
+        "multipliers": [1, 1, 1, 1, 1],
+        "residual_blocks": 1,
+        "codebook": 16,
+        "dimension": 8,
+        "tile": 64,
+        "batch": 2,
+        "steps": 5,
+        "calibration_tiles": 4,
     },
     "train": {"tile": [256, 192], "epochs": 2, "batch": 2},
     "infer": {"splits": ["test", "predict"], "tile": [256, 192]},
     "metrics": {"tile": [256, 192]},
     "cohort": {"bootstrap": 50},
-}  # fmt: skip
+}
 
 
 def paint(seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -58,9 +68,13 @@ def write_slide(folder: Path, slide: str, seed: int) -> None:
 def row(slide: str, split: str, **cells: str) -> dict[str, str]:
     annotation = "" if split == "predict" else f"slides/{slide}.png"
     usual = {
-        "slide": slide, "image": f"slides/{slide}.tif", "annotation": annotation,
-        "group": "gA" if slide < "e2" else "gB", "subject": f"s-{slide}", "split": split,
-    }  # fmt: skip
+        "slide": slide,
+        "image": f"slides/{slide}.tif",
+        "annotation": annotation,
+        "group": "gA" if slide < "e2" else "gB",
+        "subject": f"s-{slide}",
+        "split": split,
+    }
     return usual | cells
 
 
@@ -86,10 +100,21 @@ def make_folder(folder: Path) -> Path:
 def snakemake(folder: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
     """Run the repository's Snakefile in `folder`, as a user would without activating anything."""
     done = subprocess.run(
-        [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "workflow" / "Snakefile",
-         "--directory", folder, *arguments],
-        cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        [
+            sys.executable,
+            "-m",
+            "snakemake",
+            "--snakefile",
+            ROOT / "workflow" / "Snakefile",
+            "--directory",
+            folder,
+            *arguments,
+        ],
+        cwd=folder,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         check=False,
-    )  # fmt: skip
+    )
     assert not check or done.returncode == 0, done.stdout[-6000:]
     return done

@@ -21,7 +21,7 @@ from holohisto.training.trainer import (
 
 SIZE = (333, 251)
 OPTIONS = TrainOptions(tile=(96, 64), epochs=4, batch=2, learning_rate=3e-3, coverage=0.6, ema=0.9)
-MIXED = OPTIONS.model_copy(update={"mixing": 1.0})
+MIXED = OPTIONS.model_copy(update={"cutmix": 1.0})
 
 
 class Pixels:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from holohisto.config.sections import TokensOptions
+from holohisto.config.sections import Augmentation, TokensOptions
 from holohisto.tiles.appearance import Appearance
 from holohisto.tiles.grid import Tile
 from holohisto.tiles.variants import (
@@ -38,21 +38,28 @@ def test_the_eight_orientations_are_those_of_a_square():
 
 
 @pytest.mark.parametrize(
-    ("dihedral", "looks", "orientations", "different"),
-    [(1, 0, [0], 1), (8, 0, list(range(8)), 1), (1, 3, [0] * 4, 4), (8, 3, list(range(8)), 4),
-     (8, 9, [*range(8), 0, 1], 10)],
-)  # fmt: skip
-def test_orientations_and_looks_advance_together(dihedral, looks, orientations, different):
-    options = TokensOptions(dihedral=dihedral, looks=looks)
+    ("orientations", "appearances", "turns", "different"),
+    [
+        (1, 0, [0], 1),
+        (8, 0, list(range(8)), 1),
+        (1, 3, [0] * 4, 4),
+        (8, 3, list(range(8)), 4),
+        (8, 9, [*range(8), 0, 1], 10),
+    ],
+)
+def test_orientations_and_appearances_advance_together(orientations, appearances, turns, different):
+    options = TokensOptions(orientations=orientations, appearances=appearances)
     found = variants_of(options, "f")
     assert found[0] == Variant()
-    assert [variant.orientation for variant in found] == orientations
+    assert [variant.orientation for variant in found] == turns
     assert len({(variant.scale, variant.appearance) for variant in found}) == different
     assert len(found) == options.variants
 
 
 def test_looks_are_the_slides_own_but_for_the_scales():
-    options = TokensOptions(dihedral=1, looks=4, scale=0.25)
+    options = TokensOptions(
+        orientations=1, appearances=4, augmentation=Augmentation(scale_jitter=0.25)
+    )
     a, b = variants_of(options, "a"), variants_of(options, "b")
     assert a == variants_of(options, "a")
     scales = [1, 1.25**-0.75, 1.25**-0.25, 1.25**0.25, 1.25**0.75]
@@ -61,8 +68,12 @@ def test_looks_are_the_slides_own_but_for_the_scales():
 
 
 def test_every_part_can_be_switched_off():
-    off = {"stain": 0, "brightness": 0, "blur": 0, "scale": 0}
-    assert set(variants_of(TokensOptions(dihedral=1, looks=3, **off), "f")) == {Variant()}
+    off = dict.fromkeys(Augmentation.model_fields, 0)
+    assert set(
+        variants_of(
+            TokensOptions(orientations=1, appearances=3, augmentation=Augmentation(**off)), "f"
+        )
+    ) == {Variant()}
 
 
 def picture():

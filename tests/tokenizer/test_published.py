@@ -60,8 +60,10 @@ def plain():
 def x():
     """Pixels in -1..1 with structure at several scales."""
     random = np.random.default_rng(1)
-    scales = [np.kron(random.uniform(-1, 1, (3, 48 // s, 80 // s)), np.ones((1, s, s))) / 3
-              for s in (1, 4, 16)]  # fmt: skip
+    scales = [
+        np.kron(random.uniform(-1, 1, (3, 48 // s, 80 // s)), np.ones((1, s, s))) / 3
+        for s in (1, 4, 16)
+    ]
     return torch.from_numpy(sum(scales))[None].float()
 
 
@@ -115,8 +117,10 @@ def test_it_computes_what_the_published_classes_do(name, network, x, tmp_path):
     same_tokens(model, latents, tokens)
     torch.testing.assert_close(
         model.decode(codes.permute(0, 2, 3, 1)),
-        network.decoder(network.post_quant_conv(codes)), rtol=1e-9, atol=1e-9,
-    )  # fmt: skip
+        network.decoder(network.post_quant_conv(codes)),
+        rtol=1e-9,
+        atol=1e-9,
+    )
 
 
 @pytest.mark.parametrize("name", WRITERS)
@@ -164,9 +168,16 @@ def test_weights_of_half_precision_become_fp32(plain, x, tmp_path):
 
 def test_the_published_lvm_and_taming_architectures(tmp_path):
     """What the files of the two best known tokenizers say, without their weights."""
-    lvm = {"_class_name": "VQGANModel", "attn_resolutions": [], "channel_mult": [1, 2, 2, 4, 6],
-           "hidden_channels": 128, "no_attn_mid_block": True, "num_embeddings": 8192,
-           "quantized_embed_dim": 64, "z_channels": 64}  # fmt: skip
+    lvm = {
+        "_class_name": "VQGANModel",
+        "attn_resolutions": [],
+        "channel_mult": [1, 2, 2, 4, 6],
+        "hidden_channels": 128,
+        "no_attn_mid_block": True,
+        "num_embeddings": 8192,
+        "quantized_embed_dim": 64,
+        "z_channels": 64,
+    }
     (tmp_path / "config.json").write_text(json.dumps(lvm))
     read = load.openmuse.configuration(tmp_path / "config.json")
     found = load.openmuse.architecture(read, load.openmuse.pixel_range(read))
@@ -174,8 +185,11 @@ def test_the_published_lvm_and_taming_architectures(tmp_path):
     assert (found.codebook, found.dimension, found.latent) == (8192, 64, None)
     imagenet = yaml_of(Published(attention=True))
     imagenet["model"]["params"]["ddconfig"] |= {
-        "ch": 128, "ch_mult": [1, 1, 2, 2, 4], "attn_resolutions": [16], "z_channels": 256,
-    }  # fmt: skip
+        "ch": 128,
+        "ch_mult": [1, 1, 2, 2, 4],
+        "attn_resolutions": [16],
+        "z_channels": 256,
+    }
     imagenet["model"]["params"] |= {"embed_dim": 256, "n_embed": 16384}
     (tmp_path / "model.yaml").write_text(yaml.safe_dump(imagenet))
     read = load.taming.configuration(tmp_path / "model.yaml")
@@ -191,11 +205,14 @@ def test_diffusers_own_class_encodes_to_the_same_latents(x, tmp_path):
     diffusers = pytest.importorskip("diffusers")
     torch.manual_seed(0)
     published = diffusers.VQModel(
-        block_out_channels=(32, 64, 96), layers_per_block=2, latent_channels=6, vq_embed_dim=5,
+        block_out_channels=(32, 64, 96),
+        layers_per_block=2,
+        latent_channels=6,
+        vq_embed_dim=5,
         down_block_types=("DownEncoderBlock2D",) * 2 + ("AttnDownEncoderBlock2D",),
         up_block_types=("AttnUpDecoderBlock2D",) + ("UpDecoderBlock2D",) * 2,
         num_vq_embeddings=40,
-    ).eval()  # fmt: skip
+    ).eval()
     published.save_pretrained(tmp_path)
     model, published, x = load.read(tmp_path, "-1..1").double(), published.double(), x.double()
     with torch.no_grad():
@@ -295,13 +312,18 @@ def test_training_records_of_lightning_are_passed_over_and_never_made(
     stopping = modules["pytorch_lightning.callbacks.early_stopping"].EarlyStopping
     omegaconf = modules["omegaconf.dictconfig"]
     path = write_taming(
-        tmp_path, plain,
-        callbacks={checkpoint: {"best_model_score": np.float64(0.5), "dirpath": Path("logs")},
-                   stopping: {"wait": 3}},
-        hyper_parameters=omegaconf.DictConfig({"lr": 1e-4}), arguments=argparse.Namespace(a=1),
-        types=[dict, list, int, float, str], defaults=defaultdict(dict),
+        tmp_path,
+        plain,
+        callbacks={
+            checkpoint: {"best_model_score": np.float64(0.5), "dirpath": Path("logs")},
+            stopping: {"wait": 3},
+        },
+        hyper_parameters=omegaconf.DictConfig({"lr": 1e-4}),
+        arguments=argparse.Namespace(a=1),
+        types=[dict, list, int, float, str],
+        defaults=defaultdict(dict),
         scheduler=Evil(omegaconf.call, "x"),
-    )  # fmt: skip
+    )
     known = set(torch.serialization.get_safe_globals())
     model = load.read(path)
     assert lightning == []
@@ -340,13 +362,17 @@ KEY = "model.params.ddconfig."
         (in_ddconfig(ch=20), "no multiple of the groups of its normalisation (found 20"),
         (lambda d: d["model"]["params"]["ddconfig"].pop("ch"), KEY + "ch: Field required"),
         (lambda d: d["model"]["params"].update(remap="used.npy"), "remap: Input should be None"),
-        (lambda d: d["model"].update(target="ldm.models.autoencoder.AutoencoderKL"),
-         "model.target: is none of taming.models.vqgan.VQModel"),
-        (lambda d: d["model"]["params"].update(n_embed=100_000),
-         "n_embed: Input should be less than or equal to 65536 (found 100000)"),
+        (
+            lambda d: d["model"].update(target="ldm.models.autoencoder.AutoencoderKL"),
+            "model.target: is none of taming.models.vqgan.VQModel",
+        ),
+        (
+            lambda d: d["model"]["params"].update(n_embed=100_000),
+            "n_embed: Input should be less than or equal to 65536 (found 100000)",
+        ),
         (lambda d: d.pop("model"), "model: Field required"),
     ],
-)  # fmt: skip
+)
 def test_a_yaml_of_something_else_ends_in_one_line(change, line, plain, tmp_path):
     path = write_taming(tmp_path, plain)
     edited(tmp_path / "model.yaml", change)
@@ -388,12 +414,14 @@ def test_an_openmuse_config_of_something_else_ends_in_one_line(change, line, pla
         ({"act_fn": "gelu"}, "act_fn: Input should be 'silu' or 'swish'"),
         ({"block_out_channels": [32, 48, 96]}, "must be multiples of the first"),
         ({"block_out_channels": [32, 64]}, "differ in their number"),
-        ({"up_block_types": ["AttnUpDecoderBlock2D"] + ["UpDecoderBlock2D"] * 2},
-         "must have attention where"),
+        (
+            {"up_block_types": ["AttnUpDecoderBlock2D"] + ["UpDecoderBlock2D"] * 2},
+            "must have attention where",
+        ),
         ({"down_block_types": ["DownBlock2D"] * 3}, "down_block_types.0: Input should be"),
         ({"in_channels": 4}, "in_channels: Input should be 3 (found 4)"),
     ],
-)  # fmt: skip
+)
 def test_a_diffusers_config_of_something_else_ends_in_a_line(change, line, plain, tmp_path):
     write_diffusers(tmp_path, plain)
     edited(tmp_path / "config.json", lambda data: data.update(change))
@@ -433,20 +461,29 @@ def saved(path: Path, change) -> None:
 @pytest.mark.parametrize(
     ("change", "line"),
     [
-        (lambda s: s.pop("quant_conv.bias"), "lacks weights that its configuration asks for"
-         " (found 1, first quant_conv.bias)"),
-        (lambda s: s.update({"encoder.temb.weight": torch.zeros(1)}),
-         "holds weights that its configuration does not know (found 1, first encoder.temb.weight)"),
+        (
+            lambda s: s.pop("quant_conv.bias"),
+            "lacks weights that its configuration asks for (found 1, first quant_conv.bias)",
+        ),
+        (
+            lambda s: s.update({"encoder.temb.weight": torch.zeros(1)}),
+            "holds weights that its configuration does not know (found 1, first"
+            " encoder.temb.weight)",
+        ),
         (lambda s: s.update({"loss.x": torch.zeros(1)}), "(found 1, first loss.x)"),
-        (lambda s: s.update({"quant_conv.weight": torch.zeros(5, 7, 1, 1)}),
-         "quant_conv.weight is not of the shape that its configuration asks for"
-         " (found 5 x 7 x 1 x 1; allowed 5 x 6 x 1 x 1)"),
-        (lambda s: s["encoder.conv_in.weight"].view(-1)[7:8].fill_(float("nan")),
-         "encoder.conv_in.weight is damaged: not all its numbers are finite"),
+        (
+            lambda s: s.update({"quant_conv.weight": torch.zeros(5, 7, 1, 1)}),
+            "quant_conv.weight is not of the shape that its configuration asks for"
+            " (found 5 x 7 x 1 x 1; allowed 5 x 6 x 1 x 1)",
+        ),
+        (
+            lambda s: s["encoder.conv_in.weight"].view(-1)[7:8].fill_(float("nan")),
+            "encoder.conv_in.weight is damaged: not all its numbers are finite",
+        ),
         (lambda s: s.update({"step": 3}), "something other than weights, under step (found int)"),
         (lambda s: s.clear(), "holds no weights by name"),
     ],
-)  # fmt: skip
+)
 def test_weights_that_do_not_fit_end_in_one_line(change, line, plain, tmp_path):
     write_openmuse(tmp_path, plain)
     saved(tmp_path, change)
@@ -498,8 +535,9 @@ def test_files_are_found_from_a_folder_or_any_of_them(plain, tmp_path):
         == [ckpt, described]
     )
     for name, weights in (
-        ("openmuse", "pytorch_model.bin"), ("diffusers", "diffusion_pytorch_model.safetensors"),
-    ):  # fmt: skip
+        ("openmuse", "pytorch_model.bin"),
+        ("diffusers", "diffusion_pytorch_model.safetensors"),
+    ):
         folder = tmp_path / name
         expected = [folder / weights, folder / "config.json"]
         assert all(checkpoint_files.files(path) == expected for path in (folder, *expected))
@@ -540,12 +578,15 @@ def nothing_but(*names: str):
         (nothing_but("pytorch_model.bin"), "pytorch_model.bin", "config.json: no such file"),
         (nothing_but("model.onnx"), "model.onnx", "is not a tokenizer's checkpoint"),
         (nothing_but(), "none.ckpt", "no such file or folder"),
-        (lambda folder: (folder / "config.json").write_text('{"_class_name": "VQModel"}'), "",
-         "holds no weights of the VQModel that its config.json describes (allowed diffusion_"),
+        (
+            lambda folder: (folder / "config.json").write_text('{"_class_name": "VQModel"}'),
+            "",
+            "holds no weights of the VQModel that its config.json describes (allowed diffusion_",
+        ),
         (lambda folder: (folder / "config.json").write_text("[1]"), "", "must hold a mapping"),
         (lambda folder: (folder / "config.json").write_text("{"), "", "cannot be read"),
     ],
-)  # fmt: skip
+)
 def test_missing_and_foreign_files_end_in_one_line(make, name, line, tmp_path):
     make(tmp_path)
     assert line in refusal(tmp_path / name)
@@ -559,15 +600,18 @@ def test_finding_the_files_loads_no_torch():
 def test_every_config_written_here_is_read(network, tmp_path):
     """The configurations of the exporters are whole: no default of a class fills a gap."""
     for config, form in (
-        (openmuse_config(network), load.openmuse), (diffusers_config(network), load.diffusers),
-    ):  # fmt: skip
+        (openmuse_config(network), load.openmuse),
+        (diffusers_config(network), load.diffusers),
+    ):
         (tmp_path / "config.json").write_text(json.dumps(config))
         read = form.configuration(tmp_path / "config.json")
         unset = set(type(read).model_fields) - read.model_fields_set
         assert unset <= {
-            "decoder_hidden_channels", "decoder_channel_mult", "decoder_res_blocks",
+            "decoder_hidden_channels",
+            "decoder_channel_mult",
+            "decoder_res_blocks",
             "extra_mid_res_blocks",
-        }  # fmt: skip
+        }
 
 
 # Calibrated or not
@@ -649,10 +693,26 @@ def cohort(tmp_path_factory):
     for split in ("train", "predict"):
         row = f"a\t{folder / 'a.tif'}\t{split}\t{folder / 'a.tif' if split == 'train' else ''}\n"
         (folder / f"{split}.tsv").write_text("slide\timage\tsplit\tannotation\n" + row)
-    verb("check", folder / "a.tif", "--slide", "a", "--classes", '{"glomerulus": {}}',
-         "--output", folder / "a.json")  # fmt: skip
-    verb("foreground", folder / "a.tif", "--check", folder / "a.json",
-         "--foreground", folder / "a-tissue.tif", "--picture", folder / "a.jpg")  # fmt: skip
+    verb(
+        "check",
+        folder / "a.tif",
+        "--slide",
+        "a",
+        "--classes",
+        '{"glomerulus": {}}',
+        "--output",
+        folder / "a.json",
+    )
+    verb(
+        "foreground",
+        folder / "a.tif",
+        "--record",
+        folder / "a.json",
+        "--foreground",
+        folder / "a-tissue.tif",
+        "--picture",
+        folder / "a.jpg",
+    )
     return folder
 
 
@@ -664,11 +724,22 @@ def tokenizer_of(cohort: Path, folder: Path, checkpoint: Path, split: str = "tra
     """What the verb `tokenizer` makes of a checkpoint, and the header of its file."""
     options = {"checkpoint": str(checkpoint), "tile": 64, "calibration_tiles": 3}
     verb(
-        "tokenizer", "--sheet", cohort / f"{split}.tsv", "--check", cohort / "{slide}.json",
-        "--foreground", cohort / "{slide}-tissue.tif", "--options", json.dumps(options),
-        "--tokenizer", folder / "t.safetensors", "--table", folder / "t.tsv",
-        "--picture", folder / "t.jpg",
-    )  # fmt: skip
+        "tokenizer",
+        "--sheet",
+        cohort / f"{split}.tsv",
+        "--record",
+        cohort / "{slide}.json",
+        "--foreground",
+        cohort / "{slide}-tissue.tif",
+        "--options",
+        json.dumps(options),
+        "--tokenizer",
+        folder / "t.safetensors",
+        "--table",
+        folder / "t.tsv",
+        "--picture",
+        folder / "t.jpg",
+    )
     with safe_open(folder / "t.safetensors", framework="pt") as file:
         return load_tokenizer(folder / "t.safetensors"), file.metadata()
 
@@ -683,9 +754,10 @@ def test_a_local_tokenizer_is_frozen_at_the_statistics_of_training_tissue(cohort
     assert summary["origin"] == "checkpoint given"
     assert 0 < summary["frozen_native_agreement"] <= 1
     where = argparse.Namespace(
-        sheet=cohort / "train.tsv", check=str(cohort / "{slide}.json"),
+        sheet=cohort / "train.tsv",
+        check=str(cohort / "{slide}.json"),
         foreground=str(cohort / "{slide}-tissue.tif"),
-    )  # fmt: skip
+    )
     tiles = torch.from_numpy(np.stack([TissueTiles(where).tile(n, 64, 0) for n in range(3)]))
     features = model.encoder.conv_in(model.pixels(tiles.permute(0, 3, 1, 2))).double()
     statistics = torch.var_mean(features, dim=(0, 2, 3), correction=0)  # 32 channels, 32 groups
@@ -695,9 +767,10 @@ def test_a_local_tokenizer_is_frozen_at_the_statistics_of_training_tissue(cohort
 
 def test_training_tiles_come_in_looks_of_their_own(cohort):
     where = argparse.Namespace(
-        sheet=cohort / "train.tsv", check=str(cohort / "{slide}.json"),
+        sheet=cohort / "train.tsv",
+        check=str(cohort / "{slide}.json"),
         foreground=str(cohort / "{slide}-tissue.tif"),
-    )  # fmt: skip
+    )
     source, looks = TissueTiles(where), Strength(0.5, 0.2, 0.0)
     plain = [source.tile(n, 64, 0) for n in range(6)]
     changed = [source.tile(n, 64, 0, looks) for n in range(6)]
@@ -736,10 +809,23 @@ def test_code_in_a_checkpoint_ends_the_verb_in_one_line(cohort, plain, tmp_path,
     marker = tmp_path / "marker"
     path = write_taming(tmp_path / "given", plain, records=Evil(os.system, f"touch {marker}"))
     options = json.dumps({"checkpoint": str(path)})
-    arguments = ["tokenizer", "--sheet", cohort / "train.tsv", "--check", cohort / "{slide}.json",
-                 "--foreground", cohort / "{slide}-tissue.tif", "--options", options,
-                 "--tokenizer", tmp_path / "t", "--table", tmp_path / "u",
-                 "--picture", tmp_path / "v"]  # fmt: skip
+    arguments = [
+        "tokenizer",
+        "--sheet",
+        cohort / "train.tsv",
+        "--record",
+        cohort / "{slide}.json",
+        "--foreground",
+        cohort / "{slide}-tissue.tif",
+        "--options",
+        options,
+        "--tokenizer",
+        tmp_path / "t",
+        "--table",
+        tmp_path / "u",
+        "--picture",
+        tmp_path / "v",
+    ]
     assert cli.main([str(argument) for argument in arguments]) == 2
     errors = [line for line in capsys.readouterr().err.splitlines() if " ERROR " in line]
     assert len(errors) == 1

@@ -33,9 +33,12 @@ EVERYTHING = np.ones((25, 41), bool)
 def make(**facts):
     torch.manual_seed(0)
     options = {
-        "channels": 8, "multipliers": (1, 2, 2, 2, 2), "residual_blocks": 2, "codebook": 64,
+        "channels": 8,
+        "multipliers": (1, 2, 2, 2, 2),
+        "residual_blocks": 2,
+        "codebook": 64,
         "dimension": 4,
-    }  # fmt: skip
+    }
     made = VQGAN(Architecture(**(options | facts)))
     return made.eval().requires_grad_(False)
 
@@ -71,9 +74,15 @@ def reader(rgb, colour=(240, 240, 240)):
 
 def encode(encoder, needed=EVERYTHING, core=256, variant=Variant(), **facts):  # noqa: B008
     return encoding.encode(
-        facts.pop("read", reader(picture())), variant.size(SIZE), needed, encoder, 63, core,
-        variant, **facts,
-    ).tokens  # fmt: skip
+        facts.pop("read", reader(picture())),
+        variant.size(SIZE),
+        needed,
+        encoder,
+        63,
+        core,
+        variant,
+        **facts,
+    ).tokens
 
 
 def whole_image(model, rgb, colour=(240, 240, 240)):
@@ -205,7 +214,7 @@ def test_only_what_is_needed_is_read_and_the_rest_is_background(model):
         ((4119, 2500), 2048, 16, [(0, 0, 2064, 2512), (0, 2064, 2064, 2512)]),
         ((640, 516), 2048, 16, [(0, 0, 640, 528)]),
     ],
-)  # fmt: skip
+)
 def test_cores_are_equal_parts_without_a_narrow_rest(size, core, unit, expected):
     found = [(t.y, t.x, t.width, t.height) for t in cores(size, core, unit)]
     assert found == expected
@@ -311,8 +320,10 @@ def test_quality_is_that_of_what_the_map_brings_back(model):
     found = encode(encoder, core=1024)
     facts, shown = quality.judge(reader(picture()), found, EVERYTHING, encoder, bf16=False)
     assert shown.shape == (768, 4 * 384, 3)
-    y, x = (min(max(0, middle - 12), n - 24) for middle, n in zip(
-        divmod(25 * 41 // 8, 41), (25, 41), strict=True))  # fmt: skip
+    y, x = (
+        min(max(0, middle - 12), n - 24)
+        for middle, n in zip(divmod(25 * 41 // 8, 41), (25, 41), strict=True)
+    )
     np.testing.assert_array_equal(
         shown[:384, :384], picture()[y * 16 : y * 16 + 384, x * 16 : x * 16 + 384]
     )
@@ -346,9 +357,13 @@ def test_usage_counts_codes_and_perplexity():
 
 def token_map(values, **facts):
     given = {
-        "slide": "s", "fingerprint": "p", "tokenizer": "digest", "downscale": 16,
-        "backgrounds": tuple(range(99, 99 + len(values))), "options": TokensOptions(looks=3),
-    }  # fmt: skip
+        "slide": "s",
+        "fingerprint": "p",
+        "tokenizer": "digest",
+        "downscale": 16,
+        "backgrounds": tuple(range(99, 99 + len(values))),
+        "options": TokensOptions(appearances=3),
+    }
     return TokenMap(list(values), **(given | facts))
 
 
@@ -370,7 +385,7 @@ def test_file_keeps_everything_and_another_tokenizer_or_mode_is_refused(tmp_path
     np.testing.assert_array_equal(found.tokens[1], values[1, :, :3])
     assert (found.slide, found.fingerprint, found.tokenizer) == ("s", "p", "digest")
     assert (found.downscale, found.backgrounds) == (16, (99, 100))
-    assert found.variants == variants_of(TokensOptions(looks=3), "p")[:2]
+    assert found.variants == variants_of(TokensOptions(appearances=3), "p")[:2]
     require_tokenizer(found, "digest", path)
     with pytest.raises(HolohistoError, match="another tokenizer"):
         require_tokenizer(found, "other", path)

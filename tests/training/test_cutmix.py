@@ -69,7 +69,7 @@ def test_rectangles_are_within_the_tile_and_of_the_sides_said():
 
 def mixed(share, size=2):
     return trainer(
-        OPTIONS.model_copy(update={"mixing": share, "batch": size, "token_dropout": 0.0})
+        OPTIONS.model_copy(update={"cutmix": share, "batch": size, "token_dropout": 0.0})
     )
 
 
@@ -85,8 +85,9 @@ def test_training_shows_each_pair_mixed_and_loses_nothing():
     assert np.array_equal(mixed(1.0)._batch(STEP).tokens, exchanged.tokens)
     first, second = as_they_are.names
     assert exchanged.names == (
-        f"{first} with a part of {second}", f"{second} with a part of {first}"
-    )  # fmt: skip
+        f"{first} with a part of {second}",
+        f"{second} with a part of {first}",
+    )
 
 
 def test_a_sample_is_the_same_when_its_partner_is_another_ranks_or_steps():

@@ -136,9 +136,11 @@ def test_variants_are_drawn_evenly_and_hit_foreground_in_their_own_coordinates()
         assert sample.tile.x % 16 == sample.tile.y % 16 == 0
         field, scale = fields()[sample.slide], VARIANTS[sample.variant].scale
         y, x, width, height = (
-            math.floor(sample.tile.y / scale), math.floor(sample.tile.x / scale),
-            math.ceil(sample.tile.width / scale) + 1, math.ceil(sample.tile.height / scale) + 1,
-        )  # fmt: skip
+            math.floor(sample.tile.y / scale),
+            math.floor(sample.tile.x / scale),
+            math.ceil(sample.tile.width / scale) + 1,
+            math.ceil(sample.tile.height / scale) + 1,
+        )
         assert holds_foreground(field.foreground, field.cell, Tile(y, x, width, height))
 
 

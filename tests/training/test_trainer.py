@@ -15,7 +15,7 @@ from training_runs import MIXED, OPTIONS, SIZE, Bits, Pixels, numbers, run, slid
 
 from holohisto.commands import train as train_verb
 from holohisto.config.models import HolohistoModel
-from holohisto.config.sections import ClassOptions, TokensOptions
+from holohisto.config.sections import Augmentation, ClassOptions, TokensOptions
 from holohisto.errors import HolohistoError
 from holohisto.segmenter.file import build_segmenter
 from holohisto.segmenter.inputs import Inputs
@@ -247,17 +247,24 @@ def test_learning_rate_rises_then_falls():
 def test_rows_have_the_columns_of_the_table():
     names = [f.name for f in dataclasses.fields(EpochRow)]
     assert names == [
-        "epoch", "step", "loss", "learning_rate", "val_dice", "read_seconds", "step_seconds",
+        "epoch",
+        "step",
+        "loss",
+        "learning_rate",
+        "val_dice",
+        "read_seconds",
+        "step_seconds",
         "memory_mb",
-    ]  # fmt: skip
+    ]
 
 
-OFF = {"stain": 0.0, "brightness": 0.0, "blur": 0.0, "token_dropout": 0.0}
+STILL = Augmentation(stain_jitter=0, brightness_jitter=0, blur_sigma=0)
+OFF = {"augmentation": STILL, "token_dropout": 0.0}
 
 
 def with_variants(a_slide, count=8):
     """The slide with a token map in which variant k holds 100 k plus the place's row."""
-    options = TokensOptions(dihedral=8, looks=count - 1)
+    options = TokensOptions(orientations=8, appearances=count - 1)
     values = []
     for k, variant in enumerate(variants_of(options, "p")):
         width, height = variant.size(SIZE)
@@ -304,11 +311,11 @@ def test_a_pixel_reader_sees_all_orientations_and_scales_and_none_when_told():
         a_trainer.inputs.tokens = False
         return a_trainer._variants()
 
-    every = seen(dihedral=8, scale=0.21)
+    every = seen(orientations=8, augmentation=Augmentation(scale_jitter=0.21))
     assert {one.orientation for one in every} == set(range(8))
     assert sorted({one.scale for one in every}) == pytest.approx([1 / 1.21, 1 / 1.1, 1, 1.1, 1.21])
     assert len(every) == 40
-    assert seen(dihedral=1, scale=0.0) == [Variant()]
+    assert seen(orientations=1, augmentation=Augmentation(scale_jitter=0.0)) == [Variant()]
 
 
 def test_online_tokens_are_those_of_the_tile_itself():
@@ -388,15 +395,19 @@ def test_it_stops_when_the_best_epoch_is_too_long_ago(tmp_path, monkeypatch):
 def test_parts_of_a_step_add_up_to_its_gradient():
     """But for the norms' statistics, fixed here, and the smoothing of Dice, below 1 %."""
     gradients = []
-    for at_once in (4, 1):
-        options = OPTIONS.model_copy(update={"batch": 4, "at_once": at_once, "clip": 1e9})
+    for micro_batch in (4, 1):
+        options = OPTIONS.model_copy(update={"batch": 4, "micro_batch": micro_batch, "clip": 1e9})
         a_trainer = trainer(options, decoder="tokens")
         a_trainer.model.eval()
         batch = a_trainer._batch(0)
-        same = Batch(*(
-            None if part is None else np.concatenate([part[:1]] * 4)
-            for part in (batch.tokens, None, batch.target, batch.known)
-        ), batch.names, batch.seeds)  # fmt: skip
+        same = Batch(
+            *(
+                None if part is None else np.concatenate([part[:1]] * 4)
+                for part in (batch.tokens, None, batch.target, batch.known)
+            ),
+            batch.names,
+            batch.seeds,
+        )
         a_trainer._step(same)
         gradients.append([p.grad.clone() for p in a_trainer.raw.parameters()])
     for a, b in zip(*gradients, strict=True):
@@ -410,8 +421,11 @@ def test_two_ranks_compute_what_one_does(tmp_path):
     for ranks in (1, 2):
         done = subprocess.run(
             [sys.executable, script, str(ranks), tmp_path / f"{ranks}.json"],
-            env=os.environ | {"OMP_NUM_THREADS": "1"}, text=True, capture_output=True, check=False,
-        )  # fmt: skip
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            text=True,
+            capture_output=True,
+            check=False,
+        )
         assert done.returncode == 0, done.stderr[-3000:]
         found[ranks] = json.loads((tmp_path / f"{ranks}.json").read_text())
     assert found[1]["shares"] == [4]

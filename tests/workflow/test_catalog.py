@@ -14,8 +14,10 @@ def test_the_catalogue_is_told_how_the_workflow_is_deployed():
     usage = yaml.safe_load((ROOT / ".snakemake-workflow-catalog.yml").read_text())["usage"]
     contained = "\ncontainer:" in SMK[0].read_text()
     assert usage["software-stack-deployment"] == {
-        "conda": False, "apptainer": contained, "apptainer+conda": False,
-    }  # fmt: skip
+        "conda": False,
+        "apptainer": contained,
+        "apptainer+conda": False,
+    }
     assert usage["report"] is True
     assert set(usage["mandatory-flags"]) == {"desc", "flags"}
 

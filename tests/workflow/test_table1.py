@@ -10,10 +10,10 @@ from PIL import Image
 
 from holohisto import cli
 from holohisto.config.models import (
+    ColourThresholdModel,
     DeeplabModel,
     ModelOptions,
     SamBaseModel,
-    ThresholdModel,
     UnetModel,
 )
 from holohisto.config.parsing import read_config
@@ -58,9 +58,12 @@ def folder(tmp_path_factory):
         lines.append(f"{name}\t{folder / name}.tif\t{folder / name}.png\t{split}")
         verb("check", folder / f"{name}.tif", slide=name, output=folder / f"{name}.json")
         verb(
-            "foreground", folder / f"{name}.tif", check=folder / f"{name}.json",
-            foreground=folder / f"{name}_foreground.tif", picture=folder / f"{name}.jpg",
-        )  # fmt: skip
+            "foreground",
+            folder / f"{name}.tif",
+            check=folder / f"{name}.json",
+            foreground=folder / f"{name}_foreground.tif",
+            picture=folder / f"{name}.jpg",
+        )
     (folder / "slides.tsv").write_text("\n".join(lines) + "\n")
     torch.manual_seed(5)
     network = build_segmenter(DeeplabModel(size="toy"), None, 1, 1).network
@@ -71,23 +74,29 @@ def folder(tmp_path_factory):
 def train(folder: Path, name: str, options: ModelOptions, how: TrainOptions = TRAIN) -> Path:
     path = folder / f"{name}.safetensors"
     verb(
-        "train", model=name, sheet=folder / "slides.tsv", check=folder / "{slide}.json",
-        foreground=folder / "{slide}_foreground.tif", model_options=options.model_dump_json(),
-        options=how.model_dump_json(), classes=CLASSES, segmenter=path,
+        "train",
+        model=name,
+        sheet=folder / "slides.tsv",
+        check=folder / "{slide}.json",
+        foreground=folder / "{slide}_foreground.tif",
+        model_options=options.model_dump_json(),
+        options=how.model_dump_json(),
+        classes=CLASSES,
+        segmenter=path,
         table=folder / f"{name}.tsv",
-    )  # fmt: skip
+    )
     return path
 
 
 def test_start_tile_and_pixels_are_told_from_training_to_the_table(folder):
     start = folder / "resnet.pth"
-    options = DeeplabModel(size="toy", tile=(96, 80), init=start, at_once=2)
+    options = DeeplabModel(size="toy", tile=(96, 80), pretrained=start, micro_batch=2)
     segmenter = train(folder, "deeplab", options)
     start.rename(folder / "gone.pth")  # it is not needed any more
     _, card, _ = load_segmenter(segmenter)
     summary = card.summary
     assert card.tile == (96, 80)
-    assert summary["init"] == "pretrained: resnet.pth"
+    assert summary["pretrained"] == "pretrained: resnet.pth"
     assert (summary["tile"], summary["tiles_a_step"]) == ([96, 80], 6)  # 256 * 192 = 6.4 tiles
     assert summary["tiles"] == 6 * summary["steps"]
     assert summary["pixels"] == 96 * 80 * summary["tiles"]
@@ -95,31 +104,48 @@ def test_start_tile_and_pixels_are_told_from_training_to_the_table(folder):
     labels, probability = folder / "labels.tif", folder / "probability.tif"
     common = {"check": folder / "e1.json", "foreground": folder / "e1_foreground.tif"}
     verb(
-        "infer", folder / "e1.tif", **common, segmenter=segmenter, classes=CLASSES, labels=labels,
+        "infer",
+        folder / "e1.tif",
+        **common,
+        segmenter=segmenter,
+        classes=CLASSES,
+        labels=labels,
         probability=probability,
-    )  # fmt: skip
+    )
     with Raster(labels) as raster:
         assert raster.size == SIZE
-        assert raster.header["init"] == "pretrained: resnet.pth"
+        assert raster.header["pretrained"] == "pretrained: resnet.pth"
     verb(
-        "metrics", labels, **common, annotation=folder / "e1.png", probability=probability,
-        mask_options="{}", classes=CLASSES, output=folder / "deeplab_e1.json",
-    )  # fmt: skip
+        "metrics",
+        labels,
+        **common,
+        annotation=folder / "e1.png",
+        probability=probability,
+        mask_options="{}",
+        classes=CLASSES,
+        output=folder / "deeplab_e1.json",
+    )
     verb(
-        "cohort", sheet=folder / "slides.tsv", metrics=folder / "{model}_{slide}.json",
-        models="deeplab", classes=CLASSES, output=folder / "cohort",
-    )  # fmt: skip
+        "cohort",
+        sheet=folder / "slides.tsv",
+        metrics=folder / "{model}_{slide}.json",
+        models="deeplab",
+        classes=CLASSES,
+        output=folder / "cohort",
+    )
     for name in ("slides", "groups"):
-        assert set(table(folder / "cohort" / f"{name}.tsv")["init"]) == {"pretrained: resnet.pth"}
+        assert set(table(folder / "cohort" / f"{name}.tsv")["pretrained"]) == {
+            "pretrained: resnet.pth"
+        }
 
 
 def test_models_without_a_pretrained_start_say_scratch(folder):
     for name, options in (
         ("unet", UnetModel(channels=(4, 8), tile=(96, 80))),
-        ("floor", ThresholdModel()),
+        ("floor", ColourThresholdModel()),
     ):
         _, card, _ = load_segmenter(train(folder, name, options))
-        assert card.summary["init"] == "scratch"
+        assert card.summary["pretrained"] == "scratch"
 
 
 def test_tiles_of_a_baseline_are_its_own_when_it_segments(folder, monkeypatch):
@@ -133,10 +159,15 @@ def test_tiles_of_a_baseline_are_its_own_when_it_segments(folder, monkeypatch):
         lambda self, tokens, rgb, size: seen.append(size) or whole(self, tokens, rgb, size),
     )
     verb(
-        "infer", folder / "e1.tif", check=folder / "e1.json",
-        foreground=folder / "e1_foreground.tif", segmenter=segmenter, classes=CLASSES,
-        labels=folder / "sam.tif", probability=folder / "sam_probability.tif",
-    )  # fmt: skip
+        "infer",
+        folder / "e1.tif",
+        check=folder / "e1.json",
+        foreground=folder / "e1_foreground.tif",
+        segmenter=segmenter,
+        classes=CLASSES,
+        labels=folder / "sam.tif",
+        probability=folder / "sam_probability.tif",
+    )
     assert set(seen) == {(96, 128)}
     assert len(seen) > 4
 
@@ -157,9 +188,12 @@ def demo(tmp_path_factory):
     for name, row in rows.items():
         verb("check", row.image, slide=name, output=folder / f"{name}.json")
         verb(
-            "foreground", row.image, check=folder / f"{name}.json",
-            foreground=folder / f"{name}_foreground.tif", picture=folder / f"{name}.jpg",
-        )  # fmt: skip
+            "foreground",
+            row.image,
+            check=folder / f"{name}.json",
+            foreground=folder / f"{name}_foreground.tif",
+            picture=folder / f"{name}.jpg",
+        )
     return folder, next(row for row in rows.values() if row.split == "test")
 
 
@@ -171,7 +205,7 @@ def test_every_network_of_table_1_learns_and_segments_the_demo_cohort(demo, name
     segmenter = train(folder, name, options, how)
     _, card, _ = load_segmenter(segmenter)
     seen = card.summary
-    assert seen["init"] == "scratch"
+    assert seen["pretrained"] == "scratch"
     assert seen["pixels"] == 96 * 64 * seen["tiles_a_step"] * seen["steps"]
     assert seen["tiles_a_step"] == 8  # one tile of 256 x 192 a step
     losses = table(folder / f"{name}.tsv")["loss"]
@@ -179,10 +213,15 @@ def test_every_network_of_table_1_learns_and_segments_the_demo_cohort(demo, name
     assert losses.between(0, 5).all()
     labels = folder / f"{name}_labels.tif"
     verb(
-        "infer", slide.image, check=folder / f"{slide.slide}.json",
-        foreground=folder / f"{slide.slide}_foreground.tif", segmenter=segmenter, classes=CLASSES,
-        labels=labels, probability=folder / f"{name}_probability.tif",
-    )  # fmt: skip
+        "infer",
+        slide.image,
+        check=folder / f"{slide.slide}.json",
+        foreground=folder / f"{slide.slide}_foreground.tif",
+        segmenter=segmenter,
+        classes=CLASSES,
+        labels=labels,
+        probability=folder / f"{name}_probability.tif",
+    )
     record = json.loads((folder / f"{slide.slide}.json").read_text())
     with Raster(labels) as raster, Raster(folder / f"{name}_probability.tif") as probability:
         assert list(raster.size) == record["working_size"]

@@ -51,10 +51,10 @@ def per_model(rule: str, *slides: str) -> set[str]:
 def jobs_of_slide(slide: str, scored: bool = True) -> set[str]:
     jobs = {f"{rule} {slide}" for rule in ("check", "foreground", "tokens")}
     jobs |= per_model("infer", slide) | per_model("mask", slide) | {"report"}
-    return jobs | per_model("metrics", slide) | {"cohort", "examples"} if scored else jobs
+    return jobs | per_model("metrics", slide) | {"cohort", "gallery"} if scored else jobs
 
 
-COHORT_STEPS = {"cohort", "examples", "report"}
+COHORT_STEPS = {"cohort", "gallery", "report"}
 
 
 @pytest.fixture(scope="module")
@@ -96,9 +96,9 @@ def test_a_run_makes_every_file(finished):
             }
         expected |= {f"models/{model}/metrics/{slide}.json" for slide in ("e1", "e2")}
     # A field of each group: input, annotation, two models, whole slide. Errors go by the scores.
-    shown = {name for name in made if name.startswith("examples/")}
-    fields = {f"examples/{slide}.field-{i}.jpg" for slide in ("e1", "e2") for i in range(5)}
-    assert {*fields, "examples/examples.json"} <= shown
+    shown = {name for name in made if name.startswith("gallery/")}
+    fields = {f"gallery/{slide}.field-{i}.jpg" for slide in ("e1", "e2") for i in range(5)}
+    assert {*fields, "gallery/gallery.json"} <= shown
     assert all(
         ".extra-" in name or ".missed-" in name
         for name in shown - fields - expected
@@ -120,8 +120,9 @@ def test_the_threshold_model_finds_the_dark_discs(finished):
     assert scores["classes"]["glomerulus"]["foreground"]["dice"] > 0.9
     table = (finished / "results/cohort/slides.tsv").read_text().splitlines()
     assert {line.split("\t")[table[0].split("\t").index("slide")] for line in table[1:]} == {
-        "e1", "e2",
-    }  # fmt: skip
+        "e1",
+        "e2",
+    }
 
 
 def test_provenance_names_all_slides_weights_and_reasons(finished):
@@ -132,8 +133,9 @@ def test_provenance_names_all_slides_weights_and_reasons(finished):
     ran = {(job["rule"], job["wildcards"]) for job in told["jobs"]}
     assert {("check", "slide=e1"), ("train", "model=holohisto"), ("report", "")} <= ran
     assert {job["reason"].split(":")[0] for job in told["jobs"]} <= {
-        "Missing output files", "Input files updated by another job",
-    }  # fmt: skip
+        "Missing output files",
+        "Input files updated by another job",
+    }
 
 
 def test_the_report_tells_what_the_verb_tokens_wrote(finished):
@@ -147,10 +149,13 @@ def test_the_report_tells_what_the_verb_tokens_wrote(finished):
         line = section.split(f"<tr><th>{slide}<small>")[1].split("</tr>")[0]
         assert line.startswith(encoded)
         for text in (
-            f"{told['psnr']:.1f}", f"{told['ssim']:.2f}", f"{told['codes_used']}",
-            f"{100 * told['codes_used'] / 16:.0f} %", f"{told['perplexity']:.0f}",
+            f"{told['psnr']:.1f}",
+            f"{told['ssim']:.2f}",
+            f"{told['codes_used']}",
+            f"{100 * told['codes_used'] / 16:.0f} %",
+            f"{told['perplexity']:.0f}",
             f"{100 * told['native_agreement']:.1f} %",
-        ):  # fmt: skip
+        ):
             assert f">{text}<" in line
     assert "dB closer to the upper" in section or "no closer to the upper" in section
 
@@ -188,7 +193,7 @@ def test_editing_a_row_reruns_that_slide_only(copy):
 
 
 def test_a_threshold_of_one_slide_leaves_its_check_alone(copy):
-    write_sheet(copy, [row(s, t, threshold="0.1" if s == "e2" else "") for s, t in SPLITS.items()])
+    write_sheet(copy, [row(s, t, saturation="0.1" if s == "e2" else "") for s, t in SPLITS.items()])
     assert planned(copy) == jobs_of_slide("e2") - {"check e2"}
 
 
@@ -244,7 +249,7 @@ def test_moving_a_slide_to_training_trains_again(copy):
 
 
 def test_other_looks_encode_training_slides_alone(copy):
-    write_config(copy, tokens={"looks": 9})
+    write_config(copy, tokens={"appearances": 9})
     jobs = planned(copy)
     assert {"tokens t1", "train holohisto"} <= jobs
     assert "tokens e1" not in jobs
@@ -348,11 +353,14 @@ def test_a_slide_is_segmented_without_any_to_train_on(finished, tmp_path):
     write_config(
         folder,
         tokenizer={"checkpoint": str(given / "tokenizer" / "tokenizer.safetensors")},
-        models={"holohisto": {"kind": "holohisto", "size": "T", "weights": weights}, "threshold": {
-            "kind": "threshold",
-            "weights": str(given / "models" / "threshold" / "segmenter.safetensors"),
-        }},
-    )  # fmt: skip
+        models={
+            "holohisto": {"kind": "holohisto", "size": "T", "weights": weights},
+            "threshold": {
+                "kind": "colour_threshold",
+                "weights": str(given / "models" / "threshold" / "segmenter.safetensors"),
+            },
+        },
+    )
     write_sheet(folder, [row("p1", "predict")])
     snakemake(folder, "--cores", "2")
     assert (folder / "results" / "report.html").is_file()
@@ -441,8 +449,15 @@ def test_a_dry_run_on_slurm_plans_gpu_jobs(copy):
     assert text.count("slurm_partition=gpu") == 1 + 5 + 2 + 6
     ungrouped = re.findall(r"^rule (\w+):", text, flags=re.M)
     assert set(ungrouped) == {
-        "tokenizer", "tokens", "train", "infer", "cohort", "examples", "report", "all",
-    }  # fmt: skip
+        "tokenizer",
+        "tokens",
+        "train",
+        "infer",
+        "cohort",
+        "gallery",
+        "report",
+        "all",
+    }
     blocks = re.findall(r"Group job (\w+).*\n((?:    .*\n|\n)+)", text)
     assert Counter(map(members, blocks)) == {
         **{("prepare", "check", "foreground", f"slide={slide}"): 1 for slide in SPLITS},
@@ -530,7 +545,7 @@ def test_mistakes_end_in_one_line_and_exit_code_2(tmp_path, sections, line):
 def test_missing_files_are_told_all_at_once_before_anything_runs(tmp_path):
     folder = make_folder(tmp_path / "run")
     write_slide(folder, "t1", 1)
-    given = {"kind": "threshold", "weights": "no.safetensors"}
+    given = {"kind": "colour_threshold", "weights": "no.safetensors"}
     write_config(folder, models={"threshold": given}, tokenizer={"checkpoint": "none.safetensors"})
     write_sheet(folder, [row("t1", "train"), row("e1", "test"), row("p1", "predict")])
     done = snakemake(folder, "--cores", "1", check=False)
@@ -594,9 +609,16 @@ def test_every_row_of_table_1_is_planned_on_the_demo_cohort(tmp_path):
     (folder / "config" / "slides.tsv").rename(folder / "demo" / "slides.tsv")
     jobs = planned(folder, "--configfile", str(ROOT / "config" / "table1.yaml"))
     models = {
-        "holohisto", "unet", "dynunet", "unetr", "swinunetr_v2", "segformer", "deeplabv3plus",
-        "sam_vit_b", "sam_vit_h",
-    }  # fmt: skip
+        "holohisto",
+        "unet",
+        "dynunet",
+        "unetr",
+        "swinunetr_v2",
+        "segformer",
+        "deeplabv3plus",
+        "sam_vit_b",
+        "sam_vit_h",
+    }
     assert {job for job in jobs if job.startswith("train ")} == {f"train {m}" for m in models}
     for rule in ("infer", "mask", "metrics"):
         expected = {f"{rule} {model} {slide}" for model in models for slide in ("e1", "e2")}
@@ -609,12 +631,13 @@ def test_a_pretrained_start_is_an_input_of_that_training_alone(tmp_path):
     folder = make_folder(tmp_path / "run")
     empty_slides(folder, {"t1": "train", "e1": "test"})
     models = {
-        "deeplab": {"kind": "deeplabv3plus", "init": "resnet.pth"}, "unet": {"kind": "unet"},
-    }  # fmt: skip
+        "deeplab": {"kind": "deeplabv3plus", "pretrained": "resnet.pth"},
+        "unet": {"kind": "unet"},
+    }
     (folder / "config/config.yaml").write_text(yaml.safe_dump({**CONFIG, "models": models}))
     done = snakemake(folder, "--cores", "1", check=False)
     assert done.returncode == 2
-    assert "config: models.deeplab.init: no such file: resnet.pth\n" in done.stdout
+    assert "config: models.deeplab.pretrained: no such file: resnet.pth\n" in done.stdout
     (folder / "resnet.pth").touch()
     text = snakemake(folder, "-n").stdout
     jobs = re.findall(r"^rule train:\n    input: (.*)\n    output: (.*),", text, flags=re.M)

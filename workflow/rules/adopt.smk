@@ -19,7 +19,7 @@ rule adopt:
     shell:
         """
         holohisto --log {log:q} adopt {input.masks:q} \
-            --check {input.check:q} \
+            --record {input.check:q} \
             --model {wildcards.model} \
             --classes {params.classes:q} \
             --labels {output.labels:q} \

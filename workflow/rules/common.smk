@@ -24,7 +24,7 @@ def missing_files():
     given = {
         f"models.{name}.{key}": getattr(model, key, None)
         for name, model in computed.items()
-        for key in ("weights", "init")
+        for key in ("weights", "pretrained")
     }
     given["tokenizer.checkpoint"] = cfg.tokenizer.checkpoint
     given |= {
@@ -163,7 +163,7 @@ def token_maps(ids):
 
 def pretrained(wildcards):
     """The file that the model's training starts from, or none."""
-    return getattr(cfg.models[wildcards.model], "init", None) or []
+    return getattr(cfg.models[wildcards.model], "pretrained", None) or []
 
 
 def flag(name, column):

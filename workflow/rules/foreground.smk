@@ -18,13 +18,13 @@ rule foreground:
         mem_mb=memory("foreground"),
         runtime=minutes("foreground"),
     params:
-        threshold=flag("--threshold", "threshold"),
+        saturation=flag("--saturation", "saturation"),
         options=options("foreground"),
     shell:
         """
         holohisto --log {log:q} foreground {input.image:q} \
-            --check {input.check:q} \
-            {params.threshold} \
+            --record {input.check:q} \
+            {params.saturation} \
             --options {params.options:q} \
             --foreground {output.foreground:q} \
             --picture {output.picture:q}

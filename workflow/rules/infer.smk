@@ -30,7 +30,7 @@ rule infer:
         """
         holohisto --log {log:q} infer {input.image:q} \
             --scratch={resources.scratch:q} \
-            --check {input.check:q} \
+            --record {input.check:q} \
             --foreground {input.foreground:q} \
             --tokens results/tokens/{wildcards.slide}.safetensors \
             --tokenizer results/tokenizer/tokenizer.safetensors \

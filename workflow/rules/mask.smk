@@ -37,7 +37,7 @@ rule mask:
         """
         holohisto --log {log:q} mask {input.labels:q} \
             --image {input.image:q} \
-            --check {input.check:q} \
+            --record {input.check:q} \
             --probability {input.probability:q} \
             {params.annotation} \
             {params.annotated} \

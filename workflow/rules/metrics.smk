@@ -24,7 +24,7 @@ rule metrics:
     shell:
         """
         holohisto --log {log:q} metrics {input.labels:q} \
-            --check {input.check:q} \
+            --record {input.check:q} \
             --annotation {input.annotation:q} \
             --foreground {input.foreground:q} \
             --probability {input.probability:q} \

@@ -11,7 +11,7 @@ def drop_outdated():
 
 
 # Kept here: as a module of another workflow, the rules have other names.
-last_steps = [rules.cohort.rule, rules.examples.rule, rules.report.rule]
+last_steps = [rules.cohort.rule, rules.gallery.rule, rules.report.rule]
 
 
 def run_on_what_there_is(step):

@@ -9,7 +9,7 @@ rule report:
         segmenters=segmenters,
         overlays=expand(rules.mask.output.overlay, model=cfg.models, slide=segmented),
         cohort=expand(rules.cohort.output),
-        examples="results/examples",
+        gallery="results/gallery",
     output:
         page=report("results/report.html", caption="../report/report.rst", category="Report"),
         table1=report(

@@ -34,7 +34,7 @@ rule tokenizer:
         """
         holohisto --log {log:q} tokenizer \
             --sheet {params.sheet:q} \
-            --check 'results/check/{{slide}}.json' \
+            --record 'results/check/{{slide}}.json' \
             --foreground 'results/foreground/{{slide}}.tif' \
             --options {params.options:q} \
             --seed {params.seed} \

@@ -34,7 +34,7 @@ rule tokens:
         """
         holohisto --log {log:q} tokens {input.image:q} \
             --scratch={resources.scratch:q} \
-            --check {input.check:q} \
+            --record {input.check:q} \
             --foreground {input.foreground:q} \
             --tokenizer {input.tokenizer:q} \
             --options {params.options:q} \

@@ -5,7 +5,7 @@ rule train:
         foreground=expand("results/foreground/{slide}.tif", slide=learned),
         tokens=if_over_tokens(token_maps(learned)),
         tokenizer=if_over_tokens("results/tokenizer/tokenizer.safetensors"),
-        init=pretrained,
+        pretrained=pretrained,
     output:
         segmenter="results/models/{model}/segmenter.safetensors",
         table=report(
@@ -28,7 +28,7 @@ rule train:
         tasks_per_gpu=0 if several_nodes else None,  # else the plugin takes `tasks` for it
         slurm_extra=gpus_of_a_node if several_nodes and cfg.train.devices > 1 else None,
         start=srun if several_nodes else "",
-        recompute=int(cfg.train.recompute),
+        activation_checkpointing=int(cfg.train.activation_checkpointing),
         mem_mb=scaled(16000 + 16000 * cfg.train.devices),  # of a node
         runtime=scaled(1440),
     params:
@@ -44,7 +44,7 @@ rule train:
         {resources.start} holohisto --log {log:q} train \
             --model {wildcards.model} \
             --sheet {params.sheet:q} \
-            --check 'results/check/{{slide}}.json' \
+            --record 'results/check/{{slide}}.json' \
             --foreground 'results/foreground/{{slide}}.tif' \
             --tokens 'results/tokens/{{slide}}.safetensors' \
             --tokenizer results/tokenizer/tokenizer.safetensors \
@@ -55,7 +55,7 @@ rule train:
             --seed {params.seed} \
             --devices $(({resources.gpu} / {resources.nodes})) \
             --nodes {resources.nodes} \
-            --recompute {resources.recompute} \
+            --activation-checkpointing {resources.activation_checkpointing} \
             --workers {threads} \
             --segmenter {output.segmenter:q} \
             --table {output.table:q}

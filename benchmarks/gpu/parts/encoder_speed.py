@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from holohisto.grid import Tile
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.gpu.task import Task
 from holohisto import tokens, vqgan
 from holohisto.config import TokenizerOptions, TokensOptions
-from holohisto.grid import Tile
 
 BACKGROUND = 240
 
@@ -72,7 +72,7 @@ def encoder(
         out[y - tile.y :, x - tile.x :][: part.shape[0], : part.shape[1]] = part
         return out
 
-    core = TokensOptions().core
+    core = TokensOptions().block
     return lambda: tokens.encode(read, size, needed, own, 0, core).tokens
 
 

@@ -84,7 +84,7 @@ def _command(
     options = TrainOptions(
         tile=sizes.tile,
         batch=sizes.batch,
-        at_once=together,
+        micro_batch=together,
         coverage=(tiles - 0.5) * math.prod(sizes.tile) / area,
         epochs=1,
         learning_rate=1e-3,

@@ -121,13 +121,18 @@ def _objects(run: Run, row: Row, objects: Any) -> dict[str, str]:
 
 def _score(item: dict[Any, Any]) -> Score:
     counts = [item[f"objects_{key}"] for key in ("tp", "fn", "fp")]
-    found = "" if any(math.isnan(count) for count in counts) else (
-        "{:.0f} matched, {:.0f} missed, {:.0f} extra".format(*counts)
-    )  # fmt: skip
+    found = (
+        ""
+        if any(math.isnan(count) for count in counts)
+        else ("{:.0f} matched, {:.0f} missed, {:.0f} extra".format(*counts))
+    )
     return Score(
-        item["class"], percent(item["dice_foreground"]), percent(item["tile_dice"]),
-        percent(item["object_f1"]), found,
-    )  # fmt: skip
+        item["class"],
+        percent(item["dice_foreground"]),
+        percent(item["tile_dice"]),
+        percent(item["object_f1"]),
+        found,
+    )
 
 
 def _warnings(own: Any) -> list[str]:
@@ -138,6 +143,6 @@ def _warnings(own: Any) -> list[str]:
         if total > 0 and outside / total >= OUTSIDE:
             told.append(
                 f"{100 * outside / total:.0f} % of the annotated {item['class']} lies outside the"
-                " tissue found; look at the foreground picture, or set a threshold in the sheet"
+                " tissue found; look at the foreground picture, or set a saturation in the sheet"
             )
     return told

@@ -148,16 +148,30 @@ def _box(box: Box, x, y: float) -> Markup:  # noqa: ANN001
     short = box.group if len(box.group) <= NAME else box.group[: NAME - 1] + "…"
     left, low, median, high, right = (x(value) for value in box.quantiles)
     return Markup(
-        '<g><title>{}: {} objects, median {:.0f}, half between {:.0f} and {:.0f} µm²</title>'
+        "<g><title>{}: {} objects, median {:.0f}, half between {:.0f} and {:.0f} µm²</title>"
         '<text class="name" x="{}" y="{:.1f}" text-anchor="end">{}</text>'
         '<line class="range" x1="{:.1f}" x2="{:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>'
         '<rect class="half" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="16"/>'
         '<line class="mean" x1="{m:.1f}" x2="{m:.1f}" y1="{:.1f}" y2="{:.1f}"/></g>'
     ).format(
-        box.group, box.count, box.quantiles[2], box.quantiles[1], box.quantiles[3],
-        LEFT - 10, y + 4, short, left, right, low, y - 8, high - low, y - 10, y + 10,
-        y=y, m=median,
-    )  # fmt: skip
+        box.group,
+        box.count,
+        box.quantiles[2],
+        box.quantiles[1],
+        box.quantiles[3],
+        LEFT - 10,
+        y + 4,
+        short,
+        left,
+        right,
+        low,
+        y - 8,
+        high - low,
+        y - 10,
+        y + 10,
+        y=y,
+        m=median,
+    )
 
 
 def curve(xs: Sequence[float], ys: Sequence[float], what: str, along: str) -> Markup | None:
@@ -169,9 +183,7 @@ def curve(xs: Sequence[float], ys: Sequence[float], what: str, along: str) -> Ma
         what: Name of the value, for the spoken description.
         along: Name of the x axis.
     """
-    points = [
-        (a, b) for a, b in zip(xs, ys, strict=True) if math.isfinite(a) and math.isfinite(b)
-    ]  # fmt: skip
+    points = [(a, b) for a, b in zip(xs, ys, strict=True) if math.isfinite(a) and math.isfinite(b)]
     if len(points) < 2:
         return None
     points = _thinned(points)

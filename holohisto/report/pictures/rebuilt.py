@@ -45,9 +45,10 @@ class Rebuilt:
 def rebuilt(run: Run, found: Sequence[Quality], side: int) -> list[Rebuilt]:
     """The slide with the lowest likeness and the median one, of those that have a picture."""
     shown = [
-        one.slide for one in by_likeness(found)
+        one.slide
+        for one in by_likeness(found)
         if not math.isnan(one["psnr"]) and _path(run, one.slide).exists()
-    ]  # fmt: skip
+    ]
     chosen = [(slide, "lowest likeness") for slide in shown[:1]]
     if len(shown) > 2:
         chosen.append((shown[(len(shown) - 1) // 2], "median likeness"))

@@ -32,7 +32,7 @@ class ModelLine:
     model: str
     reference: bool
     floor: bool
-    init: str
+    pretrained: str
     """What its training started from; empty: not known."""
     cells: list[Cell]
 
@@ -88,14 +88,18 @@ def score_tables(run: Run, numbers: dict[str, pd.DataFrame]) -> list[ScoreTable]
         sentences = [comparison(row, inits.get(row["model"], "")) for row in rows]
         tables.append(
             ScoreTable(
-                name, columns, blocks, plots, sentences,
+                name,
+                columns,
+                blocks,
+                plots,
+                sentences,
                 table1.table1(run, numbers["table1"], name),
                 table3.table3(run, numbers["table3"], name),
                 objects.object_table(run, name),
                 sizes.get(name),
                 certain.get(name),
             )
-        )  # fmt: skip
+        )
     return tables
 
 
@@ -111,9 +115,12 @@ def _columns(run: Run, part: pd.DataFrame) -> list[tuple[str, int]]:
 
 def _inits(groups: pd.DataFrame) -> dict[str, str]:
     """What each model's training started from, of those that say so."""
-    if "init" not in groups:
+    if "pretrained" not in groups:
         return {}
-    return {row["model"]: row["init"] for row in groups.dropna(subset="init").to_dict("records")}
+    return {
+        row["model"]: row["pretrained"]
+        for row in groups.dropna(subset="pretrained").to_dict("records")
+    }
 
 
 def _lines(
@@ -134,7 +141,7 @@ def _lines(
         cells = []
         for group, count in columns:
             cells.append(_cell(rows_of(own, group=group), count, mean, spread, best[group]))
-        floor = options.get("kind") == "threshold"
+        floor = options.get("kind") == "colour_threshold"
         init = inits.get(model, "")
         lines.append(ModelLine(model, model == run.reference, floor, init, cells))
     return lines
@@ -171,7 +178,7 @@ def _plots(run: Run, part: pd.DataFrame) -> list[tuple[str, Markup]]:
 
 
 def comparison(row: dict, init: str = "") -> dict[str, str]:
-    """A row of comparisons.tsv in the words of the report; `init` is the model's."""
+    """A row of comparisons.tsv in the words of the report; `pretrained` is the model's."""
     reference, model = row["reference"], row["model"]
     where = "all groups" if row["scope"] == ALL else f"group {row['scope']}"
     shift, low, high = (100 * row[key] for key in ("shift", "shift_low", "shift_high"))
@@ -190,7 +197,7 @@ def comparison(row: dict, init: str = "") -> dict[str, str]:
         words += f" ({row['note']})"
     return {
         "model": model,
-        "init": init,
+        "pretrained": init,
         "where": where,
         "unit": row["level"],
         "overall": "yes" if row["scope"] == ALL else "",

@@ -13,9 +13,15 @@ from holohisto.report.words import ABSENT, area, count, number_of
 from holohisto.statistics.distributions import POOLED, QUANTILES
 
 HEADS = (
-    "Slides", "Objects", "A slide", "Drawn a slide", "Median area", "Half lie between",
-    "Probability", "Matched",
-)  # fmt: skip
+    "Slides",
+    "Objects",
+    "A slide",
+    "Drawn a slide",
+    "Median area",
+    "Half lie between",
+    "Probability",
+    "Matched",
+)
 DRAWN = HEADS.index("Drawn a slide")
 
 
@@ -52,11 +58,15 @@ def _cells(row: dict[Any, Any]) -> list[Cell]:
     between = ABSENT if ABSENT in (low, high) else f"{low} – {high}"
     probability, matched = row["probability_median"], row["matched_share"]
     texts = [
-        count(row["slides"]), count(row["objects"]), _rate(row["objects_per_slide"]),
-        _rate(row["annotated_per_slide"]), median, between,
+        count(row["slides"]),
+        count(row["objects"]),
+        _rate(row["objects_per_slide"]),
+        _rate(row["annotated_per_slide"]),
+        median,
+        between,
         ABSENT if math.isnan(probability) else f"{probability:.2f}",
         ABSENT if math.isnan(matched) else f"{100 * matched:.0f} %",
-    ]  # fmt: skip
+    ]
     cells = [Cell(text) for text in texts]
     if 0 < row.get("slides_annotated", 0) < row["slides"]:
         cells[DRAWN] = _drawn(row)

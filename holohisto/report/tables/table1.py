@@ -15,7 +15,7 @@ from holohisto.statistics.tables import ALL, group_of
 TILE, SLIDE = "dice_over_tiles", "dice_mean"
 UNITS = ("slides", "subjects")
 FLOOR = "colour threshold"
-KEYS = ("class", "model", "init")
+KEYS = ("class", "model", "pretrained")
 TESTED = ("n", "n_zero", "shift", "p", "p_holm", "p_least_holm", "effect", "result")
 
 
@@ -30,7 +30,7 @@ def numbers(run: Run) -> pd.DataFrame:
             own = rows_of(part, model=model)
             if own.empty:
                 continue
-            row: dict[str, Any] = {"class": name, "model": model, "init": init_of(own)}
+            row: dict[str, Any] = {"class": name, "model": model, "pretrained": pretrained_of(own)}
             row["slides"] = _value(own, POOLED, "slides")
             for title, measure in (("tile_dice", TILE), ("slide_dice", SLIDE)):
                 row |= {f"{title} {group}": _value(own, group, measure) for group in shown}
@@ -65,7 +65,7 @@ def table1(run: Run, table: pd.DataFrame, name: str) -> Wide | None:
     own = rows_of(rows, model=run.reference)["slides"]
     usual = (own if len(own) else rows["slides"]).max()
     best = {key: rows.loc[rows["slides"] == usual, key].max() for key in wanted}
-    level = level_of(run)
+    level = alpha_of(run)
     lines = []
     for row in rows.to_dict("records"):
         reference = row["model"] == run.reference
@@ -82,35 +82,36 @@ def table1(run: Run, table: pd.DataFrame, name: str) -> Wide | None:
         "Model",
         [
             *(Head(_title(group), first=group == ALL) for group in shown),
-            Head(_title(ALL), first=True), Head(_title(POOLED)),
+            Head(_title(ALL), first=True),
+            Head(_title(POOLED)),
             *(Head(f"by {unit}", words=True, first=unit == UNITS[0]) for unit in UNITS if compared),
         ],
         lines if compared else [Line(x.name, x.small, x.ours, x.cells[:-2]) for x in lines],
         [("Tile Dice, %", len(shown)), ("Slide Dice, %", 2)]
         + ([(f"Does {run.reference} differ?", 2)] if compared else []),
         _empty(run, part),
-    )  # fmt: skip
+    )
 
 
-def init_of(own: pd.DataFrame) -> str:
+def pretrained_of(own: pd.DataFrame) -> str:
     """What a model's training started from; empty when not known."""
-    known = own["init"].dropna() if "init" in own else own.iloc[:0]
+    known = own["pretrained"].dropna() if "pretrained" in own else own.iloc[:0]
     return str(known.iloc[0]) if len(known) else ""
 
 
 def _small(run: Run, row: dict[Any, Any], usual: float) -> str:
-    floor = run.models[row["model"]].get("kind") == "threshold"
+    floor = run.models[row["model"]].get("kind") == "colour_threshold"
     number = "" if row["slides"] == usual else number_of(row["slides"])
-    return "; ".join(filter(None, (FLOOR if floor else row["init"], number)))
+    return "; ".join(filter(None, (FLOOR if floor else row["pretrained"], number)))
 
 
 def _title(group: str) -> str:
     return "all slides" if group == POOLED else group
 
 
-def level_of(run: Run) -> float:
+def alpha_of(run: Run) -> float:
     """Level of the tests."""
-    return (run.parameters.get("cohort") or {}).get("level", CohortOptions().level)
+    return (run.parameters.get("cohort") or {}).get("alpha", CohortOptions().alpha)
 
 
 def _value(own: pd.DataFrame, group: str, measure: str) -> float:

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from holohisto.report.results import Run, rows_of
-from holohisto.report.tables.table1 import FLOOR, init_of
+from holohisto.report.tables.table1 import FLOOR, pretrained_of
 from holohisto.report.tables.wide import NOTHING, Cell, Head, Line, Wide
 from holohisto.report.words import number_of, percent
 from holohisto.statistics.tables import ALL
@@ -28,14 +28,14 @@ def numbers(run: Run) -> pd.DataFrame:
         own = rows_of(groups, model=model)
         if own.empty:
             continue
-        row: dict[str, Any] = {"model": model, "init": init_of(own)}
+        row: dict[str, Any] = {"model": model, "pretrained": pretrained_of(own)}
         for measure, column in MEASURES.items():
             values = [_value(own, name, column) for name in names]
             row |= {f"{measure} {name}": value for name, value in zip(names, values, strict=True)}
             row[f"{measure} {MEAN}"] = sum(values) / len(values)
         row |= {f"{SLIDES} {name}": _value(own, name, SLIDES) for name in names}
         rows.append(row)
-    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=["model", "init"])
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=["model", "pretrained"])
 
 
 def table2(run: Run, table: pd.DataFrame) -> Wide | None:
@@ -55,11 +55,12 @@ def table2(run: Run, table: pd.DataFrame) -> Wide | None:
             equal = bool(whole[name].iloc[place])
             remark = "" if equal or name == MEAN else number_of(row[f"{SLIDES} {name}"])
             cells.append(
-                NOTHING if math.isnan(dice)
+                NOTHING
+                if math.isnan(dice)
                 else Cell(percent(dice), f"F1 {percent(f1)}", remark, equal and dice >= best[name])
-            )  # fmt: skip
-        floor = run.models[row["model"]].get("kind") == "threshold"
-        small = FLOOR if floor else row["init"]
+            )
+        floor = run.models[row["model"]].get("kind") == "colour_threshold"
+        small = FLOOR if floor else row["pretrained"]
         lines.append(Line(row["model"], small, row["model"] == run.reference, cells))
     heads = [
         Head(name, number_of(usual[name]) if name in usual else "", first=name == MEAN)

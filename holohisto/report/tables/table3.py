@@ -7,7 +7,7 @@ import pandas as pd
 
 from holohisto.config.sections import TrainOptions
 from holohisto.report.results import Run, rows_of
-from holohisto.report.tables.table1 import init_of
+from holohisto.report.tables.table1 import pretrained_of
 from holohisto.report.tables.trained import Trained, size
 from holohisto.report.tables.wide import NOTHING, Cell, Head, Line, Wide
 from holohisto.report.words import large, percent
@@ -42,9 +42,10 @@ def variants(run: Run) -> list[str]:
     Of several sizes it is the reference model's, or the first model's.
     """
     ours = {
-        name: options for name, options in run.models.items()
+        name: options
+        for name, options in run.models.items()
         if options.get("kind", "holohisto") == "holohisto"
-    }  # fmt: skip
+    }
     if not ours:
         return []
     first = ours.get(run.reference) or next(iter(ours.values()))
@@ -64,7 +65,7 @@ def numbers(run: Run, known: dict[str, Trained]) -> pd.DataFrame:
             seen = known.get(model)
             made = parts(run, run.models[model])
             rows.append(
-                {"class": name, "model": model, "init": init_of(own), **made}
+                {"class": name, "model": model, "pretrained": pretrained_of(own), **made}
                 | {"tile": size(made["tile"])}
                 | {key: getattr(seen, key, math.nan) for key in ("steps", "tiles", "pixels")}
                 | {
@@ -72,7 +73,7 @@ def numbers(run: Run, known: dict[str, Trained]) -> pd.DataFrame:
                     for key, column in MEASURES.items()
                 }
             )
-    columns = ["class", "model", "init", *PARTS, "steps", "tiles", "pixels", *MEASURES]
+    columns = ["class", "model", "pretrained", *PARTS, "steps", "tiles", "pixels", *MEASURES]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -97,7 +98,7 @@ def table3(run: Run, table: pd.DataFrame, name: str) -> Wide | None:
             NOTHING if math.isnan(row[key]) else Cell(percent(row[key]), best=row[key] >= best[key])
             for key in MEASURES
         ]
-        lines.append(Line(row["model"], row["init"], row["model"] == run.reference, cells))
+        lines.append(Line(row["model"], row["pretrained"], row["model"] == run.reference, cells))
     heads = [Head(TITLES.get(part, "Decoder"), words=True) for part in shown]
     heads += [Head("Steps", first=True), Head("Pixels seen")]
     heads += [Head("Tile Dice, %", first=True), Head("Slide Dice, %")]

@@ -147,9 +147,10 @@ def _line(one: Quality, medians: dict[str, float], shown: list[str], alone: bool
         words += f"{'; ' if words else ''}too small to judge its codes"
     variants = one["variants"]
     told = [
-        one.mode, one.precision,
+        one.mode,
+        one.precision,
         "" if math.isnan(variants) else f"{variants:.0f} variant{'' if variants == 1 else 's'}",
-    ]  # fmt: skip
+    ]
     cells = [_cell(name, one.values) for name in shown]
     return TokenLine(one.slide, ", ".join(filter(None, told)), words, bool(remarks), cells)
 
@@ -188,9 +189,11 @@ def _cell(name: str, values: Mapping[str, float]) -> Cell:
         waited = values["reading_seconds"]
         return Cell(duration(value), "" if math.isnan(waited) else f"{duration(waited)} reading")
     texts = {
-        "psnr": f"{value:.1f}", "ssim": f"{value:.2f}", "perplexity": count(value),
+        "psnr": f"{value:.1f}",
+        "ssim": f"{value:.2f}",
+        "perplexity": count(value),
         "bytes": memory(value / 1e6),
-    }  # fmt: skip
+    }
     return Cell(texts.get(name, f"{100 * value:.1f} %"))
 
 

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 class Trained:
     """A model's training; NaN or empty where its file does not tell."""
 
-    init: str
+    pretrained: str
     parameters: float
     tile: tuple[int, ...]
     """Width and height, working pixels."""
@@ -42,7 +42,7 @@ def trained(run: Run) -> dict[str, Trained]:
         summary = _summary(path)
         if summary:
             found[model] = Trained(
-                str(summary.get("init", "")),
+                str(summary.get("pretrained", "")),
                 _number(summary, "parameters"),
                 tuple(summary.get("tile") or ()),
                 *(_number(summary, key) for key in ("steps", "tiles", "pixels", "seconds")),
@@ -57,15 +57,21 @@ def trained_table(found: dict[str, Trained], reference: str) -> Wide | None:
     heads = ["Began from", "Parameters", "Tile, px", "Steps", "Tiles seen", "Pixels seen", "Time"]
     lines = [
         Line(
-            model, "", model == reference,
+            model,
+            "",
+            model == reference,
             [
-                Cell(one.init or ABSENT), Cell(large(one.parameters)), Cell(size(one.tile)),
-                Cell(large(one.steps)), Cell(large(one.tiles)), Cell(large(one.pixels)),
+                Cell(one.pretrained or ABSENT),
+                Cell(large(one.parameters)),
+                Cell(size(one.tile)),
+                Cell(large(one.steps)),
+                Cell(large(one.tiles)),
+                Cell(large(one.pixels)),
                 Cell(duration(one.seconds)),
             ],
         )
         for model, one in found.items()
-    ]  # fmt: skip
+    ]
     return Wide("Model", [Head(text, words=text == heads[0]) for text in heads], lines)
 
 

@@ -79,9 +79,14 @@ def atrous_resnet(depth: Depth) -> Any:
     from monai.networks.nets.resnet import ResNet
 
     network = ResNet(
-        "bottleneck", list(depth.blocks), list(depth.widths), spatial_dims=2, conv1_t_stride=2,
-        feed_forward=False, bias_downsample=False,
-    )  # fmt: skip
+        "bottleneck",
+        list(depth.blocks),
+        list(depth.widths),
+        spatial_dims=2,
+        conv1_t_stride=2,
+        feed_forward=False,
+        bias_downsample=False,
+    )
     for place, block in enumerate(network.layer4):
         for layer in block.modules():
             if isinstance(layer, nn.Conv2d):

@@ -78,9 +78,13 @@ def _unet(options: UnetModel, classes: int) -> tuple[nn.Module, Sides]:
 
     halvings = len(options.channels) - 1
     network = UNet(
-        spatial_dims=2, in_channels=3, out_channels=classes, channels=options.channels,
-        strides=(2,) * halvings, num_res_units=2,
-    )  # fmt: skip
+        spatial_dims=2,
+        in_channels=3,
+        out_channels=classes,
+        channels=options.channels,
+        strides=(2,) * halvings,
+        num_res_units=2,
+    )
     return network, Sides(2**halvings)
 
 
@@ -90,9 +94,14 @@ def _dynunet(options: DynunetModel, classes: int) -> tuple[nn.Module, Sides]:
     levels = len(options.channels)
     strides = (1,) + (2,) * (levels - 1)
     whole_network: Any = DynUNet(
-        spatial_dims=2, in_channels=3, out_channels=classes, kernel_size=(3,) * levels,
-        strides=strides, upsample_kernel_size=strides[1:], filters=options.channels,
-    )  # fmt: skip
+        spatial_dims=2,
+        in_channels=3,
+        out_channels=classes,
+        kernel_size=(3,) * levels,
+        strides=strides,
+        upsample_kernel_size=strides[1:],
+        filters=options.channels,
+    )
     # The DynUNet itself holds every block twice, under two names, which averages would count twice.
     network = nn.Sequential(whole_network.skip_layers, whole_network.output_block)
     return network, Sides(2 ** (levels - 1))
@@ -105,9 +114,15 @@ def _unetr(options: UnetrModel, classes: int) -> tuple[nn.Module, Sides]:
     widths = {"full": (768, 12, 16), "toy": (48, 3, 4)}
     hidden, heads, features = widths[options.size]
     network = UNETR(
-        in_channels=3, out_channels=classes, img_size=(size[1], size[0]), feature_size=features,
-        hidden_size=hidden, mlp_dim=4 * hidden, num_heads=heads, spatial_dims=2,
-    )  # fmt: skip
+        in_channels=3,
+        out_channels=classes,
+        img_size=(size[1], size[0]),
+        feature_size=features,
+        hidden_size=hidden,
+        mlp_dim=4 * hidden,
+        num_heads=heads,
+        spatial_dims=2,
+    )
     for block in network.vit.blocks:
         block.norm_cross_attn.requires_grad_(False)  # there, but never used
     return network, Sides(fixed=size)
@@ -117,9 +132,12 @@ def _swinunetr(options: SwinunetrModel, classes: int) -> tuple[nn.Module, Sides]
     from monai.networks.nets.swin_unetr import SwinUNETR
 
     network = SwinUNETR(
-        in_channels=3, out_channels=classes, feature_size=options.channels, use_v2=True,
+        in_channels=3,
+        out_channels=classes,
+        feature_size=options.channels,
+        use_v2=True,
         spatial_dims=2,
-    )  # fmt: skip
+    )
     return network, Sides(32)
 
 

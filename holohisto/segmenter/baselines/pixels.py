@@ -26,7 +26,7 @@ class PixelSegmenter(nn.Module):
         self.needs_pixels = True
         self.needs_tokens = False
         self.tile = options.tile
-        self.at_once = options.at_once
+        self.micro_batch = options.micro_batch
         self.network, self.sides = build(options, classes)
         shape = (1, 3, 1, 1)
         self.register_buffer("mean", 255 * torch.tensor(MEAN).view(shape), persistent=False)

@@ -94,17 +94,17 @@ def start(model: nn.Module, options: ModelOptions) -> str:
     Raises:
         HolohistoError: the file cannot be read, or its weights are not exactly the backbone's.
     """
-    if not isinstance(options, BackboneModel) or options.init is None:
+    if not isinstance(options, BackboneModel) or options.pretrained is None:
         return SCRATCH
     place, layouts = BACKBONES[options.kind]  # pyright: ignore
     backbone = attrgetter(f"network.{place}")(model)
-    weights = {n.removeprefix(DISTRIBUTED): value for n, value in read(options.init).items()}
+    weights = {n.removeprefix(DISTRIBUTED): value for n, value in read(options.pretrained).items()}
     found: dict[str, Tensor] = {}
     for layout in layouts:
         found = found or layout.backbone(weights)
-    _require_all(found, backbone.state_dict(), options.init)
+    _require_all(found, backbone.state_dict(), options.pretrained)
     backbone.load_state_dict(found, strict=False)  # only counters may lack
-    return f"pretrained: {options.init.name}"
+    return f"pretrained: {options.pretrained.name}"
 
 
 def _require_all(found: dict[str, Tensor], wanted: dict[str, Tensor], path: Path) -> None:
@@ -120,14 +120,17 @@ def _require_all(found: dict[str, Tensor], wanted: dict[str, Tensor], path: Path
     problems = [
         f"{len(names)} {what} ({', '.join(names[:SHOWN])}{', ...' if len(names) > SHOWN else ''})"
         for what, names in (
-            ("weights lack", lacking), ("have no place", unknown), ("have another shape", shapes),
+            ("weights lack", lacking),
+            ("have no place", unknown),
+            ("have another shape", shapes),
             ("are damaged: not all their numbers are finite", damaged),
         )
         if names
-    ]  # fmt: skip
+    ]
     if problems:
         raise HolohistoError(
-            path, f"weights are not those of this backbone: {'; '.join(problems)}",
+            path,
+            f"weights are not those of this backbone: {'; '.join(problems)}",
             advice="the network must be of the kind and size, and for codes of positions also of"
             " the tile, that the file was trained with",
-        )  # fmt: skip
+        )

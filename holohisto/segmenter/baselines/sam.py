@@ -38,11 +38,15 @@ class SamSegmenter(nn.Module):
         # take the gradients with it.
         self.encoder = SamVisionModel(
             SamVisionConfig(
-                image_size=side, hidden_size=layout.width, num_hidden_layers=layout.layers,
-                num_attention_heads=layout.heads, output_channels=layout.features,
-                global_attn_indexes=layout.everywhere, initializer_range=0.02,
+                image_size=side,
+                hidden_size=layout.width,
+                num_hidden_layers=layout.layers,
+                num_attention_heads=layout.heads,
+                output_channels=layout.features,
+                global_attn_indexes=layout.everywhere,
+                initializer_range=0.02,
             )
-        )  # fmt: skip
+        )
         self.decoder = _decoder(layout.features, classes)
 
     def forward(self, pixels: Tensor) -> Tensor:

@@ -46,7 +46,7 @@ class ThresholdSegmenter(nn.Module):
         self.downscale = 1
         self.needs_pixels = True
         self.needs_tokens = False
-        self.tile = self.at_once = None
+        self.tile = self.micro_batch = None
         self.register_buffer("choice", torch.zeros(classes, dtype=torch.int64))
         self.register_buffer("threshold", torch.zeros(classes))
         self.register_buffer("sign", torch.ones(classes))

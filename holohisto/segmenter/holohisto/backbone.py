@@ -41,7 +41,7 @@ class Backbone(nn.Module):
     def __init__(self, embed: nn.Module, size: Size, attention: str) -> None:
         """`embed` gives size.stage1 channels at the tokens' resolution; `attention` as in Block."""
         super().__init__()
-        self.recompute = False
+        self.activation_checkpointing = False
         """Whether blocks compute their inner activations again in the backward pass."""
         self.embed = nn.Sequential(embed, nn.BatchNorm2d(size.stage1))
 
@@ -72,5 +72,9 @@ class Backbone(nn.Module):
     def _stage(self, blocks: nn.Sequential, x: Tensor) -> Tensor:
         """Run the blocks of a stage, (B, C, H, W) kept."""
         for block in blocks:
-            x = recomputed(block, x) if self.recompute and self.training else block(x)
+            x = (
+                recomputed(block, x)
+                if self.activation_checkpointing and self.training
+                else block(x)
+            )
         return x

@@ -31,7 +31,7 @@ class HolohistoSegmenter(nn.Module):
         self.downscale = downscale
         self.needs_tokens = options.embedding == "tokens"
         self.needs_pixels = options.decoder == "rgb" or not self.needs_tokens
-        self.tile, self.at_once = options.tile, None
+        self.tile, self.micro_batch = options.tile, None
         if self.needs_tokens:
             assert codebook is not None
             codes = codebook.detach().float()

@@ -11,9 +11,21 @@ from holohisto.sheet.rows import OUTLINES, is_outlines
 logger = logging.getLogger(__name__)
 
 SLIDE_SUFFIXES = (
-    ".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn", ".dcm", ".png", ".jpg", ".jpeg",
-    ".qptiff", ".bif", ".vms", ".vmu",
-)  # fmt: skip
+    ".svs",
+    ".tif",
+    ".tiff",
+    ".ndpi",
+    ".mrxs",
+    ".scn",
+    ".dcm",
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".qptiff",
+    ".bif",
+    ".vms",
+    ".vmu",
+)
 ANNOTATION_SUFFIXES = (".tif", ".tiff", ".png")
 ANNOTATION_FOLDERS = ("masks", "mask", "annotations")
 ANNOTATION_STEM = re.compile(r"^(.+)[-_](masks?|labels?|annotations?)$", re.IGNORECASE)
@@ -44,14 +56,17 @@ def find(folder: Path) -> list[Found]:
     if lossy:
         logger.warning(
             "%d images of other kinds look like annotations: left out; if they are, put them into"
-            " the sheet yourself", lossy,
-        )  # fmt: skip
+            " the sheet yourself",
+            lossy,
+        )
     if not images:
         raise HolohistoError(
-            folder, "holds no slides", found=f"{len(found)} annotation-like images",
+            folder,
+            "holds no slides",
+            found=f"{len(found)} annotation-like images",
             allowed=" ".join(suffix[1:] for suffix in SLIDE_SUFFIXES),
             advice="check the folder; sub-folders are searched too",
-        )  # fmt: skip
+        )
     pairs = [(image, _annotation(annotations, image)) for image in images]
     used = {annotation for _, annotation in pairs}
     for path in annotations.values():
@@ -75,10 +90,11 @@ def _files(folder: Path) -> list[Path]:
     ]
     if not found:
         raise HolohistoError(
-            folder, "holds no slides",
+            folder,
+            "holds no slides",
             allowed=" ".join(suffix[1:] for suffix in SLIDE_SUFFIXES),
             advice="check the folder; sub-folders are searched too",
-        )  # fmt: skip
+        )
     return found
 
 

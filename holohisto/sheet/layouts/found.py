@@ -17,9 +17,14 @@ logger = logging.getLogger(__name__)
 
 TEST_SHARE = VAL_SHARE = 0.2
 SPLIT_WORDS = {
-    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
-    "test": "test", "testing": "test",
-}  # fmt: skip
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
 ALWAYS = ("slide", "image", "annotation", "group", "subject", "split")
 """Columns that are in every sheet, to be filled in where empty."""
 

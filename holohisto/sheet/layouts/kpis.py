@@ -62,9 +62,11 @@ def find(folder: Path, level: str | None = None) -> list[Found]:
             ids = unique([one.slide for one in found], [""] * len(found))
             return with_splits(renamed(found, ids))
     raise HolohistoError(
-        folder, f"is not in the layout of the KPIs challenge's {level or 'slides or patches'}",
-        found=f"{len(every)} images", allowed=LAYOUT,
-    )  # fmt: skip
+        folder,
+        f"is not in the layout of the KPIs challenge's {level or 'slides or patches'}",
+        found=f"{len(every)} images",
+        allowed=LAYOUT,
+    )
 
 
 def _search(folder: Path, every: Files, pattern: re.Pattern[str]) -> list[Found]:

@@ -72,10 +72,12 @@ def find(folder: Path) -> list[Found]:
             logger.warning("%d masks %s: left out", count, problem)
     if not found:
         raise HolohistoError(
-            folder, "is not in the layout of the NEPTUNE structures", found=f"{len(every)} images",
+            folder,
+            "is not in the layout of the NEPTUNE structures",
+            found=f"{len(every)} images",
             allowed="<roi>.png beside <roi>_mask_<structure>.png; structures "
             + ", ".join(words[1] for words in STRUCTURES.values()),
-        )  # fmt: skip
+        )
     found.sort(key=lambda one: str(one.annotation))
     ids = unique([one.slide for one in found], [one.note for one in found])
     return with_splits(renamed(found, ids))

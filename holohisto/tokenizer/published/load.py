@@ -41,14 +41,19 @@ def _decided(told: PixelRange | None, given: PixelRange | None, where: Path) -> 
     """Return the range of the pixels; it must be known, and only one."""
     if told and given and told != given:
         raise HolohistoError(
-            where, "is of another range of pixels than tokenizer.pixel_range says", found=given,
-            allowed=told, advice="remove the option",
-        )  # fmt: skip
+            where,
+            "is of another range of pixels than tokenizer.pixel_range says",
+            found=given,
+            allowed=told,
+            advice="remove the option",
+        )
     decided = told or given
     if decided is None:
         raise HolohistoError(
-            where, "does not tell the range of its pixels", advice="set tokenizer.pixel_range:"
+            where,
+            "does not tell the range of its pixels",
+            advice="set tokenizer.pixel_range:"
             " '-1..1' if converted from taming or latent-diffusion, '0..1' if trained with"
             " diffusers' example",
-        )  # fmt: skip
+        )
     return decided

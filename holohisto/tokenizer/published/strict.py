@@ -55,9 +55,11 @@ def check_widths(architecture: Architecture, where: Path) -> None:
     for width in (1, *architecture.multipliers):
         if architecture.channels * width % groups:
             raise HolohistoError(
-                where, "a level's width is no multiple of the groups of its normalisation",
-                found=architecture.channels * width, allowed=f"multiples of {groups}",
-            )  # fmt: skip
+                where,
+                "a level's width is no multiple of the groups of its normalisation",
+                found=architecture.channels * width,
+                allowed=f"multiples of {groups}",
+            )
 
 
 def fill(architecture: Architecture, state: Mapping[str, Tensor], where: Path) -> VQGAN:
@@ -80,9 +82,11 @@ def fill(architecture: Architecture, state: Mapping[str, Tensor], where: Path) -
     for name, shape in shapes.items():
         if state[name].shape != shape:
             raise HolohistoError(
-                where, f"{name} is not of the shape that its configuration asks for",
-                found=_times(state[name].shape), allowed=_times(shape),
-            )  # fmt: skip
+                where,
+                f"{name} is not of the shape that its configuration asks for",
+                found=_times(state[name].shape),
+                allowed=_times(shape),
+            )
         if not state[name].isfinite().all():
             raise HolohistoError(where, f"{name} is damaged: not all its numbers are finite")
     model = VQGAN(architecture)
@@ -96,10 +100,11 @@ def _same_downscale(architecture: Architecture, state: Mapping[str, Tensor], whe
     levels = 1 + max((int(place) for place in places if place.isdecimal()), default=0)
     if places and levels != len(architecture.multipliers):
         raise HolohistoError(
-            where, "weights and configuration are of two networks",
+            where,
+            "weights and configuration are of two networks",
             found=f"f = {2 ** (levels - 1)} in the weights",
             allowed=f"f = {architecture.downscale} as in the configuration",
-        )  # fmt: skip
+        )
 
 
 def _times(shape: torch.Size) -> str:

@@ -17,8 +17,12 @@ from holohisto.tokenizer.architecture import Architecture, Codes
 from holohisto.tokenizer.published.strict import Levels, Options, Size, attended_levels, validated
 
 GUMBEL = "taming.models.vqgan.GumbelVQ"
-TARGETS = ("taming.models.vqgan.VQModel", "ldm.models.autoencoder.VQModel",
-           "ldm.models.autoencoder.VQModelInterface", GUMBEL)  # fmt: skip
+TARGETS = (
+    "taming.models.vqgan.VQModel",
+    "ldm.models.autoencoder.VQModel",
+    "ldm.models.autoencoder.VQModelInterface",
+    GUMBEL,
+)
 DROPPED = ("loss.", "model_ema.", "colorize")
 """Losses, averages and colours of segmentations: not part of the tokenizer."""
 NORM_GROUPS = 32
@@ -87,9 +91,11 @@ def configuration(path: Path) -> Configuration:
     options = read.model.params.ddconfig
     if options.resolution % 2 ** (len(options.ch_mult) - 1):
         raise HolohistoError(
-            path, "model.params.ddconfig.resolution: is no multiple of f", found=options.resolution,
+            path,
+            "model.params.ddconfig.resolution: is no multiple of f",
+            found=options.resolution,
             allowed=f"multiples of {2 ** (len(options.ch_mult) - 1)}",
-        )  # fmt: skip
+        )
     return read
 
 

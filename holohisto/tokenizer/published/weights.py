@@ -13,10 +13,23 @@ from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from holohisto.errors import HolohistoError
 
-RECORDS = ("argparse.", "builtins.bool", "builtins.dict", "builtins.float", "builtins.int",
-           "builtins.list", "builtins.str", "builtins.tuple", "collections.defaultdict",
-           "lightning.", "numpy.", "omegaconf.", "pathlib.", "pytorch_lightning.",
-           "typing.")  # fmt: skip
+RECORDS = (
+    "argparse.",
+    "builtins.bool",
+    "builtins.dict",
+    "builtins.float",
+    "builtins.int",
+    "builtins.list",
+    "builtins.str",
+    "builtins.tuple",
+    "collections.defaultdict",
+    "lightning.",
+    "numpy.",
+    "omegaconf.",
+    "pathlib.",
+    "pytorch_lightning.",
+    "typing.",
+)
 """How names begin that Lightning stores beside the weights: callbacks, schedules, options."""
 
 
@@ -55,9 +68,10 @@ def read(path: Path) -> dict[str, Tensor]:
     for name, value in state.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
             raise HolohistoError(
-                path, f"holds something other than weights, under {name}",
+                path,
+                f"holds something other than weights, under {name}",
                 found=type(value).__name__,
-            )  # fmt: skip
+            )
     return dict(state)
 
 
@@ -74,11 +88,12 @@ def _unpickle(path: Path) -> Any:
     except pickle.UnpicklingError as error:
         asked = re.findall(r"GLOBAL (\S+)", str(error))
         raise HolohistoError(
-            path, "is refused: it asks for code, not for weights alone; nothing of it was run",
+            path,
+            "is refused: it asks for code, not for weights alone; nothing of it was run",
             found=asked[0] if asked else None,
             advice="if you trust it, keep its weights alone: torch.save(torch.load(FILE,"
             " weights_only=False)['state_dict'], FILE)",
-        ) from error  # fmt: skip
+        ) from error
     except Exception as error:  # a damaged pickle can end in any of them
         raise HolohistoError(path, f"weights cannot be read: {error}") from error
 

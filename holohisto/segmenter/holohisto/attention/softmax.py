@@ -25,9 +25,11 @@ class SoftmaxAttention(nn.Module):
         height, width = x.shape[2:]
         places = sine_positions(x.shape[1], height, width, x.device).to(x.dtype)
         qkv = rearrange(
-            self.qkv(x + places), "b (three heads d) h w -> three b heads (h w) d",
-            three=3, d=self.head,
-        )  # fmt: skip
+            self.qkv(x + places),
+            "b (three heads d) h w -> three b heads (h w) d",
+            three=3,
+            d=self.head,
+        )
         out = functional.scaled_dot_product_attention(*qkv.contiguous())
         return self.project(rearrange(out, "b heads (h w) d -> b (heads d) h w", h=height))
 

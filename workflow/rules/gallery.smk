@@ -1,4 +1,4 @@
-rule examples:
+rule gallery:
     input:
         images=[rows[slide].image for slide in scored],
         annotations=[rows[slide].annotation for slide in scored],
@@ -17,15 +17,15 @@ rule examples:
         scores="results/cohort/slides.tsv",
     output:
         report(
-            directory("results/examples"),
+            directory("results/gallery"),
             patterns=["{name}.jpg"],
-            caption="../report/examples.rst",
+            caption="../report/gallery.rst",
             category="Examples",
         ),
     log:
-        "logs/examples/examples.log",
+        "logs/gallery/gallery.log",
     benchmark:
-        "results/benchmarks/examples/examples.tsv"
+        "results/benchmarks/gallery/gallery.tsv"
     resources:
         mem_mb=scaled(4000),
         runtime=scaled(60),
@@ -34,14 +34,14 @@ rule examples:
         rows=fields(scored, "slide", "group", "annotated"),
         models=",".join(cfg.models),
         reference=cfg.reference_model,
-        options=options("examples"),
+        options=options("gallery"),
         classes=options("classes"),
     shell:
         """
-        holohisto --log {log:q} examples \
+        holohisto --log {log:q} gallery \
             --sheet {params.sheet:q} \
             --scores results/cohort/slides.tsv \
-            --check 'results/check/{{slide}}.json' \
+            --record 'results/check/{{slide}}.json' \
             --metrics 'results/models/{{model}}/metrics/{{slide}}.json' \
             --masks 'results/models/{{model}}/masks/{{slide}}_{{class}}.tif' \
             --models {params.models:q} \

@@ -41,8 +41,8 @@ class Strip:
 
 def strips(run: Run, room: float) -> tuple[list[Strip], list[Strip]]:
     """Typical fields and failures; their pictures together take about `room` bytes of the page."""
-    folder = run.results / "examples"
-    index = record(folder / "examples.json")
+    folder = run.results / "gallery"
+    index = record(folder / "gallery.json")
     entries = [
         [one for one in index.get(key) or () if isinstance(one, dict)]
         for key in ("fields", "failures")

@@ -1,4 +1,4 @@
-"""`holohisto examples`: pictures of typical fields by every model, and of the largest errors."""
+"""`holohisto gallery`: pictures of typical fields by every model, and of the largest errors."""
 
 import argparse
 import contextlib
@@ -16,7 +16,7 @@ from PIL import Image
 
 from holohisto.annotation import Annotation
 from holohisto.config.parsing import from_json
-from holohisto.config.sections import Classes, ExamplesOptions
+from holohisto.config.sections import Classes, GalleryOptions
 from holohisto.errors import HolohistoError
 from holohisto.gallery.choice import densest, largest_errors, objects_drawn, typical, worst
 from holohisto.gallery.drawing import Field, outlined, shrunk, with_bar, with_box
@@ -30,7 +30,7 @@ from holohisto.slide.record import SlideRecord
 from holohisto.statistics.tables import group_of
 
 logger = logging.getLogger(__name__)
-INDEX = "examples.json"
+INDEX = "gallery.json"
 EXPERT = "#ffffff"
 LEAST_UM = 100.0
 """Side of the picture of an error, at least."""
@@ -43,7 +43,7 @@ LONGEST = 4096
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sheet", type=Path, required=True, help="the sample sheet")
     parser.add_argument("--scores", type=Path, required=True, help="slides.tsv of cohort")
-    parser.add_argument("--check", required=True, help="pattern of check's records, with {slide}")
+    parser.add_argument("--record", required=True, help="pattern of check's records, with {slide}")
     parser.add_argument(
         "--metrics", required=True, help="pattern of the metrics, with {model} and {slide}"
     )
@@ -53,9 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--models", required=True, help="names, separated by commas")
     parser.add_argument("--reference", help="model whose scores choose; else the first")
     parser.add_argument(
-        "--options", type=from_json(ExamplesOptions), default=ExamplesOptions(),
-        help="section `examples`, JSON",
-    )  # fmt: skip
+        "--options",
+        type=from_json(GalleryOptions),
+        default=GalleryOptions(),
+        help="section `gallery`, JSON",
+    )
     parser.add_argument(
         "--classes", type=from_json(Classes), required=True, help="section `classes`, JSON"
     )
@@ -63,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    options: ExamplesOptions = arguments.options
+    options: GalleryOptions = arguments.options
     rows = read_sheet(arguments.sheet, tuple(arguments.classes))
     models = arguments.models.split(",")
     reference = arguments.reference or models[0]
@@ -112,7 +114,7 @@ class _Shown:
     @staticmethod
     @contextlib.contextmanager
     def open(arguments: argparse.Namespace, row: Row) -> "Iterator[_Shown]":
-        record = SlideRecord.read(Path(arguments.check.format(slide=row.slide)))
+        record = SlideRecord.read(Path(arguments.record.format(slide=row.slide)))
         if row.annotation is None:
             raise HolohistoError(arguments.sheet, f"slide {row.slide} has no annotation")
         with (
@@ -127,9 +129,10 @@ class _Shown:
     def classes(self) -> list[str]:
         """Those annotated on the slide."""
         return [
-            name for name in self.arguments.classes
+            name
+            for name in self.arguments.classes
             if self.row.annotated is None or name in self.row.annotated
-        ]  # fmt: skip
+        ]
 
     def colour(self, name: str) -> str:
         return self.arguments.classes[name].colour
@@ -175,7 +178,7 @@ class _Shown:
 
 
 def _field(
-    shown: _Shown, models: list[str], reference: str, options: ExamplesOptions, folder: Path
+    shown: _Shown, models: list[str], reference: str, options: GalleryOptions, folder: Path
 ) -> dict[str, Any]:
     """A row of pictures: the input, the annotation, every model, the whole slide."""
     record, side = shown.record, options.side
@@ -197,13 +200,17 @@ def _field(
     pictures.append(("whole slide", reference, shown.whole(field, reference, side)))
     slide = shown.row.slide
     return {
-        "slide": slide, "group": group_of(shown.row), "width_um": round(width_um, 1),
-        "xy": field.xy, "size": field.size, "classes": shown.classes,
+        "slide": slide,
+        "group": group_of(shown.row),
+        "width_um": round(width_um, 1),
+        "xy": field.xy,
+        "size": field.size,
+        "classes": shown.classes,
         "pictures": [
             {"what": what, "model": model, "file": _save(folder, f"{slide}.field-{i}", picture)}
             for i, (what, model, picture) in enumerate(pictures)
         ],
-    }  # fmt: skip
+    }
 
 
 def _outlines(
@@ -215,7 +222,7 @@ def _outlines(
 
 
 def _failure(
-    shown: _Shown, reference: str, options: ExamplesOptions, folder: Path
+    shown: _Shown, reference: str, options: GalleryOptions, folder: Path
 ) -> dict[str, Any]:
     """The largest false positives and negatives of a slide, at full resolution."""
     told: dict[str, Any] = {"slide": shown.row.slide, "group": group_of(shown.row)}
@@ -248,8 +255,9 @@ def _error(
     reduced = field.size[0] / picture.shape[1]
     width_um = field.size[0] * record.mpp
     return with_bar(picture, width_um), {
-        "width_um": round(width_um, 1), "reduced": round(reduced, 2),
-    }  # fmt: skip
+        "width_um": round(width_um, 1),
+        "reduced": round(reduced, 2),
+    }
 
 
 def _save(folder: Path, name: str, picture: np.ndarray) -> str:
