@@ -9,9 +9,12 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.gpu.task import Task
-from holohisto import tokens, vqgan
-from holohisto.config import TokenizerOptions, TokensOptions
-from holohisto.grid import Tile
+from holohisto.config.sections import TokenizerOptions, TokensOptions
+from holohisto.tiles.grid import Tile
+from holohisto.tokenizer.architecture import Architecture
+from holohisto.tokenizer.vqgan import VQGAN
+from holohisto.tokens.encode import encode
+from holohisto.tokens.encoders import LocalEncoder
 
 BACKGROUND = 240
 
@@ -23,11 +26,11 @@ def measure(task: Task) -> None:
     peak = matrix_peak(sizes.matrix, sizes.repeats, device)
     task.put(device=_name(device), matrix=sizes.matrix, peak_tflops=round(peak / 1e12, 3))
     defaults = TokenizerOptions(**({} if not task.dry else task.sizes.tokenizer))
-    encode = encoder(defaults, sizes.crop, device)
+    action = encoder(defaults, sizes.crop, device)
     with FlopCounterMode(display=False) as counter:
-        found = encode()
+        found = action()
     operations = counter.get_total_flops()
-    seconds = [_seconds(encode, device) for _ in range(sizes.repeats)]
+    seconds = [_seconds(action, device) for _ in range(sizes.repeats)]
     middle = statistics.median(seconds)
     task.put(
         crop=list(sizes.crop),
@@ -51,16 +54,16 @@ def encoder(
     The weights are random: they alter neither operations nor time.
     """
     torch.manual_seed(0)
-    architecture = vqgan.Architecture(
+    architecture = Architecture(
         channels=options.channels,
         multipliers=options.multipliers,
         residual_blocks=options.residual_blocks,
         codebook=options.codebook,
         dimension=options.dimension,
     )
-    model = vqgan.VQGAN(architecture).to(device).eval().requires_grad_(False)
+    model = VQGAN(architecture).to(device).eval().requires_grad_(False)
     model = model.to(memory_format=torch.channels_last)  # pyright: ignore
-    own = tokens.LocalEncoder(model, bf16=True)
+    own = LocalEncoder(model, bf16=True)
     f = architecture.downscale
     rgb = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8)
     needed = np.ones((-(-size[1] // f), -(-size[0] // f)), bool)
@@ -73,7 +76,7 @@ def encoder(
         return out
 
     core = TokensOptions().core
-    return lambda: tokens.encode(read, size, needed, own, 0, core).tokens
+    return lambda: encode(read, size, needed, own, 0, core).tokens
 
 
 def matrix_peak(side: int, repeats: int, device: torch.device) -> float:
