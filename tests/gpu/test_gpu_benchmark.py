@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 import time
+import types
 from importlib import import_module
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from holohisto.config.sections import TokensOptions
 from holohisto.slide import Slide
 
 sys.path.insert(0, str(Path(holohisto.__file__).parents[1]))  # benchmarks are no part of the wheel
-from benchmarks.gpu import isolation, record, slides, table, verbs, watched, wheels
+from benchmarks.gpu import isolation, machine, record, slides, table, verbs, watched, wheels
 from benchmarks.gpu.budget import Budget
 from benchmarks.gpu.cohort import Cohort
 from benchmarks.gpu.parts import marked_tests, training_speed, whole_slide
@@ -314,7 +315,8 @@ def test_steps_after_the_warm_up_count():
         watched.step_figures(ends[:2], waits[:1], warm_up=0, batch=8)
 
 
-def test_a_training_is_watched_from_outside_and_ended_in_time():
+def test_a_training_is_watched_from_outside_and_ended_in_time(monkeypatch):
+    monkeypatch.setattr(machine, "_sampler", lambda: None)
     network = torch.nn.Sequential(torch.nn.Linear(2, 1))
     optimiser = torch.optim.AdamW(network.parameters())
 
@@ -401,6 +403,35 @@ def test_a_slide_of_repeated_tissue(tmp_path):
             reduced = slide.read((512, 512), (side, side), factor).astype(int)
             means = block.reshape(side, factor, side, factor, 3).mean(axis=(1, 3))
             assert np.abs(reduced - means).mean() < 8
+
+
+def test_the_share_of_busy_time_is_sampled_by_nvml(monkeypatch):
+    nvml = types.SimpleNamespace(
+        nvmlInit=lambda: None,
+        nvmlDeviceGetHandleByIndex=lambda index: f"GPU {index}",
+        nvmlDeviceGetUtilizationRates=lambda handle: types.SimpleNamespace(gpu=75),
+    )
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    monkeypatch.setattr(machine, "SAMPLE_SECONDS", 0.001)
+    with machine.Busy() as busy:
+        time.sleep(0.1)
+    assert (busy.share, len(busy.samples) > 2) == (0.75, True)
+
+
+def test_the_share_of_busy_time_is_read_from_nvidia_smi_without_nvml(tmp_path, monkeypatch):
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho 50\n")
+    program.chmod(0o755)
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    monkeypatch.setattr(machine, "SAMPLE_SECONDS", 0.001)
+    with machine.Busy() as busy:
+        time.sleep(0.5)
+    assert busy.share == 0.5
+    program.write_text("#!/bin/sh\nexit 9\n")
+    with machine.Busy() as busy:
+        time.sleep(0.2)
+    assert busy.share is None
 
 
 def test_a_slide_tells_whether_its_reader_works(tmp_path, monkeypatch):
