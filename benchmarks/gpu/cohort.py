@@ -6,7 +6,7 @@ import numpy as np
 
 from benchmarks.gpu import slides, verbs
 from benchmarks.gpu.sizes import Sizes
-from holohisto.config import TokenizerOptions, TokensOptions
+from holohisto.config.sections import TokenizerOptions, TokensOptions
 
 CLASSES = '{"glomerulus": {}}'
 
@@ -56,18 +56,7 @@ class Cohort:
         self.sheet.write_text("\n".join(lines) + "\n")
         verbs.run_together([self.check(name) for name in self.names])
         verbs.run_together([self.foreground(name) for name in self.names])
-        verbs.run(
-            verbs.words(
-                "tokenizer",
-                sheet=self.sheet,
-                check=self.pattern("check"),
-                foreground=self.pattern("foreground"),
-                options=TokenizerOptions(**self.sizes.tokenizer).model_dump_json(),
-                tokenizer=self.tokenizer,
-                table=self.work / "tokenizer.tsv",
-                picture=self.work / "tokenizer.jpg",
-            )
-        )
+        verbs.run(self.train_tokenizer())
 
     def encode(self) -> None:
         """Write the token maps of the training slides, in all variants."""
@@ -86,6 +75,19 @@ class Cohort:
             check=self.path("check", name),
             foreground=self.path("foreground", name),
             picture=self.work / f"{name}.foreground.jpg",
+        )
+
+    def train_tokenizer(self) -> list[str]:
+        """The verb that trains the tokenizer."""
+        return verbs.words(
+            "tokenizer",
+            sheet=self.sheet,
+            check=self.pattern("check"),
+            foreground=self.pattern("foreground"),
+            options=TokenizerOptions(**self.sizes.tokenizer).model_dump_json(),
+            tokenizer=self.tokenizer,
+            table=self.work / "tokenizer.tsv",
+            picture=self.work / "tokenizer.jpg",
         )
 
     def tokens(self, name: str, options: TokensOptions) -> list[str]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-SECONDS = {"tests": 65.0, "encoder": 25.0, "training": 170.0, "slide": 165.0, "attention": 25.0}
+SECONDS = {"tests": 65.0, "encoder": 25.0, "training": 155.0, "slide": 155.0, "attention": 25.0}
 
 
 @dataclass(frozen=True)

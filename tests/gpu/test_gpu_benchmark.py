@@ -1,8 +1,11 @@
 """The parts of the GPU benchmark that need no GPU: time, isolation, records, tables, slides."""
 
+import argparse
 import json
 import sys
 import time
+import types
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +13,13 @@ import pytest
 import torch
 
 import holohisto
+from holohisto.config.sections import TokensOptions
 from holohisto.slide import Slide
 
 sys.path.insert(0, str(Path(holohisto.__file__).parents[1]))  # benchmarks are no part of the wheel
-from benchmarks.gpu import isolation, record, slides, table, verbs, watched, wheels
+from benchmarks.gpu import isolation, machine, record, slides, table, verbs, watched, wheels
 from benchmarks.gpu.budget import Budget
+from benchmarks.gpu.cohort import Cohort
 from benchmarks.gpu.parts import marked_tests, training_speed, whole_slide
 from benchmarks.gpu.sizes import DRY, FULL
 from benchmarks.gpu.task import Task
@@ -310,7 +315,8 @@ def test_steps_after_the_warm_up_count():
         watched.step_figures(ends[:2], waits[:1], warm_up=0, batch=8)
 
 
-def test_a_training_is_watched_from_outside_and_ended_in_time():
+def test_a_training_is_watched_from_outside_and_ended_in_time(monkeypatch):
+    monkeypatch.setattr(machine, "_sampler", lambda: None)
     network = torch.nn.Sequential(torch.nn.Linear(2, 1))
     optimiser = torch.optim.AdamW(network.parameters())
 
@@ -340,14 +346,16 @@ def test_a_training_is_watched_from_outside_and_ended_in_time():
 def test_a_training_out_of_memory_is_tried_again_in_smaller_micro_batches(tmp_path, monkeypatch):
     tried = []
 
-    def command(task, cohort, size, together, seconds, result):
+    def verb(task, cohort, size, together):
         tried.append(together)
         text = "import sys; sys.exit('out of memory: lower it')"
         if together <= 2:
+            result = tmp_path / f"{size}.steps.json"
             text = f"open({str(result)!r}, 'w').write('{{\"steps\": 5}}')"
         return program(text)
 
-    monkeypatch.setattr(training_speed, "_command", command)
+    monkeypatch.setattr(training_speed, "watched", lambda *_: [])
+    monkeypatch.setattr(training_speed, "verb", verb)
     task = Task(tmp_path, tmp_path / "r.json", FULL, True, 100.0)
     figures = training_speed.train(task, None, "B", 90.0)
     assert (tried, figures) == ([8, 4, 2], {"micro_batch": 2, "steps": 5})
@@ -357,7 +365,8 @@ def test_a_training_out_of_memory_is_tried_again_in_smaller_micro_batches(tmp_pa
 
 def test_a_training_that_fails_otherwise_is_not_tried_again(tmp_path, monkeypatch):
     failing = program("import sys; sys.exit('ERROR: no slide')")
-    monkeypatch.setattr(training_speed, "_command", lambda *_: failing)
+    monkeypatch.setattr(training_speed, "watched", lambda *_: [])
+    monkeypatch.setattr(training_speed, "verb", lambda *_: failing)
     task = Task(tmp_path, tmp_path / "r.json", FULL, True, 100.0)
     assert training_speed.train(task, None, "S", 90.0) == {"reason": "ERROR: no slide"}
 
@@ -396,6 +405,35 @@ def test_a_slide_of_repeated_tissue(tmp_path):
             assert np.abs(reduced - means).mean() < 8
 
 
+def test_the_share_of_busy_time_is_sampled_by_nvml(monkeypatch):
+    nvml = types.SimpleNamespace(
+        nvmlInit=lambda: None,
+        nvmlDeviceGetHandleByIndex=lambda index: f"GPU {index}",
+        nvmlDeviceGetUtilizationRates=lambda handle: types.SimpleNamespace(gpu=75),
+    )
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    monkeypatch.setattr(machine, "SAMPLE_SECONDS", 0.001)
+    with machine.Busy() as busy:
+        time.sleep(0.1)
+    assert (busy.share, len(busy.samples) > 2) == (0.75, True)
+
+
+def test_the_share_of_busy_time_is_read_from_nvidia_smi_without_nvml(tmp_path, monkeypatch):
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho 50\n")
+    program.chmod(0o755)
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    monkeypatch.setattr(machine, "SAMPLE_SECONDS", 0.001)
+    with machine.Busy() as busy:
+        time.sleep(0.5)
+    assert busy.share == 0.5
+    program.write_text("#!/bin/sh\nexit 9\n")
+    with machine.Busy() as busy:
+        time.sleep(0.2)
+    assert busy.share is None
+
+
 def test_a_slide_tells_whether_its_reader_works(tmp_path, monkeypatch):
     assert slides.try_reader(tmp_path / "try.tif")
     assert list(tmp_path.iterdir()) == []
@@ -412,6 +450,32 @@ def test_the_share_of_a_stage_that_does_not_wait_for_pixels():
     assert whole_slide.own_busy("infer", {"busy": 0.9}) == 0.9
     assert whole_slide.own_busy("tokens", {"seconds": 8.0, "reading_seconds": 2.0}) == 0.75
     assert whole_slide.own_busy("mask", {}) is None
+
+
+@pytest.mark.parametrize("sizes", [FULL, DRY])
+def test_the_verbs_understand_what_they_are_given(tmp_path, monkeypatch, sizes):
+    monkeypatch.setattr(training_speed, "_foreground_pixels", lambda cohort, name: 10**7)
+    cohort, task = Cohort(tmp_path, sizes), Task(tmp_path, tmp_path / "r.json", sizes, True, 9.0)
+    commands = [words for words, _ in whole_slide.calls(task, cohort, tmp_path, True).values()]
+    commands.append(cohort.train_tokenizer())
+    commands += [training_speed.verb(task, cohort, size, 2) for size in sizes.models]
+    commands.append(cohort.tokens("train-0", TokensOptions()))
+    for verb, *words in commands:
+        parser = argparse.ArgumentParser(exit_on_error=False)
+        import_module(f"holohisto.commands.{verb}").add_arguments(parser)
+        found = vars(parser.parse_args(words))
+        assert found.get("image", tmp_path / "whole.tif").parent == tmp_path
+    assert [command[0] for command in commands] == [
+        "check",
+        "foreground",
+        "tokens",
+        "infer",
+        "mask",
+        "tokenizer",
+        "train",
+        "train",
+        "tokens",
+    ]
 
 
 def test_what_is_taken_from_the_lock_file():

@@ -9,9 +9,11 @@ from typing import Any
 
 from benchmarks.gpu import machine, record, verbs
 from benchmarks.gpu.cohort import CLASSES, Cohort
+from benchmarks.gpu.sizes import Sizes
 from benchmarks.gpu.task import Task
-from holohisto import foreground
-from holohisto.config import HolohistoModel, TokensOptions, TrainOptions
+from holohisto.config.models import HolohistoModel
+from holohisto.config.sections import TokensOptions, TrainOptions
+from holohisto.foreground.map import load_foreground
 
 GB_A_TILE = {"S": 8.0, "B": 14.0}
 """Estimates of what a tile of 3840 x 2160 takes, from which the first micro-batch is chosen."""
@@ -49,7 +51,8 @@ def train(task: Task, cohort: Cohort, size: str, seconds: float) -> dict[str, An
     reason = "no time was left"
     while together >= 1 and task.left - end > LEAST_SECONDS:
         result = task.work / f"{size}.steps.json"
-        command = _command(task, cohort, size, together, task.left - end - LEAST_SECONDS, result)
+        rest = task.left - end - LEAST_SECONDS
+        command = watched(rest, task.sizes, result) + verb(task, cohort, size, together)
         done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
         print(done.stderr, flush=True)
         if done.returncode == 0:
@@ -75,9 +78,15 @@ def micro_batch(batch: int, memory_gb: float | None, gb_a_tile: float) -> int:
     return together
 
 
-def _command(
-    task: Task, cohort: Cohort, size: str, together: int, seconds: float, result: Path
-) -> list[str]:
+def watched(seconds: float, sizes: Sizes, result: Path) -> list[str]:
+    """Return the program that runs the verb and times its steps; the verb's words follow."""
+    command = [sys.executable, "-m", "benchmarks.gpu.watched", "--result", str(result)]
+    command += ["--seconds", f"{seconds:.1f}", "--warm-up", str(sizes.warm_up)]
+    return [*command, "--batch", str(sizes.batch), "--"]
+
+
+def verb(task: Task, cohort: Cohort, size: str, together: int) -> list[str]:
+    """Return the words of the verb that trains a size in micro-batches of `together` tiles."""
     sizes = task.sizes
     area = sum(_foreground_pixels(cohort, name) for name in cohort.names)
     tiles = sizes.training_steps * sizes.batch
@@ -89,10 +98,7 @@ def _command(
         epochs=1,
         learning_rate=1e-3,
     )
-    own = [sys.executable, "-m", "benchmarks.gpu.watched", "--result", str(result)]
-    own += ["--seconds", f"{seconds:.1f}", "--warm-up", str(sizes.warm_up)]
-    own += ["--batch", str(sizes.batch), "--"]
-    return own + verbs.words(
+    return verbs.words(
         "train",
         model=size,
         sheet=cohort.sheet,
@@ -111,7 +117,7 @@ def _command(
 
 
 def _foreground_pixels(cohort: Cohort, name: str) -> int:
-    found = foreground.load(Path(cohort.path("foreground", name)))
+    found = load_foreground(Path(cohort.path("foreground", name)))
     return int(found.mask.sum()) * found.cell**2
 
 

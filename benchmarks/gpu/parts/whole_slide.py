@@ -11,10 +11,11 @@ import torch
 from benchmarks.gpu import record, slides, verbs
 from benchmarks.gpu.cohort import CLASSES, Cohort
 from benchmarks.gpu.task import Task
-from holohisto import vqgan
-from holohisto.config import HolohistoModel, InferOptions, TokensOptions
-from holohisto.segmenter import store
+from holohisto.config.models import HolohistoModel
+from holohisto.config.sections import InferOptions, TokensOptions
+from holohisto.segmenter.file import Card, build_segmenter, save_segmenter
 from holohisto.slide import Slide
+from holohisto.tokenizer.file import load_tokenizer, tokenizer_digest
 
 NAME = "whole"
 
@@ -32,11 +33,10 @@ def measure(task: Task) -> None:
     )
     segmenter, trained = _segmenter(cohort)
     task.put(segmenter=sizes.models[0], trained=trained)
-    calls = _calls(task, cohort, segmenter, trained)
     with Slide(cohort.image(NAME)) as slide:
         task.put(reader=slide.reader)
     stages: dict[str, Any] = {}
-    for stage, (command, written) in calls.items():
+    for stage, (command, written) in calls(task, cohort, segmenter, trained).items():
         stages[stage] = verbs.run(command)
         if written is not None:
             facts = json.loads(written.read_text())
@@ -59,7 +59,7 @@ def own_busy(stage: str, facts: dict[str, Any]) -> float | None:
     return None
 
 
-def _calls(
+def calls(
     task: Task, cohort: Cohort, segmenter: Path, trained: bool
 ) -> dict[str, tuple[list[str], Path | None]]:
     """The verb of every stage and the JSON file of facts that it writes."""
@@ -110,21 +110,21 @@ def _segmenter(cohort: Cohort) -> tuple[Path, bool]:
     if path.exists():
         return path, True
     torch.manual_seed(0)
-    tokenizer, options = vqgan.load(cohort.tokenizer), HolohistoModel(size=size)
+    tokenizer, options = load_tokenizer(cohort.tokenizer), HolohistoModel(size=size)
     downscale = tokenizer.architecture.downscale
-    model = store.build(options, tokenizer.quantize.codes, downscale, 1)
+    model = build_segmenter(options, tokenizer.quantize.codes, downscale, 1)
     record_of_slide = record.read(Path(cohort.path("check", cohort.names[0])))
-    card = store.Card(
+    card = Card(
         name=size,
         options=options,
         classes=("glomerulus",),
         mpp=record_of_slide["mpp"] * record_of_slide["factor"],
         tile=cohort.sizes.tile,
-        tokenizer=vqgan.digest(tokenizer),
+        tokenizer=tokenizer_digest(tokenizer),
         downscale=downscale,
         mode="frozen",
         summary={},
     )
     path = cohort.work / "untrained.safetensors"
-    store.save(model.state_dict(), card, path)
+    save_segmenter(model.state_dict(), card, path)
     return path, False
