@@ -110,8 +110,10 @@ def hashes(results: Path) -> dict[str, dict[str, str]]:
         measured = relative.parts[0] == "benchmarks" or any(map(relative.match, SKIPPED))
         if not path.is_file() or path.name.startswith(".") or measured:
             continue
-        first = RENAMED_FOLDERS.get(relative.parts[0], relative.parts[0])
-        found["/".join([first, *relative.parts[1:]])] = digests(path)
+        name = relative.as_posix()
+        for old, new in RENAMED.items():
+            name = new + name.removeprefix(old) if name.startswith(old) else name
+        found[name] = digests(path)
     return found
 
 
