@@ -26,7 +26,8 @@ import tifffile
 SKIPPED = ("report.html", "cohort/provenance.json", "*.checkpoint", "*.journal")
 MEASURED = re.compile(r"seconds|memory|_mb$|bottleneck|^stages$|^wall|device|busy|^threads$")
 """Fields whose values are measured, and differ from run to run."""
-RENAMED_FOLDERS = {"gallery": "gallery"}
+RENAMED = {"examples/examples.json": "gallery/gallery.json", "examples/": "gallery/"}
+"""Paths that have another name now."""
 
 
 def without_measured(value: Any) -> Any:
