@@ -26,7 +26,7 @@ class Cohort:
 
     def pattern(self, kind: str) -> str:
         """Path of a kind of file, with {slide}."""
-        suffix = {"check": "json", "foreground": "tif", "tokens": "safetensors"}[kind]
+        suffix = {"record": "json", "foreground": "tif", "tokens": "safetensors"}[kind]
         return str(self.work / f"{{slide}}.{kind}.{suffix}")
 
     def path(self, kind: str, name: str) -> str:
@@ -43,7 +43,7 @@ class Cohort:
             return file["rgb"], file["mask"]
 
     def prepare(self) -> None:
-        """Write slides, annotations, sheet, checks, foreground, tokenizer."""
+        """Write slides, annotations, sheet, records, foreground, tokenizer."""
         if self.tokenizer.exists():
             return
         rgb, mask = self.block()
@@ -65,14 +65,14 @@ class Cohort:
 
     def check(self, name: str) -> list[str]:
         """The verb that checks a slide."""
-        return verbs.words("check", self.image(name), slide=name, output=self.path("check", name))
+        return verbs.words("check", self.image(name), slide=name, output=self.path("record", name))
 
     def foreground(self, name: str) -> list[str]:
         """The verb that finds the tissue of a slide."""
         return verbs.words(
             "foreground",
             self.image(name),
-            check=self.path("check", name),
+            record=self.path("record", name),
             foreground=self.path("foreground", name),
             picture=self.work / f"{name}.foreground.jpg",
         )
@@ -82,7 +82,7 @@ class Cohort:
         return verbs.words(
             "tokenizer",
             sheet=self.sheet,
-            check=self.pattern("check"),
+            record=self.pattern("record"),
             foreground=self.pattern("foreground"),
             options=TokenizerOptions(**self.sizes.tokenizer).model_dump_json(),
             tokenizer=self.tokenizer,
@@ -95,7 +95,7 @@ class Cohort:
         return verbs.words(
             "tokens",
             self.image(name),
-            check=self.path("check", name),
+            record=self.path("record", name),
             foreground=self.path("foreground", name),
             tokenizer=self.tokenizer,
             options=options.model_dump_json(),

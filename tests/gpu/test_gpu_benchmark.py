@@ -442,7 +442,7 @@ def test_a_slide_tells_whether_its_reader_works(tmp_path, monkeypatch):
 
 
 def test_the_command_line_of_a_verb():
-    words = verbs.words("tokens", Path("a b.tif"), check="c.json", tokens_options='{"x": 1}')
+    words = verbs.words("tokens", Path("a b.tif"), record="c.json", tokens_options='{"x": 1}')
     assert words == ["tokens", "a b.tif", "--record", "c.json", "--tokens-options", '{"x": 1}']
 
 

@@ -77,8 +77,8 @@ def encoder(
         out[y - tile.y :, x - tile.x :][: part.shape[0], : part.shape[1]] = part
         return out
 
-    core = TokensOptions().block
-    return lambda: encode(read, size, needed, own, 0, core).tokens
+    block = TokensOptions().block
+    return lambda: encode(read, size, needed, own, 0, block).tokens
 
 
 def matrix_peak(side: int, repeats: int, device: torch.device) -> float:

@@ -102,7 +102,7 @@ def verb(task: Task, cohort: Cohort, size: str, together: int) -> list[str]:
         "train",
         model=size,
         sheet=cohort.sheet,
-        check=cohort.pattern("check"),
+        record=cohort.pattern("record"),
         foreground=cohort.pattern("foreground"),
         tokens=cohort.pattern("tokens"),
         tokenizer=cohort.tokenizer,
