@@ -20,7 +20,8 @@ from memory import MPP, WIDTH, bands, strip
 
 from holohisto.annotation import Annotation
 from holohisto.config.models import HolohistoModel
-from holohisto.config.sections import ClassOptions, TokensOptions
+from holohisto.config.sections import ClassOptions
+from holohisto.config.training import TokensOptions
 from holohisto.foreground.map import Foreground
 from holohisto.foreground.tissue import Tissue
 from holohisto.pyramid.write import write_mask_pyramid, write_slide_pyramid

@@ -17,7 +17,7 @@ import torch
 
 from holohisto import cli
 from holohisto.config.models import HolohistoModel
-from holohisto.config.sections import TokensOptions
+from holohisto.config.training import TokensOptions
 from holohisto.segmenter.file import Card, build_segmenter, save_segmenter
 from holohisto.slide.record import SlideRecord
 from holohisto.tokens.token_map import TokenMap, save_token_map

@@ -17,34 +17,35 @@ from holohisto.runtime.slurm import is_first
 
 logger = logging.getLogger(__name__)
 
+DESCRIPTION = "Segment cohorts of gigapixel kidney slides. Each verb is one step of the workflow."
 VERBS = {
-    "init": "write a sample sheet from a folder of slides",
-    "demo": "write a synthetic PAS-like cohort to try the pipeline on",
-    "check": "tell whether a slide, or a whole sheet, can be processed, and what it will cost",
-    "foreground": "find the tissue of a slide",
-    "tokenizer": "train the VQGAN on the cohort's tissue, or take a checkpoint",
+    "init": "write a sample sheet for a folder of slides",
+    "demo": "write a small synthetic PAS-like cohort",
+    "check": "check that a slide, or all slides of a sheet, can be processed; estimate the cost",
+    "foreground": "detect the tissue of a slide",
+    "tokenizer": "train the VQGAN on the cohort's tissue, or convert a checkpoint",
     "tokens": "compute the token map of a slide",
     "train": "train a segmenter",
     "infer": "segment a whole slide",
-    "segment": "segment one image of any size with a trained model, without a workflow",
-    "adopt": "take masks from elsewhere, such as published results, as a model's labels",
-    "mask": "write mask pyramids, outlines for QuPath and an overlay",
-    "metrics": "score a slide's labels against its annotation",
-    "cohort": "gather all scores into cohort tables and tests",
-    "gallery": "picture typical fields by every model, and the largest errors",
+    "segment": "segment one image with a trained model, without the workflow",
+    "adopt": "import masks made by another tool as the labels of a model",
+    "mask": "write pyramidal masks, GeoJSON for QuPath and an overlay",
+    "metrics": "score the labels of a slide against its annotation",
+    "cohort": "compute group means, tests and object tables of the cohort",
+    "gallery": "draw typical fields with every model's result, and the largest errors",
     "report": "write the HTML report",
-    "doctor": "tell what a job gets here: cores, memory, GPU, scratch, readers that work",
+    "doctor": "show the cores, memory, GPU, scratch and slide readers available to a job",
 }
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one verb; returns the exit code (0 done, 2 a mistake in the input)."""
-    # Threads that spin while they wait make two jobs on the same cores crawl.
+    """Run one verb and return the exit code: 0 done, 1 a bug, 2 a mistake in the input."""
+    # Threads that spin while waiting slow down other jobs on the same cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     argv = sys.argv[1:] if argv is None else argv
-    parser = argparse.ArgumentParser(prog="holohisto", description=__doc__)
+    parser = argparse.ArgumentParser(prog="holohisto", description=DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"holohisto {__version__}")
-    parser.add_argument("--log", type=Path, metavar="FILE", help="also write the log to FILE")
+    parser.add_argument("--log", type=Path, metavar="FILE", help="also write the log to this file")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     chosen = next((word for word in argv if word in VERBS), None)
     command = None
@@ -70,9 +71,9 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     except Exception as error:
         if type(error).__name__ in ("OutOfMemoryError", "MemoryError"):
-            logger.error("out of memory: lower the step's tile or train.batch (%s)", error)
+            logger.error("out of memory: use a smaller tile or train.micro_batch (%s)", error)
             return 2
-        logger.exception("this is a bug of holohisto; please report it with these lines")
+        logger.exception("this is a bug in holohisto; please report it with these lines")
         return 1
     seconds = time.monotonic() - start
     logger.info("%s: done in %.1f s, %d MB", chosen, seconds, _peak_megabytes())
@@ -80,8 +81,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _peak_megabytes() -> int:
-    """Largest memory this process has had at once."""
-    try:  # ru_maxrss counts what the process was before exec: under Snakemake, Snakemake itself
+    """Return the peak memory of this process, megabytes."""
+    try:  # ru_maxrss includes the process before exec: under Snakemake, Snakemake itself
         status = Path("/proc/self/status").read_text()
         kilobytes = int(status.partition("VmHWM:")[2].split()[0])
     except (OSError, ValueError, IndexError):
@@ -98,7 +99,7 @@ def _start_log(path: Path | None) -> None:
     handlers: list[logging.Handler] = [logging.StreamHandler()]
     if path is not None:
         progress.lines_only()
-    if path is not None and is_first():  # the file is not for several to write
+    if path is not None and is_first():  # only one process writes the file
         try:
             atomic.make_folder_of(path)
             handlers.append(logging.FileHandler(path, mode="w"))
@@ -112,7 +113,7 @@ def _start_log(path: Path | None) -> None:
         force=True,
     )
     logging.captureWarnings(True)
-    logging.getLogger("pyvips").setLevel(logging.WARNING)  # it tells every thread's end
+    logging.getLogger("pyvips").setLevel(logging.WARNING)  # it logs the end of every thread
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import numpy as np
 
 from benchmarks.gpu import slides, verbs
 from benchmarks.gpu.sizes import Sizes
-from holohisto.config.sections import TokenizerOptions, TokensOptions
+from holohisto.config.training import TokenizerOptions, TokensOptions
 
 CLASSES = '{"glomerulus": {}}'
 

@@ -88,7 +88,7 @@ def run(arguments: argparse.Namespace) -> None:
                 "--tokenizer",
                 str(arguments.tokenizer),
                 "--options",
-                sections["tokens_as_it_is"],
+                sections["tokens_single_variant"],
                 "--tokens",
                 str(tokens),
                 "--quality",

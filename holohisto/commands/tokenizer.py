@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from holohisto.config.parsing import from_json
-from holohisto.config.sections import TokenizerOptions
+from holohisto.config.training import TokenizerOptions
 from holohisto.device import best_device, device_of
 from holohisto.errors import HolohistoError
 from holohisto.foreground.map import load_foreground

@@ -13,7 +13,7 @@ from PIL import Image
 
 from holohisto import __version__
 from holohisto.config.parsing import from_json
-from holohisto.config.sections import TokensOptions
+from holohisto.config.training import TokensOptions
 from holohisto.device import best_device
 from holohisto.errors import HolohistoError
 from holohisto.foreground.map import load_foreground

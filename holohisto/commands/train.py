@@ -23,7 +23,8 @@ from holohisto.config.models import (
     reads_tokens,
 )
 from holohisto.config.parsing import from_json
-from holohisto.config.sections import Classes, TokensOptions, TrainOptions
+from holohisto.config.sections import Classes
+from holohisto.config.training import TokensOptions, TrainOptions
 from holohisto.errors import HolohistoError
 from holohisto.foreground.map import load_foreground
 from holohisto.foreground.tissue import Tissue

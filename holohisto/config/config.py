@@ -3,11 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import (
-    Field,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, field_validator, model_validator
 
 from holohisto.config.fields import NAME, Section
 from holohisto.config.models import HolohistoModel, MasksModel, ModelOptions, reads_tokens
@@ -21,34 +17,34 @@ from holohisto.config.sections import (
     MaskOptions,
     MetricsOptions,
     ReportOptions,
-    TokenizerOptions,
-    TokensOptions,
-    TrainOptions,
 )
+from holohisto.config.training import TokenizerOptions, TokensOptions, TrainOptions
 
 
 class Config(Section):
-    """Everything a run can be told; where and how fast it runs is in the profile."""
+    """All options that affect the results; resources and speed belong to the profile."""
 
     slides: Path = Field(default=Path("config/slides.tsv"), description="The sample sheet.")
     scratch: str | None = Field(
         default=None,
-        description="Folder on a disk of the node, such as `$TMPDIR` (filled in by each job), that"
-        " `tokens` and `infer` copy the slide to first. Best set in the profile; reruns nothing.",
+        description="Folder on a node-local disk, such as `$TMPDIR` (expanded by each job), to"
+        " which `tokens` and `infer` copy the slide first. Best set in the profile; reruns"
+        " nothing.",
     )
     seed: Annotated[int, Field(ge=0)] = Field(
-        default=0, description="Of everything random in training."
+        default=0, description="Seed of all random numbers used in training."
     )
     classes: Annotated[dict[str, ClassOptions], Field(min_length=1, max_length=8)] = Field(
         default={"glomerulus": ClassOptions()},
-        description="Classes; bit i of the labels is class i.",
+        description="Classes to segment; class i is bit i of the labels.",
     )
     models: Annotated[
         dict[str, Annotated[ModelOptions | MasksModel, Field(discriminator="kind")]],
         Field(min_length=1),
     ] = Field(default={"holohisto": HolohistoModel()}, description="Models to train and compare.")
     reference: str | None = Field(
-        default=None, description="The model that the others are tested against; empty: the first."
+        default=None,
+        description="Model against which the others are tested. Empty: the first one.",
     )
     check: CheckOptions = CheckOptions()
     foreground: ForegroundOptions = ForegroundOptions()
@@ -65,7 +61,7 @@ class Config(Section):
     @field_validator("classes", "models")
     @classmethod
     def _names(cls, value: dict[str, Any]) -> dict[str, Any]:
-        """Names become file names."""
+        """Names become parts of file names."""
         for name in value:
             if not NAME.match(name):
                 raise ValueError(f"name {name!r} must match {NAME.pattern}")
@@ -91,17 +87,17 @@ class Config(Section):
 
     @property
     def reference_model(self) -> str:
-        """Name of the model that the others are tested against."""
+        """Name of the model against which the others are tested."""
         return self.reference or next(iter(self.models))
 
     @property
     def computed(self) -> dict[str, ModelOptions]:
-        """Models that are run; the others are masks from elsewhere."""
+        """Models that are trained and run here."""
         return {n: m for n, m in self.models.items() if not isinstance(m, MasksModel)}
 
     @property
     def from_elsewhere(self) -> dict[str, MasksModel]:
-        """Models that are masks from elsewhere."""
+        """Models whose masks were made by another tool."""
         return {n: m for n, m in self.models.items() if isinstance(m, MasksModel)}
 
     @property
@@ -110,7 +106,7 @@ class Config(Section):
         return [name for name, model in self.computed.items() if reads_tokens(model)]
 
     def encodings(self, split: str) -> int:
-        """Number of variants in the token map of a slide of this split; 0: it needs no map."""
+        """Return the number of variants in the token map of a slide of this split; 0: no map."""
         learning = [name for name in self.over_tokens if not self.computed[name].weights]
         taught = split in ("train", "val") and bool(learning)
         segmented = split in self.infer.splits and bool(self.over_tokens)

@@ -1,26 +1,26 @@
-"""Types and texts that several sections of the configuration share."""
+"""Types that several sections of the configuration share."""
 
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
+"""Names of classes and models, which become parts of file names."""
 Split = Literal["train", "val", "test", "predict"]
 PixelRange = Literal["-1..1", "0..1"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Colour = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
+TileSize = tuple[Annotated[int, Field(ge=64)], Annotated[int, Field(ge=64)]]
+"""Width and height, working pixels."""
+EXPERT: dict[str, Any] = {"expert": True}
+"""Marks a key that most users never change; the reference lists it in a table of its own."""
 
 
 def _number(value: Any) -> Any:
-    """Digits as a number: `--config` gives text, of which Literal knows no numbers."""
+    """Return digits as a number: `--config` passes text, and Literal does not convert it."""
     return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 

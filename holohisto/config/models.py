@@ -4,72 +4,72 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import (
-    Field,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, field_validator, model_validator
 
-from holohisto.config.fields import Count, Section
+from holohisto.config.fields import EXPERT, Count, Section, TileSize
 
 
 class HolohistoModel(Section):
-    """The paper's segmenter over tokens, and the ablations of its Table 3."""
+    """The paper's segmenter over tokens, with the ablations of its Table 3."""
 
     kind: Literal["holohisto"] = Field(default="holohisto", description="The method's segmenter.")
     size: Literal["T", "S", "B"] = Field(default="S", description="Tiny, small or base.")
     embedding: Literal["tokens", "linear"] = Field(
         default="tokens",
-        description="What it reads: codes of the tokens, or (ablation) squares of 16 px brought to"
-        " as many features by one linear map that is trained with the rest.",
+        description="Input of the network. `tokens`: the codes of the token map. `linear`"
+        " (ablation): a trained linear projection of 16 x 16 px squares.",
     )
     attention: Literal["relu", "softmax"] = Field(
         default="relu",
-        description="Multi-scale ReLU linear attention, or (ablation) softmax at one scale.",
+        description="`relu`: multi-scale ReLU linear attention. `softmax` (ablation): softmax"
+        " attention at one scale.",
     )
     sampler: Literal["random", "grid"] | None = Field(
-        default=None, description="Of its own, over `train.sampler`."
-    )
-    tile: tuple[Annotated[int, Field(ge=64)], Annotated[int, Field(ge=64)]] | None = Field(
         default=None,
-        description="Of its own, over `train.tile` and `infer.tile`. A step takes as many as give"
-        " it the pixels of `train.batch` tiles of `train.tile`.",
+        description="Sampler of this model, instead of `train.sampler`.",
+        json_schema_extra=EXPERT,
+    )
+    tile: TileSize | None = Field(
+        default=None,
+        description="Tile of this model, instead of `train.tile` and `infer.tile`. The batch is"
+        " scaled so that a step has the pixels of `train.batch` tiles of `train.tile`.",
+        json_schema_extra=EXPERT,
     )
     decoder: Literal["tokens", "rgb"] = Field(
         default="rgb",
-        description="Tokens alone, or with a small stem over the pixels, beside the tokens in the"
-        " backbone and for crisp edges in the decoder.",
+        description="`tokens`: tokens alone. `rgb`: also a small convolutional stem over the"
+        " pixels, in the backbone and as skip connections for sharp edges.",
     )
     weights: Path | None = Field(
-        default=None, description="A trained segmenter; its training is skipped."
+        default=None, description="File of a trained segmenter to use; it is not trained."
     )
 
 
 class ColourThresholdModel(Section):
-    """The floor: the best colour threshold found on the training slides."""
+    """The weakest baseline: the best colour threshold on the training slides."""
 
     kind: Literal["colour_threshold"] = Field(
-        default="colour_threshold", description="Reads pixels."
+        default="colour_threshold", description="Colour threshold."
     )
     weights: Path | None = Field(
-        default=None, description="A fitted threshold; its fitting is skipped."
+        default=None, description="File of a fitted threshold to use; it is not fitted."
     )
 
 
-MICRO_BATCH = "Tiles computed at once; a step adds up the gradients of several such parts."
+MICRO_BATCH = "Micro-batch: tiles computed at a time. Gradients accumulate over a step."
 
 
 class PixelModel(Section):
     """A network over pixels, a row of the paper's Table 1."""
 
-    tile: tuple[Annotated[int, Field(ge=64)], Annotated[int, Field(ge=64)]] = Field(
+    tile: TileSize = Field(
         default=(1024, 1024),
-        description="Width and height of its tiles, in training and inference, working pixels."
-        " A step takes as many as give it the pixels of `train.batch` tiles of `train.tile`.",
+        description="Width and height of a tile in training and inference, working pixels. The"
+        " batch is scaled so that a step has the pixels of `train.batch` tiles of `train.tile`.",
     )
-    micro_batch: Count = Field(default=4, description=MICRO_BATCH)
+    micro_batch: Count = Field(default=4, description=MICRO_BATCH, json_schema_extra=EXPERT)
     weights: Path | None = Field(
-        default=None, description="A trained segmenter; its training is skipped."
+        default=None, description="File of a trained segmenter to use; it is not trained."
     )
 
 
@@ -78,7 +78,8 @@ class BackboneModel(PixelModel):
 
     pretrained: Path | None = Field(
         default=None,
-        description="File of pretrained weights that its backbone starts from; empty: scratch.",
+        description="File of pretrained weights from which the backbone starts. Empty: random"
+        " initialisation.",
     )
 
     @model_validator(mode="after")
@@ -96,7 +97,7 @@ class UnetModel(PixelModel):
     kind: Literal["unet"] = Field(default="unet", description="Residual U-Net.")
     channels: Annotated[tuple[Count, ...], Field(min_length=2, max_length=10)] = Field(
         default=(16, 32, 64, 128, 256),
-        description="Width of each level; every level after the first halves the resolution.",
+        description="Channels of each level; every level after the first halves the resolution.",
     )
 
 
@@ -106,7 +107,7 @@ class DynunetModel(PixelModel):
     kind: Literal["dynunet"] = Field(default="dynunet", description="The network of nnU-Net.")
     channels: Annotated[tuple[Count, ...], Field(min_length=3, max_length=10)] = Field(
         default=(32, 64, 128, 256, 512, 512, 512, 512, 512),
-        description="Width of each level; every level after the first halves the resolution.",
+        description="Channels of each level; every level after the first halves the resolution.",
     )
 
 
@@ -115,7 +116,7 @@ class UnetrModel(BackboneModel):
 
     kind: Literal["unetr"] = Field(default="unetr", description="UNETR over a ViT-B.")
     size: Literal["toy", "full"] = Field(
-        default="full", description="`toy` is for trying out the workflow only."
+        default="full", description="Size of the network; `toy` only tries out the workflow."
     )
 
 
@@ -124,7 +125,7 @@ class SwinunetrModel(BackboneModel):
 
     kind: Literal["swinunetr_v2"] = Field(default="swinunetr_v2", description="SwinUNETR-V2.")
     channels: Annotated[int, Field(ge=12, multiple_of=12)] = Field(
-        default=48, description="Width of the first level."
+        default=48, description="Channels of the first level."
     )
 
 
@@ -133,7 +134,7 @@ class SegformerModel(BackboneModel):
 
     kind: Literal["segformer"] = Field(default="segformer", description="SegFormer.")
     size: Literal["toy", "b0", "b1", "b2", "b3", "b4", "b5"] = Field(
-        default="b5", description="Its MiT backbone; `toy` is for trying out the workflow only."
+        default="b5", description="MiT backbone; `toy` only tries out the workflow."
     )
 
 
@@ -142,7 +143,7 @@ class DeeplabModel(BackboneModel):
 
     kind: Literal["deeplabv3plus"] = Field(default="deeplabv3plus", description="DeepLabV3+.")
     size: Literal["toy", "resnet50", "resnet101"] = Field(
-        default="resnet50", description="Its backbone; `toy` is for trying out the workflow only."
+        default="resnet50", description="ResNet backbone; `toy` only tries out the workflow."
     )
 
 
@@ -150,7 +151,7 @@ class SamModel(BackboneModel):
     """The image encoder of Segment Anything with a light decoder."""
 
     size: Literal["toy", "full"] = Field(
-        default="full", description="`toy` is for trying out the workflow only."
+        default="full", description="Size of the network; `toy` only tries out the workflow."
     )
 
 
@@ -164,7 +165,7 @@ class SamHugeModel(SamModel):
     """With the encoder ViT-H."""
 
     kind: Literal["sam_vit_h"] = Field(default="sam_vit_h", description="SAM's encoder, ViT-H.")
-    micro_batch: Count = Field(default=1, description=MICRO_BATCH)
+    micro_batch: Count = Field(default=1, description=MICRO_BATCH, json_schema_extra=EXPERT)
 
 
 PixelOptions = (
@@ -183,17 +184,17 @@ ModelOptions = Annotated[
 
 
 def reads_tokens(model: ModelOptions) -> bool:
-    """Whether a model's input are tokens."""
+    """Return whether the input of a model is tokens."""
     return isinstance(model, HolohistoModel) and model.embedding == "tokens"
 
 
 class MasksModel(Section):
-    """Masks from elsewhere, such as published results, that stand as a model."""
+    """Masks made by another tool, such as published results, compared as a model."""
 
-    kind: Literal["masks"] = Field(default="masks", description="Trains and infers nothing.")
+    kind: Literal["masks"] = Field(default="masks", description="Masks made by another tool.")
     masks: str = Field(
-        description="Path of each slide's mask, with {slide} for its id: TIFF, PNG or GeoJSON, read"
-        " as annotations are (`classes.NAME.values`) and scored as it is, without cleaning."
+        description="Path of each slide's mask, with {slide} for the slide's id. TIFF, PNG or"
+        " GeoJSON, read like an annotation (`classes.NAME.values`) and scored without cleaning."
     )
 
     @field_validator("masks")
@@ -206,5 +207,5 @@ class MasksModel(Section):
         return masks
 
     def of(self, slide: str) -> Path:
-        """The file of a slide."""
+        """Return the path of a slide's mask."""
         return Path(self.masks.replace("{slide}", slide))

@@ -6,23 +6,24 @@ from holohisto.config.config import Config
 
 
 def as_json(config: Config) -> dict[str, str]:
-    """Each section as the JSON text that its verb reads.
+    """Return each section as the JSON text that its verb reads.
 
-    Defaults are in it too, so that a default changed by a new release reruns its step. `values` are
-    the classes without their colours, which most steps have no use for; `train_tokens` is what of
-    the tokens' options training goes by, beside the maps; `tokens_as_it_is` those of a slide that
-    is not trained on, which is encoded once.
+    Defaults are included, so that a release that changes a default reruns the step. Additional
+    texts hold the part of a section that a step depends on: `values`, the classes without their
+    colours; `train_tokens`, the token options that affect training in addition to the token maps;
+    `tokens_single_variant`, the token options of slides that are encoded once; `mask_uncleaned`,
+    the mask options of masks made by another tool.
     """
     sections = config.model_dump(mode="json")
-    sections["infer"].pop("splits")  # which slides, not how
+    sections["infer"].pop("splits")  # selects slides, does not change them
     for speed_only in ("devices", "nodes", "activation_checkpointing"):
         sections["train"].pop(speed_only)
     sections["train_tokens"] = {"mode": sections["tokens"]["mode"]}
-    sections["tokens_as_it_is"] = config.tokens.as_it_is.model_dump(mode="json")
+    sections["tokens_single_variant"] = config.tokens.single_variant.model_dump(mode="json")
     sections["values"] = {
-        name: {"values": one["values"]} for name, one in sections["classes"].items()
+        name: {"values": options["values"]} for name, options in sections["classes"].items()
     }
-    sections["as_it_is"] = sections["mask"] | {
+    sections["mask_uncleaned"] = sections["mask"] | {
         "min_object_um2": 0.0,
         "max_hole_um2": 0.0,
         "split_touching": {},

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 from skimage.color import rgb_from_hed
 
-from holohisto.config.sections import Augmentation, ColourAugmentation
+from holohisto.config.training import Augmentation, ColourAugmentation
 
 Matrix = tuple[tuple[float, float, float], ...]
 NO_STAIN: Matrix = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))

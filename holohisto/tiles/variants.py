@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from holohisto.config.sections import TokensOptions
+from holohisto.config.training import TokensOptions
 from holohisto.tiles.appearance import Appearance, Strength
 from holohisto.tiles.grid import Tile
 

@@ -19,7 +19,7 @@ from taming.modules.discriminator.model import NLayerDiscriminator, weights_init
 from torch import Tensor
 from torch.nn import functional
 
-from holohisto.config.sections import TokenizerOptions
+from holohisto.config.training import TokenizerOptions
 from holohisto.device import device_of
 from holohisto.errors import HolohistoError
 from holohisto.runtime.prefetch import prefetch

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from holohisto.config.sections import TokensOptions
+from holohisto.config.training import TokensOptions
 from holohisto.errors import HolohistoError
 from holohisto.runtime import atomic
 from holohisto.tiles.grid import Tile

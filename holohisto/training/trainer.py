@@ -17,7 +17,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from holohisto.config.sections import TrainOptions
+from holohisto.config.training import TrainOptions
 from holohisto.errors import HolohistoError
 from holohisto.runtime.prefetch import prefetch
 from holohisto.runtime.progress import track

@@ -13,7 +13,7 @@ import torch
 
 from holohisto import cli
 from holohisto.config.models import HolohistoModel
-from holohisto.config.sections import TokensOptions
+from holohisto.config.training import TokensOptions
 from holohisto.pyramid.raster import Raster
 from holohisto.pyramid.write import write_slide_pyramid
 from holohisto.segmenter.file import Card, build_segmenter, save_segmenter

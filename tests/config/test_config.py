@@ -20,8 +20,9 @@ from holohisto.config.models import (
     SegformerModel,
 )
 from holohisto.config.parsing import RENAMED, parse_config, read_config, schema
-from holohisto.config.sections import ClassOptions, InferOptions, TokenizerOptions
+from holohisto.config.sections import ClassOptions, InferOptions
 from holohisto.config.steps import as_json
+from holohisto.config.training import TokenizerOptions
 from holohisto.errors import HolohistoError
 
 ROOT = Path(__file__).parents[2]
@@ -114,6 +115,13 @@ def test_the_schema_is_in_sync():
     assert SCHEMA.read_text() == schema(), "run `make reference`"
 
 
+def test_about_thirty_keys_are_for_experts():
+    """Most users meet the common ones alone."""
+    experts, common = (len(lines(chosen)) for chosen in (expert, lambda field: not expert(field)))
+    assert 30 <= experts <= 60
+    assert common < 80
+
+
 def test_the_table_of_keys_is_in_sync():
     text = README.read_text()
     before, rest = text.split(START)
@@ -125,34 +133,60 @@ def test_the_table_of_keys_is_in_sync():
 
 
 def keys() -> str:
-    """One line per key: default, meaning."""
-    lines = ["| key | default | meaning |\n|---|---|---|\n"]
+    """Two tables with one line per key, default and description: common keys, expert keys."""
+    common = "".join(lines(lambda field: not expert(field)))
+    experts = "".join(lines(expert))
+    head = "| key | default | description |\n|---|---|---|\n"
+    return f"### Common\n\n{head}{common}\n### Expert\n\n{head}{experts}"
+
+
+def expert(field) -> bool:
+    return bool((field.json_schema_extra or {}).get("expert"))
+
+
+def lines(chosen) -> list[str]:
+    """The lines of all keys whose field is chosen, in the order of the configuration."""
+    found = []
     for name, field in Config.model_fields.items():
         value = field.get_default()
         if isinstance(value, BaseModel):
-            lines += section(name, type(value))
-        else:
-            lines.append(line(name, field))
-    lines += section("classes.NAME", ClassOptions)
-    lines += section("models.NAME, holohisto", HolohistoModel)
-    lines += section("models.NAME, colour_threshold", ColourThresholdModel)
-    lines += section("models.NAME, over pixels", PixelModel)
-    lines += section("models.NAME, with backbone", BackboneModel, PixelModel)
+            found += section(name, type(value), chosen)
+        elif chosen(field):
+            found.append(line(name, field))
+    for name, options, known in kinds():
+        found += section(name, options, chosen, known)
+    return found
+
+
+def kinds():
+    """Sections that are repeated for each class and model."""
+    yield "classes.NAME", ClassOptions, None
+    yield "models.NAME, holohisto", HolohistoModel, None
+    yield "models.NAME, colour_threshold", ColourThresholdModel, None
+    yield "models.NAME, over pixels", PixelModel, None
+    yield "models.NAME, with backbone", BackboneModel, PixelModel
     for arm in PixelOptions.__args__:
-        shared = BackboneModel if issubclass(arm, BackboneModel) else (PixelModel)
-        lines += section(f"models.NAME, {arm.model_fields['kind'].default}", arm, shared)
-    lines += section("models.NAME, masks", MasksModel)
-    return "".join(lines)
+        shared = BackboneModel if issubclass(arm, BackboneModel) else PixelModel
+        yield f"models.NAME, {arm.model_fields['kind'].default}", arm, shared
+    yield "models.NAME, masks", MasksModel, None
 
 
-def section(name: str, options: type[BaseModel], known: type[BaseModel] | None = None) -> list[str]:
-    """The fields that `known` does not have, or has another default of."""
-    told = known.model_fields if known else {}
-    return [
-        line(f"{name}.{key}", field)
-        for key, field in options.model_fields.items()
-        if key not in told or told[key].default != field.default
-    ]
+def section(name: str, options: type[BaseModel], chosen, known=None) -> list[str]:
+    """The chosen fields that `known` does not have, or has another default of; nested ones too."""
+    shared = known.model_fields if known else {}
+    found = []
+    for key, field in options.model_fields.items():
+        default = None if field.is_required() else field.get_default()
+        if key in shared and shared[key].default == field.default:
+            continue
+        if isinstance(default, BaseModel):
+            if chosen(field):
+                for inner, value in default.model_dump().items():
+                    text = type(default).model_fields[inner].description
+                    found.append(f"| `{name}.{key}.{inner}` | `{value}` | {text} |\n")
+        elif chosen(field):
+            found.append(line(f"{name}.{key}", field))
+    return found
 
 
 def line(name: str, field) -> str:

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import holohisto
-from holohisto.config.sections import TokensOptions
+from holohisto.config.training import TokensOptions
 from holohisto.slide import Slide
 
 sys.path.insert(0, str(Path(holohisto.__file__).parents[1]))  # benchmarks are no part of the wheel

@@ -244,6 +244,6 @@ def test_a_class_without_a_name_in_classes_is_refused():
 
 def test_masks_from_elsewhere_are_scored_uncut():
     given = Config.model_validate({"mask": {"min_probability": {"glomerulus": 0.9}}})
-    as_it_is = json.loads(as_json(given)["as_it_is"])
+    as_it_is = json.loads(as_json(given)["mask_uncleaned"])
     assert as_it_is["split_touching"] == as_it_is["min_probability"] == {}
     assert json.loads(as_json(Config())["mask"])["split_touching"] == {"glomerulus": 0.7}

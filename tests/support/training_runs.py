@@ -7,7 +7,7 @@ import torch
 from lightning_fabric import Fabric
 
 from holohisto.config.models import HolohistoModel
-from holohisto.config.sections import TokensOptions, TrainOptions
+from holohisto.config.training import TokensOptions, TrainOptions
 from holohisto.foreground.map import Foreground
 from holohisto.foreground.tissue import Tissue
 from holohisto.segmenter.file import build_segmenter

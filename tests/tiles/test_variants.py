@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from holohisto.config.sections import Augmentation, TokensOptions
+from holohisto.config.training import Augmentation, TokensOptions
 from holohisto.tiles.appearance import Appearance
 from holohisto.tiles.grid import Tile
 from holohisto.tiles.variants import (

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from holohisto.config.sections import TokenizerOptions
+from holohisto.config.training import TokenizerOptions
 from holohisto.tokenizer.codebook import Codebook
 from holohisto.tokenizer.file import tokenizer_digest
 from holohisto.tokenizer.training import (

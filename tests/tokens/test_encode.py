@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from holohisto.config.sections import TokensOptions
+from holohisto.config.training import TokensOptions
 from holohisto.errors import HolohistoError
 from holohisto.runtime.journal import Journal
 from holohisto.tiles.appearance import Appearance, Strength

@@ -15,7 +15,8 @@ from training_runs import MIXED, OPTIONS, SIZE, Bits, Pixels, numbers, run, slid
 
 from holohisto.commands import train as train_verb
 from holohisto.config.models import HolohistoModel
-from holohisto.config.sections import Augmentation, ClassOptions, TokensOptions
+from holohisto.config.sections import ClassOptions
+from holohisto.config.training import Augmentation, TokensOptions
 from holohisto.errors import HolohistoError
 from holohisto.segmenter.file import build_segmenter
 from holohisto.segmenter.inputs import Inputs

@@ -17,7 +17,7 @@ from holohisto.config.models import (
     UnetModel,
 )
 from holohisto.config.parsing import read_config
-from holohisto.config.sections import TrainOptions
+from holohisto.config.training import TrainOptions
 from holohisto.demo import cohort
 from holohisto.pyramid.raster import Raster
 from holohisto.pyramid.write import write_slide_pyramid

@@ -132,12 +132,12 @@ def options(section):
 def token_options(wildcards):
     """The section `tokens`, without what concerns training slides only where the slide is none."""
     taught = rows[wildcards.slide].split == "train"
-    return as_json["tokens" if taught else "tokens_as_it_is"]
+    return as_json["tokens" if taught else "tokens_single_variant"]
 
 
 def cleaning(wildcards):
     """The section `mask`; masks from elsewhere are taken as they are."""
-    return as_json["as_it_is" if wildcards.model in from_elsewhere else "mask"]
+    return as_json["mask_uncleaned" if wildcards.model in from_elsewhere else "mask"]
 
 
 def fields(ids, *columns):

@@ -9,7 +9,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.gpu.task import Task
-from holohisto.config.sections import TokenizerOptions, TokensOptions
+from holohisto.config.training import TokenizerOptions, TokensOptions
 from holohisto.tiles.grid import Tile
 from holohisto.tokenizer.architecture import Architecture
 from holohisto.tokenizer.vqgan import VQGAN

@@ -12,7 +12,7 @@ from benchmarks.gpu.cohort import CLASSES, Cohort
 from benchmarks.gpu.sizes import Sizes
 from benchmarks.gpu.task import Task
 from holohisto.config.models import HolohistoModel
-from holohisto.config.sections import TokensOptions, TrainOptions
+from holohisto.config.training import TokensOptions, TrainOptions
 from holohisto.foreground.map import load_foreground
 
 GB_A_TILE = {"S": 8.0, "B": 14.0}

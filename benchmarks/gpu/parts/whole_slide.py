@@ -12,7 +12,8 @@ from benchmarks.gpu import record, slides, verbs
 from benchmarks.gpu.cohort import CLASSES, Cohort
 from benchmarks.gpu.task import Task
 from holohisto.config.models import HolohistoModel
-from holohisto.config.sections import InferOptions, TokensOptions
+from holohisto.config.sections import InferOptions
+from holohisto.config.training import TokensOptions
 from holohisto.segmenter.file import Card, build_segmenter, save_segmenter
 from holohisto.slide import Slide
 from holohisto.tokenizer.file import load_tokenizer, tokenizer_digest

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from holohisto.config.sections import TrainOptions
+from holohisto.config.training import TrainOptions
 from holohisto.report.results import Run, rows_of
 from holohisto.report.tables.table1 import pretrained_of
 from holohisto.report.tables.trained import Trained, size
