@@ -22,6 +22,7 @@ from taming.modules.vqvae.quantize import VectorQuantizer2
 from torch import Tensor, nn
 from torch.nn import functional
 
+from holohisto.runtime.arithmetic import ceil_div
 from holohisto.tiles.grid import Tile
 from holohisto.tokenizer.architecture import Architecture
 from holohisto.tokenizer.vqgan import VQGAN
@@ -93,7 +94,7 @@ def contenders(size: tuple[int, int], channels: int, device: str) -> race.Conten
     published = Published(channels).to(device).eval().requires_grad_(False)
     model = network(channels, device)
     encoder = LocalEncoder(model)
-    needed = np.ones((-(-size[1] // 16), -(-size[0] // 16)), bool)
+    needed = np.ones((ceil_div(size[1], 16), ceil_div(size[0], 16)), bool)
 
     def on_device(pixels: np.ndarray) -> Tensor:
         return torch.from_numpy(pixels).to(device).permute(2, 0, 1)[None]

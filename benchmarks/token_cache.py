@@ -25,6 +25,7 @@ from holohisto.config.training import TokensOptions
 from holohisto.foreground.map import Foreground
 from holohisto.foreground.tissue import Tissue
 from holohisto.pyramid.write import write_mask_pyramid, write_slide_pyramid
+from holohisto.runtime.arithmetic import ceil_div
 from holohisto.segmenter.file import build_segmenter
 from holohisto.segmenter.inputs import Inputs
 from holohisto.slide import Slide
@@ -43,9 +44,10 @@ def training_slide(folder: Path) -> TrainingSlide:
     image, outlines = folder / "slide.tif", folder / "annotation.tif"
     write_slide_pyramid(image, bands(rgb, SIZE[1]), MPP, quality=85)
     write_mask_pyramid(outlines, bands(mask, SIZE[1]), SIZE, MPP, "")
-    foreground = np.ones((-(-SIZE[1] // CELL), -(-SIZE[0] // CELL)), bool)
+    foreground = np.ones((ceil_div(SIZE[1], CELL), ceil_div(SIZE[0], CELL)), bool)
     random = np.random.default_rng(0)
-    some = random.integers(0, CODES, (-(-SIZE[1] // 16), -(-SIZE[0] // 16))).astype(np.uint16)
+    shape = (ceil_div(SIZE[1], 16), ceil_div(SIZE[0], 16))
+    some = random.integers(0, CODES, shape).astype(np.uint16)
     return TrainingSlide(
         name="slide",
         tissue=Tissue(Slide(image), 1, Foreground(foreground, CELL, 0.0)),

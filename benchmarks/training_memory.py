@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from holohisto.config.models import HolohistoModel
+from holohisto.runtime.arithmetic import ceil_div
 from holohisto.segmenter.file import build_segmenter
 from holohisto.segmenter.holohisto.backbone import SIZES
 from holohisto.segmenter.holohisto.model import HolohistoSegmenter
@@ -79,7 +80,7 @@ def main() -> None:
     backbone, widths = model.backbone, SIZES[SIZE]
     stages = ((backbone.stage1, widths.stage1, 1), (backbone.stage2, widths.stage2, 2))
     for stage, channels, scale in stages:
-        x = torch.zeros(1, channels, -(-rows // scale), -(-columns // scale), device="meta")
+        x = torch.zeros(1, channels, ceil_div(rows, scale), ceil_div(columns, scale), device="meta")
         kept = Kept()
         with kept.counted():
             next(iter(stage))(x.requires_grad_())

@@ -18,6 +18,7 @@ import torch
 from holohisto import cli
 from holohisto.config.models import HolohistoModel
 from holohisto.config.training import TokensOptions
+from holohisto.runtime.arithmetic import ceil_div
 from holohisto.segmenter.file import Card, build_segmenter, save_segmenter
 from holohisto.slide.record import SlideRecord
 from holohisto.tokens.token_map import TokenMap, save_token_map
@@ -36,7 +37,7 @@ def prepare(folder: Path, width: int, height: int) -> list[str]:
     model = build_segmenter(options, torch.randn(1024, 32), 16, 1)
     card = Card("m", options, ("a",), 0.5, (3840, 2160), own, 16, "frozen", {})
     save_segmenter(model.state_dict(), card, folder / "segmenter.safetensors")
-    some = random.integers(0, 1024, (-(-height // 16), -(-width // 16))).astype(np.uint16)
+    some = random.integers(0, 1024, (ceil_div(height, 16), ceil_div(width, 16))).astype(np.uint16)
     fingerprint = SlideRecord.read(record).fingerprint
     found = TokenMap([some], "s", fingerprint, own, 16, (0,), TokensOptions())
     save_token_map(found, folder / "tokens.safetensors")

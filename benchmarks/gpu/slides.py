@@ -16,6 +16,7 @@ import tifffile
 from holohisto.demo.groups import plans
 from holohisto.demo.layout import lay_out
 from holohisto.demo.paint import annotation, paint
+from holohisto.runtime.arithmetic import ceil_div
 from holohisto.slide import Slide
 
 TILE = 256
@@ -46,7 +47,7 @@ def tissue_blocks(size: tuple[int, int], side: int) -> np.ndarray:
         size: Width and height of the slide.
         side: Of a block.
     """
-    columns, rows = (-(-length // side) for length in size)
+    columns, rows = (ceil_div(length, side) for length in size)
     y = (np.arange(rows) + 0.5) / rows * 2 - 1
     x = (np.arange(columns) + 0.5) / columns * 2 - 1
     return y[:, None] ** 2 + x[None, :] ** 2 <= 1
@@ -110,7 +111,7 @@ def _repeated(block: np.ndarray, blocks: np.ndarray, size: tuple[int, int]) -> I
         for y in range(0, len(block), TILE)
     ]
     glass = _jpeg(np.full((TILE, TILE, 3), GLASS, np.uint8))
-    columns, rows = (-(-side // TILE) for side in size)
+    columns, rows = (ceil_div(side, TILE) for side in size)
     for row in range(rows):
         for column in range(columns):
             tissue = blocks[row // each, column // each]

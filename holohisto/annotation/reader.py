@@ -8,6 +8,7 @@ from holohisto.annotation.outlines import Outlines
 from holohisto.annotation.picture import Picture
 from holohisto.config.sections import Classes
 from holohisto.errors import HolohistoError
+from holohisto.runtime.arithmetic import ceil_div
 from holohisto.sheet.rows import is_outlines
 
 SOURCE_PIXELS = 2**22
@@ -52,7 +53,7 @@ class Annotation:
         else:
             self._drawing = Picture(self.path, classes, drawn)
         self.size = self._drawing.size
-        working = (-(-slide_size[0] // factor), -(-slide_size[1] // factor))
+        working = (ceil_div(slide_size[0], factor), ceil_div(slide_size[1], factor))
         if self.size not in (slide_size, working):
             self._drawing.close()
             raise HolohistoError(

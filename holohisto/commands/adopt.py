@@ -13,6 +13,7 @@ from holohisto.config.sections import Classes
 from holohisto.pyramid.raster import Raster
 from holohisto.pyramid.write import write_rows
 from holohisto.runtime import progress
+from holohisto.runtime.arithmetic import ceil_div
 from holohisto.slide.record import SlideRecord
 
 logger = logging.getLogger(__name__)
@@ -58,7 +59,7 @@ def run(arguments: argparse.Namespace) -> None:
                 "%s: shows none of the classes; if wrong, set `classes.<name>.values`",
                 arguments.masks,
             )
-        small = -(-size[0] // DIVISOR), -(-size[1] // DIVISOR)
+        small = ceil_div(size[0], DIVISOR), ceil_div(size[1], DIVISOR)
         header["divisor"] = DIVISOR
         certain = map(_certain, labels.rows(BAND))
         write_rows(arguments.probability, certain, small, mpp * DIVISOR, header)
@@ -73,7 +74,7 @@ def _bands(masks: Annotation, record: SlideRecord) -> Iterator[np.ndarray]:
 
 def _certain(labels: np.ndarray) -> np.ndarray:
     """Probability of a band, 255 wherever any of the pixels is of a class: nobody told another."""
-    height, width = (-(-side // DIVISOR) for side in labels.shape)
+    height, width = (ceil_div(side, DIVISOR) for side in labels.shape)
     padded = np.zeros((height * DIVISOR, width * DIVISOR), bool)
     padded[: labels.shape[0], : labels.shape[1]] = labels != 0
     blocks = padded.reshape(height, DIVISOR, width, DIVISOR)

@@ -20,6 +20,7 @@ from holohisto.metrics import kpis2024
 from holohisto.metrics.score import Reference, score
 from holohisto.pyramid.raster import Raster
 from holohisto.runtime import atomic, progress
+from holohisto.runtime.arithmetic import ceil_div
 from holohisto.slide.record import SlideRecord
 
 logger = logging.getLogger(__name__)
@@ -104,7 +105,7 @@ def _foreground_rows(path: Path, frame: Frame) -> Callable[[tuple[int, int]], np
     """The foreground, enlarged to working pixels, of the rows asked for."""
     found = load_foreground(path)
     cell, (width, height) = found.cell, frame.working_size
-    if found.mask.shape != (-(-height // cell), -(-width // cell)):
+    if found.mask.shape != (ceil_div(height, cell), ceil_div(width, cell)):
         raise HolohistoError(
             path,
             "foreground is of another slide or resolution",

@@ -17,6 +17,7 @@ from holohisto.errors import HolohistoError
 from holohisto.foreground.map import load_foreground
 from holohisto.foreground.tissue import Tissue
 from holohisto.runtime import atomic, gpus
+from holohisto.runtime.arithmetic import ceil_div
 from holohisto.runtime.progress import phase, track
 from holohisto.runtime.tsv import write_tsv
 from holohisto.sheet.rows import read_sheet
@@ -101,7 +102,7 @@ def _train(
     steps = train_tokenizer(
         lambda n: source.tile(n, options.tile, seed, looks), options, seed, device
     )
-    total = -(-options.steps // max(1, options.steps // ROWS))
+    total = ceil_div(options.steps, max(1, options.steps // ROWS))
     model = None
     for model, row in track(steps, total, "tokenizer", unit="row"):  # noqa: B007
         rows.append(row)
@@ -155,7 +156,7 @@ class TissueTiles:
         y, x = (
             int(corner + random.integers(cell) - random.integers(side)) for corner in (row, column)
         )
-        width, height = (-(-length // d) for length in tissue.slide.size)
+        width, height = (ceil_div(length, d) for length in tissue.slide.size)
         x, y = min(max(x, 0), max(0, width - side)), min(max(y, 0), max(0, height - side))
         return tissue.read(Tile(y, x, side, side))
 

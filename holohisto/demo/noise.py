@@ -3,6 +3,8 @@
 import numpy as np
 from scipy import ndimage
 
+from holohisto.runtime.arithmetic import ceil_div
+
 PERIOD = 1024
 
 
@@ -42,7 +44,7 @@ def texture(rng: np.random.Generator, wavelength: float, width: float = 0.35) ->
 
 def periodic(tile: np.ndarray, rows: np.ndarray, width: int) -> np.ndarray:
     """Return rows (len(rows), width) of a plane paved with a periodic tile."""
-    columns = -(-width // tile.shape[1])
+    columns = ceil_div(width, tile.shape[1])
     return np.tile(tile[rows % tile.shape[0]], (1, columns))[:, :width]
 
 

@@ -14,6 +14,7 @@ from holohisto.foreground.detect import density_of, detect
 from holohisto.pyramid.raster import Raster
 from holohisto.pyramid.write import write_rows
 from holohisto.runtime import progress
+from holohisto.runtime.arithmetic import ceil_div
 from holohisto.slide import Slide
 from holohisto.slide.record import SlideRecord
 from holohisto.slide.slide import block_means
@@ -47,7 +48,7 @@ class Foreground:
         """Return the cells (rows, columns) bool that a rectangle of working pixels touches."""
         (x, y), (width, height) = xy, size
         left, top = max(0, x // self.cell), max(0, y // self.cell)
-        right, bottom = -(-(x + width) // self.cell), -(-(y + height) // self.cell)
+        right, bottom = ceil_div(x + width, self.cell), ceil_div(y + height, self.cell)
         return self.mask[top : max(top, bottom), left : max(left, right)]
 
     def contains(self, xy: tuple[int, int], size: tuple[int, int]) -> bool:
@@ -95,7 +96,7 @@ def read_cells(slide: Slide, factor: int, cell: int) -> np.ndarray:
     """
     step = factor * cell
     fine = step // FINER
-    width, height = (-(-side // step) for side in slide.size)
+    width, height = (ceil_div(side, step) for side in slide.size)
     cells = np.empty((height, width, 3), np.uint8)
     side = READ_SIDE // FINER
     corners = list(product(range(0, height, side), range(0, width, side)))

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from holohisto.runtime.arithmetic import ceil_div
+
 DIVISOR = 4
 ROWS = 512
 """Rows reduced, or read back, at a time."""
@@ -38,7 +40,7 @@ class Spool:
     def __init__(self, size: tuple[int, int], folder: Path) -> None:
         """`size` is the working width and height; the spool lies in `folder`."""
         folder.mkdir(parents=True, exist_ok=True)
-        self.size = (-(-size[0] // DIVISOR), -(-size[1] // DIVISOR))
+        self.size = (ceil_div(size[0], DIVISOR), ceil_div(size[1], DIVISOR))
         self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # closed by bands()
 
     def add(self, rows: np.ndarray) -> None:

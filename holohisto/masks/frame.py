@@ -8,6 +8,7 @@ from holohisto.config.sections import ClassOptions
 from holohisto.errors import HolohistoError
 from holohisto.masks.cleaning import BAND, Bands, Probability
 from holohisto.pyramid.raster import Raster
+from holohisto.runtime.arithmetic import ceil_div
 from holohisto.slide.record import SlideRecord
 
 
@@ -35,7 +36,7 @@ class Frame:
     def working_size(self) -> tuple[int, int]:
         """Width and height at working resolution, rounded up."""
         width, height = self.size
-        return -(-width // self.factor), -(-height // self.factor)
+        return ceil_div(width, self.factor), ceil_div(height, self.factor)
 
     def fill(self, pattern: str | Path, **names: str) -> Path:
         """Fill {slide}, {model} and other names in a path."""
@@ -100,7 +101,7 @@ def probability_of(raster: Raster, frame: Frame) -> Probability:
         HolohistoError: it is of another slide or size.
     """
     divisor = int(raster.header.get("divisor", 4))
-    size = tuple(-(-side // divisor) for side in frame.working_size)
+    size = tuple(ceil_div(side, divisor) for side in frame.working_size)
     if BAND % divisor or raster.size != size or raster.header.get("slide") != frame.slide:
         raise HolohistoError(
             raster.path,

@@ -16,6 +16,7 @@ from skimage.segmentation import watershed
 from holohisto.masks import runs as rle
 from holohisto.masks.components import BOTTOM, LEFT, RIGHT, TOP, Table
 from holohisto.masks.runs import NOTHING, Runs
+from holohisto.runtime.arithmetic import ceil_div
 
 LARGEST = 2**22
 """Pixels of a box beyond which an object is left as it is, so that memory stays bounded."""
@@ -87,7 +88,7 @@ def cut(mask: np.ndarray, ratio: float, least: float) -> np.ndarray:
     Returns:
         (h, w) bool, part of `mask`.
     """
-    step = -(-max(mask.shape) // GLANCE)
+    step = ceil_div(max(mask.shape), GLANCE)
     if step > 1:
         coarse = _filled(mask[step // 2 :: step, step // 2 :: step])
         if _middles(_distance(coarse), min(ratio + ALLOWANCE, 1.0))[1] < 2:

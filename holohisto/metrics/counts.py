@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from holohisto.runtime.arithmetic import ceil_div
+
 
 def counts(predicted: np.ndarray, annotated: np.ndarray) -> np.ndarray:
     """Pixels in both, predicted only, annotated only: (3,) int64, of two bool masks."""
@@ -39,7 +41,7 @@ class Tally:
 
     def __post_init__(self) -> None:
         """Start from zero."""
-        columns, rows = (-(-s // t) for s, t in zip(self.size, self.tile, strict=True))
+        columns, rows = (ceil_div(s, t) for s, t in zip(self.size, self.tile, strict=True))
         self.foreground = np.zeros(3, np.int64)
         self.tiles = np.zeros((rows, columns, 3), np.int64)
         self.tissue = np.zeros((rows, columns), np.int64)
@@ -54,7 +56,7 @@ class Tally:
             self.outside += int(np.count_nonzero(annotated & ~foreground))
         width, height = self.tile
         bottom = top + len(predicted)
-        for row in range(top // height, -(-bottom // height)):
+        for row in range(top // height, ceil_div(bottom, height)):
             low, high = max(row * height, top) - top, min((row + 1) * height, bottom) - top
             for column in range(self.tiles.shape[1]):
                 part = np.s_[low:high, column * width : (column + 1) * width]

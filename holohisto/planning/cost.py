@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from holohisto.config.config import Config
+from holohisto.runtime.arithmetic import ceil_div
 from holohisto.runtime.units import bytes_text, time_text
 from holohisto.slide.record import SlideRecord
 
@@ -105,7 +106,7 @@ def estimate(size: tuple[int, int], working_size: tuple[int, int]) -> dict[str, 
     tissue.
     """
     pixels, working = size[0] * size[1], working_size[0] * working_size[1]
-    width, height = (-(-side // ESTIMATE_F) for side in working_size)
+    width, height = (ceil_div(side, ESTIMATE_F) for side in working_size)
     overlay = pixels * min(1, OVERLAY_SIDE / max(size)) ** 2
     rasters = 0.015 * (pixels + working) + 0.5 * working / 16
     gpu, cpu = working / GPU_PIXELS_PER_SECOND, working / CPU_PIXELS_PER_SECOND

@@ -10,6 +10,7 @@ import numpy as np
 import tifffile
 
 from holohisto.errors import HolohistoError
+from holohisto.runtime.arithmetic import ceil_div
 from holohisto.slide.tiff import Page
 
 BAND = 512
@@ -88,7 +89,7 @@ class Raster:
 
     def _corners(self, tiles: list[int]) -> list[tuple[int, int]]:
         width, height = self._page.segment
-        across = -(-self.size[0] // width)
+        across = ceil_div(self.size[0], width)
         return [(index % across * width, index // across * height) for index in tiles]
 
     def close(self) -> None:

@@ -160,7 +160,7 @@ def reason_in(log: Path) -> str | None:
         return None
     errors = [match.group(1) for line in text if (match := ERROR.match(line))]
     if errors and errors[-1].startswith(BUG):
-        return f"a bug of holohisto: {text[-1].strip()}"
+        return f"a bug in holohisto: {text[-1].strip()}"
     if errors:
         return errors[-1]
     if text and FINISHED.match(text[-1]):

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from holohisto.config.sections import CheckOptions
 from holohisto.errors import HolohistoError
+from holohisto.runtime.arithmetic import ceil_div
 from holohisto.sheet.rows import is_outlines
 from holohisto.slide import Slide
 from holohisto.slide.probe import picture_size, probe
@@ -126,7 +127,7 @@ def _record(
 ) -> SlideRecord:
     """Put down what an open slide says of itself."""
     factor = working_factor(slide.path, mpp, options)
-    working_size = (-(-slide.size[0] // factor), -(-slide.size[1] // factor))
+    working_size = (ceil_div(slide.size[0], factor), ceil_div(slide.size[1], factor))
     return SlideRecord(
         slide=slide_id,
         image=str(slide.path),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from holohisto.runtime.arithmetic import ceil_div, round_up
 from holohisto.slide.integrity import file_bytes
 from holohisto.slide.probe import probe
 from holohisto.slide.sources import open_source
@@ -108,14 +109,14 @@ class Slide:
         The scale is level-0 pixels per picture pixel. Memory is bounded, for flat files too.
         """
         factor = self.overview_factor(max_side)
-        width, height = (-(-side // factor) for side in self.size)
+        width, height = (ceil_div(side, factor) for side in self.size)
         return self.read((0, 0), (width, height), factor), float(factor)
 
     def overview_factor(self, max_side: int) -> int:
         """Smallest factor whose picture fits `max_side` and which a level divides well."""
-        need = -(-max(self.size) // max_side)
+        need = ceil_div(max(self.size), max_side)
         step = max((d for d in self._downsamples if d and d <= need), default=1)
-        return -(-need // step) * step
+        return round_up(need, step)
 
     def close(self) -> None:
         """Close the file."""

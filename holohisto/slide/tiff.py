@@ -9,6 +9,7 @@ import numpy as np
 import tifffile
 
 from holohisto.errors import HolohistoError
+from holohisto.runtime.arithmetic import ceil_div
 from holohisto.slide.integrity import COPY_AGAIN, cut_short
 
 JPEG = 7
@@ -87,8 +88,8 @@ class Page:
         self._tables = {} if frame.jpegtables is None else {"jpegtables": frame.jpegtables}
         self._planes = frame.samplesperpixel if frame.planarconfig == 2 else 1
         self._dtype = frame.dtype
-        self._across = -(-self.size[0] // self.segment[0])
-        self._down = -(-self.size[1] // self.segment[1])
+        self._across = ceil_div(self.size[0], self.segment[0])
+        self._down = ceil_div(self.size[1], self.segment[1])
 
     def check(self, samples: int = 3, ends: int = 64) -> None:
         """Look for a cut or damaged file: all segments lie in it, some are looked into.

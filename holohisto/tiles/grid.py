@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from holohisto.runtime.arithmetic import ceil_div, round_up
+
 
 @dataclass(frozen=True, order=True)
 class Tile:
@@ -28,7 +30,7 @@ def positions(length: int, tile: int, overlap: float, snap: int) -> list[int]:
     if tile >= length:
         return [0]
     stride = max(snap, int(tile * (1 - overlap)) // snap * snap)
-    last = -(-(length - tile) // snap) * snap
+    last = round_up(length - tile, snap)
     return [*range(0, last, stride), last]
 
 
@@ -52,7 +54,7 @@ def tile_rows(
 
 def whole(tile: tuple[int, int], snap: int) -> tuple[int, int]:
     """Round both sides up to multiples of `snap`."""
-    return -(-tile[0] // snap) * snap, -(-tile[1] // snap) * snap
+    return round_up(tile[0], snap), round_up(tile[1], snap)
 
 
 def gaussian_weights(width: int, height: int) -> np.ndarray:
@@ -71,6 +73,6 @@ def _gaussian(length: int) -> np.ndarray:
 
 def holds_foreground(foreground: np.ndarray, cell: int, tile: Tile) -> bool:
     """Say whether a tile covers any foreground cell."""
-    rows = slice(max(0, tile.y // cell), -(-(tile.y + tile.height) // cell))
-    columns = slice(max(0, tile.x // cell), -(-(tile.x + tile.width) // cell))
+    rows = slice(max(0, tile.y // cell), ceil_div(tile.y + tile.height, cell))
+    columns = slice(max(0, tile.x // cell), ceil_div(tile.x + tile.width, cell))
     return bool(foreground[rows, columns].any())

@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from holohisto.runtime.arithmetic import round_up
+
 SHALLOW = 2
 """Levels of the encoder that are its first phase: full and half resolution, most of the work."""
 
@@ -68,7 +70,7 @@ class Architecture(BaseModel):
     @property
     def halo(self) -> int:
         """Context, in whole tokens, under which tokens do not depend on the tiling; in pixels."""
-        return -(-self.reach // self.downscale) * self.downscale
+        return round_up(self.reach, self.downscale)
 
     def _reach(self, levels: int) -> int:
         """Pixels seen beyond its own block by what leaves a number of levels, downsampled."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from holohisto.runtime.arithmetic import ceil_div, round_up
 from holohisto.runtime.journal import Journal
 from holohisto.runtime.prefetch import prefetch
 from holohisto.runtime.progress import track
@@ -90,7 +91,7 @@ def cores(size: tuple[int, int], core: int, unit: int) -> list[Tile]:
     """
     parts = (max(1, math.ceil(side / core - 0.25)) for side in size)
     width, height = (
-        -(-side // part // unit) * unit for side, part in zip(size, parts, strict=True)
+        round_up(ceil_div(side, part), unit) for side, part in zip(size, parts, strict=True)
     )
     return [
         Tile(y, x, width, height)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from holohisto.device import device_of
 from holohisto.errors import HolohistoError
+from holohisto.runtime.arithmetic import ceil_div, round_up
 from holohisto.tiles.grid import positions
 from holohisto.tokenizer.vqgan import RESOLUTION, VQGAN
 
@@ -82,7 +83,7 @@ class LocalEncoder:
         self.model, self.bf16 = model, bf16
         self.unit = architecture.downscale
         self.halo = architecture.halo if halo is None else halo
-        self.margin = -(-architecture.shallow_reach // self.unit) * self.unit
+        self.margin = round_up(architecture.shallow_reach, self.unit)
         self.context = self.halo + self.margin
 
     @torch.no_grad()
@@ -109,8 +110,8 @@ class LocalEncoder:
             (y, x)
             for y, x in corners
             if wanted[
-                y // self.unit : -(-(y + shape[0]) // self.unit),
-                x // self.unit : -(-(x + shape[1]) // self.unit),
+                y // self.unit : ceil_div(y + shape[0], self.unit),
+                x // self.unit : ceil_div(x + shape[1], self.unit),
             ].any()
         ]
         scale = 2**self.model.architecture.shallow_levels
@@ -135,7 +136,7 @@ class LocalEncoder:
         """Which blocks of f pixels, halo included, some needed token depends on."""
         halo = self.halo // self.unit
         padded = np.pad(needed, halo)
-        reach = -(-self.model.architecture.reach // self.unit)
+        reach = ceil_div(self.model.architecture.reach, self.unit)
         return np.asarray(ndimage.maximum_filter(padded, 2 * reach + 1, mode="constant"))
 
     def _input(self, views: Tensor) -> Tensor:
@@ -184,7 +185,7 @@ class WindowEncoder:
 def background_token(encoder: TokenEncoder, colour: np.ndarray) -> int:
     """Return the token in the middle of a plane of one colour, (3,) uint8."""
     f = encoder.model.architecture.downscale
-    side = -(-encoder.unit // f) * f
+    side = round_up(encoder.unit, f)
     plane = np.broadcast_to(colour, (*[side + 2 * encoder.context] * 2, 3)).astype(np.uint8)
     found = encoder(plane, np.ones((side // f, side // f), bool))
     return int(found[found.shape[0] // 2, found.shape[1] // 2])
@@ -192,7 +193,7 @@ def background_token(encoder: TokenEncoder, colour: np.ndarray) -> int:
 
 def _pieces(size: tuple[int, int], unit: int) -> tuple[tuple[int, int], list[tuple[int, int]]]:
     """Cut (height, width) into pieces of one shape, about SUBTILE a side; shape and corners."""
-    height, width = (-(-side // -(-side // SUBTILE) // unit) * unit for side in size)
+    height, width = (round_up(ceil_div(side, ceil_div(side, SUBTILE)), unit) for side in size)
     corners = [
         (y, x)
         for y in positions(size[0], height, 0.0, unit)

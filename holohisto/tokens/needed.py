@@ -3,6 +3,8 @@
 import numpy as np
 from scipy import ndimage
 
+from holohisto.runtime.arithmetic import ceil_div
+
 MARGIN = 2  # cells around the foreground whose tokens are computed too
 
 
@@ -30,6 +32,6 @@ def needed_tokens(foreground: np.ndarray, cell: float, size: tuple[int, int], f:
 
 def _cells(cells: int, side: int, cell: float, f: int) -> tuple[np.ndarray, np.ndarray]:
     """First cell that each token along a side touches, and the one after the last."""
-    starts = np.arange(-(-side // f)) * f
+    starts = np.arange(ceil_div(side, f)) * f
     first = np.minimum(np.floor(starts / cell + 1e-9).astype(int), cells - 1)
     return first, np.clip(np.ceil((starts + f) / cell - 1e-9).astype(int), first + 1, cells)

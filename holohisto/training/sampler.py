@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from holohisto.runtime.arithmetic import round_up
 from holohisto.tiles.grid import Tile, holds_foreground, tile_rows, whole
 from holohisto.tiles.randomness import generator
 from holohisto.tiles.variants import Variant, transposes
@@ -100,7 +101,7 @@ class RandomSampler:
 
     def _origin(self, point: int, tile: int, side: int, random: np.random.Generator) -> int:
         offset = int(random.integers(tile - self.snap + 1))
-        last = -(-max(0, side - tile) // self.snap) * self.snap
+        last = round_up(max(0, side - tile), self.snap)
         return min(max(0, point - offset) // self.snap * self.snap, last)
 
 

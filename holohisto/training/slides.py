@@ -7,6 +7,7 @@ import numpy as np
 
 from holohisto.annotation import Annotation
 from holohisto.foreground.tissue import Tissue
+from holohisto.runtime.arithmetic import ceil_div
 from holohisto.tiles.grid import Tile
 from holohisto.tiles.variants import Variant, orient, resample_labels
 from holohisto.tokens.token_map import TokenMap, tile_tokens
@@ -147,7 +148,7 @@ def annotated_cells(
 
     Reads the annotation once, in bands of 32 cells.
     """
-    rows, columns = -(-size[1] // cell), -(-size[0] // cell)
+    rows, columns = ceil_div(size[1], cell), ceil_div(size[0], cell)
     found = np.zeros((rows, columns), bool)
     for row in range(0, rows, 32):
         height = min(32, rows - row)

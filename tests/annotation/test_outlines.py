@@ -17,6 +17,7 @@ from holohisto.errors import HolohistoError
 from holohisto.masks import outlines
 from holohisto.masks import runs as rle
 from holohisto.masks.geojson import geometry
+from holohisto.runtime.arithmetic import ceil_div
 
 SIZE = (341, 267)
 ONE = {"glomerulus": ClassOptions()}
@@ -39,7 +40,7 @@ def write(path, features, **options):
 
 def read_all(path, classes=ONE, size=SIZE, factor=1, annotated=None):
     with Annotation(path, classes, size, factor, annotated) as annotation:
-        return annotation.read((0, 0), (-(-size[0] // factor), -(-size[1] // factor)))
+        return annotation.read((0, 0), (ceil_div(size[0], factor), ceil_div(size[1], factor)))
 
 
 def blobs(size, sigma, seed=0):

@@ -8,6 +8,7 @@ from holohisto.annotation import Annotation
 from holohisto.config.sections import ClassOptions
 from holohisto.errors import HolohistoError
 from holohisto.pyramid.write import write_mask_pyramid
+from holohisto.runtime.arithmetic import ceil_div, round_up
 
 SIZE = (341, 267)
 ONE = {"glomerulus": ClassOptions()}
@@ -16,7 +17,7 @@ ONE = {"glomerulus": ClassOptions()}
 def drawn(value=255, seed=0):
     """Random blocks of 3 pixels, so that some working pixels are cut by outlines."""
     rng = np.random.default_rng(seed)
-    coarse = rng.random((-(-SIZE[1] // 3), -(-SIZE[0] // 3))) < 0.4
+    coarse = rng.random((ceil_div(SIZE[1], 3), ceil_div(SIZE[0], 3))) < 0.4
     return np.kron(coarse, np.ones((3, 3), bool))[: SIZE[1], : SIZE[0]] * np.uint8(value)
 
 
@@ -30,11 +31,11 @@ def write(path, pixels, **options):
 
 def read_all(path, classes=ONE, size=SIZE, factor=1):
     with Annotation(path, classes, size, factor) as annotation:
-        return annotation.read((0, 0), (-(-size[0] // factor), -(-size[1] // factor)))
+        return annotation.read((0, 0), (ceil_div(size[0], factor), ceil_div(size[1], factor)))
 
 
 def brute_majority(mask, factor):
-    height, width = (-(-side // factor) * factor for side in mask.shape)
+    height, width = (round_up(side, factor) for side in mask.shape)
     padded = np.zeros((height, width))
     padded[: mask.shape[0], : mask.shape[1]] = mask > 0
     blocks = padded.reshape(height // factor, factor, width // factor, factor)

@@ -94,7 +94,7 @@ def test_a_bug_is_told_as_one_with_a_traceback(capsys, monkeypatch):
     monkeypatch.setattr("holohisto.commands.init.run", fail)
     code, lines = run(capsys, "init", "folder", ".", "--output", "x.tsv")
     assert code == 1
-    assert "bug of holohisto" in lines[0]
+    assert "bug in holohisto" in lines[0]
 
 
 def test_the_log_holds_what_the_terminal_shows(capsys, tmp_path):

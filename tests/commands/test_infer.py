@@ -16,6 +16,7 @@ from holohisto.config.models import HolohistoModel
 from holohisto.config.training import TokensOptions
 from holohisto.pyramid.raster import Raster
 from holohisto.pyramid.write import write_slide_pyramid
+from holohisto.runtime.arithmetic import ceil_div
 from holohisto.segmenter.file import Card, build_segmenter, save_segmenter
 from holohisto.slide.record import SlideRecord
 from holohisto.tokens.token_map import TokenMap, save_token_map
@@ -78,7 +79,7 @@ def folder(tmp_path_factory):
     )
     save_segmenter(model.state_dict(), card, folder / "segmenter.safetensors")
     record = SlideRecord.read(folder / "check.json")
-    shape = (-(-SIZE[1] // 16), -(-SIZE[0] // 16))
+    shape = (ceil_div(SIZE[1], 16), ceil_div(SIZE[0], 16))
     some = random.integers(0, 64, shape).astype(np.uint16)
     token_map = TokenMap([some], "s1", record.fingerprint, "0" * 64, 16, (0,), TokensOptions())
     save_token_map(token_map, folder / "tokens.safetensors")

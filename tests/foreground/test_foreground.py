@@ -18,6 +18,7 @@ from holohisto.foreground.map import (
 )
 from holohisto.pyramid.raster import Raster
 from holohisto.pyramid.write import write_slide_pyramid
+from holohisto.runtime.arithmetic import ceil_div
 from holohisto.slide.record import inspect
 
 CELLS = (90, 61)
@@ -135,8 +136,8 @@ def slide(tmp_path):
 def expected_cells(step, size=(1437, 971), box=(400, 200, 1000, 700)):
     """Cells with more than half of their area in the box."""
     (width, height), (left, top, right, bottom) = size, box
-    x = np.arange(-(-width // step)) * step + step / 2
-    y = np.arange(-(-height // step)) * step + step / 2
+    x = np.arange(ceil_div(width, step)) * step + step / 2
+    y = np.arange(ceil_div(height, step)) * step + step / 2
     return np.outer((y > top) & (y < bottom), (x > left) & (x < right))
 
 

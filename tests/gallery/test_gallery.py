@@ -11,6 +11,7 @@ from PIL import Image
 from holohisto import cli
 from holohisto.gallery.choice import densest, largest_errors, objects_drawn, typical, worst
 from holohisto.gallery.drawing import Field, bar_length, outlined, with_bar
+from holohisto.runtime.arithmetic import ceil_div
 
 CLASSES = {"tuft": {"colour": "#00c853"}, "capsule": {"colour": "#ff9100"}}
 
@@ -137,7 +138,7 @@ def made(tmp_path_factory):
     marked[900:1000, 400:440] |= 1  # missed
     slide.write_labels(labels, list(CLASSES))
     slide.write_annotation(marked)
-    slide.write_foreground(np.ones((-(-height // 16), -(-width // 16)), bool))
+    slide.write_foreground(np.ones((ceil_div(height, 16), ceil_div(width, 16)), bool))
     (folder / "slides.tsv").write_text(
         f"slide\timage\tannotation\tsplit\tgroup\ns1\t{slide.image}\t{slide.annotation}\ttest\tDN\n"
     )

@@ -24,6 +24,7 @@ from holohisto.masks import runs as rle
 from holohisto.masks.cleaning import Probability
 from holohisto.masks.frame import Frame
 from holohisto.pyramid.raster import Raster
+from holohisto.runtime.arithmetic import ceil_div
 
 SQUARE = np.ones((3, 3))
 
@@ -591,10 +592,10 @@ def test_objects_too_unlikely_are_left_out_of_all_results(tmp_path):
     slide = LabelledSlide(tmp_path, (463, 1237), 2, 0.25)
     labels = np.zeros(slide.working_size[::-1], np.uint8)
     labels[40:110, 30:90] = labels[480:560, 100:180] = 3
-    probability = np.full([-(-side // 4) for side in labels.shape], 250, np.uint8)
+    probability = np.full([ceil_div(side, 4) for side in labels.shape], 250, np.uint8)
     probability[10:28] = 200  # mean 0.78 in the first object
     slide.write_labels(labels, ["tubule", "tuft"], probability)
-    slide.write_foreground(np.ones([-(-side // 16) for side in labels.shape], bool))
+    slide.write_foreground(np.ones([ceil_div(side, 16) for side in labels.shape], bool))
     slide.write_annotation(labels & 1)
     options = {"min_object_um2": 20, "min_probability": {"tubule": 0.8}}
     mask, scores = masks_and_scores(slide, ["tubule", "tuft"], options)

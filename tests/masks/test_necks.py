@@ -17,6 +17,7 @@ from holohisto.errors import HolohistoError
 from holohisto.masks import cleaning, necks
 from holohisto.masks import runs as rle
 from holohisto.masks.cleaning import Probability
+from holohisto.runtime.arithmetic import ceil_div
 
 SQUARE = np.ones((3, 3))
 
@@ -178,7 +179,7 @@ def test_masks_outlines_and_scores_have_the_parts(tmp_path):
     slide = LabelledSlide(tmp_path, SIZE, FACTOR, MPP)
     labels = touching(slide)
     slide.write_labels(labels.astype(np.uint8), ["glomerulus"])
-    slide.write_foreground(np.ones([-(-side // 16) for side in labels.shape], bool))
+    slide.write_foreground(np.ones([ceil_div(side, 16) for side in labels.shape], bool))
     apart = labels.copy()
     apart[cleaning.BAND + 1] = False  # the annotator drew them a row apart
     slide.write_annotation(255 * apart.astype(np.uint8))
@@ -209,7 +210,7 @@ def test_only_classes_named_are_cut(tmp_path):
     slide = LabelledSlide(tmp_path, SIZE, FACTOR, MPP)
     labels = touching(slide)
     slide.write_labels(3 * labels.astype(np.uint8), ["tubule", "tuft"])
-    slide.write_foreground(np.ones([-(-side // 16) for side in labels.shape], bool))
+    slide.write_foreground(np.ones([ceil_div(side, 16) for side in labels.shape], bool))
     slide.write_annotation(labels.astype(np.uint8))
     options = {"min_object_um2": 20, "split_touching": {"tubule": 0, "tuft": 0.7}}
     whole, scores = masks_and_scores(slide, ["tubule", "tuft"], options)

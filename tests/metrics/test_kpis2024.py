@@ -12,6 +12,7 @@ from holohisto.config.sections import MaskOptions
 from holohisto.masks import cleaning
 from holohisto.masks.cleaning import Bands
 from holohisto.metrics import kpis2024
+from holohisto.runtime.arithmetic import ceil_div
 
 SQUARE = np.ones((3, 3))
 AS_IT_IS = MaskOptions(min_object_um2=0, max_hole_um2=0)
@@ -51,7 +52,7 @@ def scorers_steps(mask_level0, labels, factor):
 
 
 def blobs(shape, seed, share):
-    small = np.random.default_rng(seed).random([-(-side // 40) for side in shape])
+    small = np.random.default_rng(seed).random([ceil_div(side, 40) for side in shape])
     smooth = ndimage.zoom(ndimage.gaussian_filter(small, 3), 40, order=1)
     return smooth[: shape[0], : shape[1]] > np.quantile(smooth, 1 - share)
 
@@ -59,7 +60,7 @@ def blobs(shape, seed, share):
 @pytest.mark.parametrize(("height", "width"), [(5199, 6603), (6402, 6301)])
 def test_slides_equal_the_scorers_steps(height, width):
     mask = blobs((height, width), 1, 0.2).astype(np.uint8) * 255
-    labels = blobs((-(-height // 2), -(-width // 2)), 2, 0.15)
+    labels = blobs((ceil_div(height, 2), ceil_div(width, 2)), 2, 0.15)
     labels |= mask[::2, ::2] > 0
     grid = kpis2024.grid_size((width, height), 2)
 

@@ -14,6 +14,7 @@ from holohisto.masks import cleaning
 from holohisto.masks import runs as rle
 from holohisto.metrics.counts import Tally, counts, dice
 from holohisto.metrics.objects import match_objects, object_scores, overlaps
+from holohisto.runtime.arithmetic import ceil_div
 
 SQUARE = np.ones((3, 3))
 
@@ -169,7 +170,7 @@ def test_verb_scores_the_delivered_masks(tmp_path):
     marked[0:20, 590:600] |= 2
     slide.write_labels(labels, CLASSES)
     slide.write_annotation(marked)
-    tissue = np.ones((-(-height // 16), -(-width // 16)), bool)
+    tissue = np.ones((ceil_div(height, 16), ceil_div(width, 16)), bool)
     tissue[:, -3:] = False  # from column 560
     slide.write_foreground(tissue)
     result = run_metrics(slide, mask={"min_object_um2": 5})

@@ -5,11 +5,12 @@ import pytest
 from holohisto.config.parsing import parse_config
 from holohisto.planning.cost import estimate
 from holohisto.planning.resources import Need, need_of, read_or_unseen, unseen
+from holohisto.runtime.arithmetic import ceil_div
 from holohisto.slide.record import SlideRecord
 
 
 def record(width: int, height: int, factor: int = 2) -> SlideRecord:
-    working = -(-width // factor), -(-height // factor)
+    working = ceil_div(width, factor), ceil_div(height, factor)
     return unseen().model_copy(
         update={
             "size": (width, height),

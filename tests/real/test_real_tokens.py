@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from holohisto.runtime.arithmetic import ceil_div
 from holohisto.slide import Slide
 from holohisto.tiles.grid import Tile
 from holohisto.tokenizer.architecture import Architecture
@@ -15,7 +16,7 @@ from holohisto.tokens.encoders import LocalEncoder
 pytestmark = pytest.mark.data
 CORNER, SIZE = (1180, 317), (1819, 1333)
 """Part of a slide, over the borders of its pieces of tissue: tissue and glass."""
-SHAPE = (-(-SIZE[1] // 16), -(-SIZE[0] // 16))
+SHAPE = (ceil_div(SIZE[1], 16), ceil_div(SIZE[0], 16))
 
 
 @pytest.fixture(scope="module")

@@ -536,8 +536,8 @@ def test_reasons_in_logs(tmp_path):
     assert failures.reason_in(log) is None
     log.write_text("10:00:00 INFO a\n10:00:01 ERROR one\n10:00:02 ERROR two\n10:00:03 INFO b\n")
     assert failures.reason_in(log) == "two"
-    log.write_text("10:00:00 ERROR this is a bug of holohisto; x\nTraceback\nKeyError: 'y'\n\n")
-    assert failures.reason_in(log) == "a bug of holohisto: KeyError: 'y'"
+    log.write_text("10:00:00 ERROR this is a bug in holohisto; x\nTraceback\nKeyError: 'y'\n\n")
+    assert failures.reason_in(log) == "a bug in holohisto: KeyError: 'y'"
     log.write_text("10:00:00 INFO tiles: 3/9\n")
     assert failures.reason_in(log) == (
         "ended without an error line, perhaps killed for memory or time;"

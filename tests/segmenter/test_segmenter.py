@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from holohisto.config.models import ColourThresholdModel, HolohistoModel
 from holohisto.errors import HolohistoError
+from holohisto.runtime.arithmetic import ceil_div
 from holohisto.segmenter import file
 from holohisto.segmenter.baselines.threshold import Histograms, colour_features
 from holohisto.segmenter.file import Card, build_segmenter, load_segmenter, save_segmenter
@@ -184,7 +185,7 @@ def test_weights_of_another_layer_are_refused(name, message):
 @pytest.mark.parametrize("size", [(64, 96), (67, 101), (16, 16), (270, 480)])
 def test_output_size_is_input_size(decoder, size):
     model = build_segmenter(HolohistoModel(size="T", decoder=decoder), CODEBOOK, 16, 3).eval()
-    tokens = torch.randint(0, 32, (1, -(-size[0] // 16), -(-size[1] // 16)))
+    tokens = torch.randint(0, 32, (1, ceil_div(size[0], 16), ceil_div(size[1], 16)))
     rgb = torch.randint(0, 256, (1, 3, *size), dtype=torch.uint8)
     assert model(tokens, rgb if decoder == "rgb" else None, size).shape == (1, 3, *size)
 
@@ -199,7 +200,7 @@ def test_every_size_works(decoder, width, height, monkeypatch):
     narrow = backbone.Size(8, 16, 1, 1, 8, 8, (4, 4, 4), (8, 4, 4))
     monkeypatch.setitem(SIZES, "T", narrow)
     model = build_segmenter(HolohistoModel(size="T", decoder=decoder), CODEBOOK, 16, 2).eval()
-    tokens = torch.randint(0, 32, (1, -(-height // 16), -(-width // 16)))
+    tokens = torch.randint(0, 32, (1, ceil_div(height, 16), ceil_div(width, 16)))
     rgb = torch.randint(0, 256, (1, 3, height, width), dtype=torch.uint8)
     with torch.no_grad():
         logits = model(tokens, rgb if decoder == "rgb" else None, (height, width))
@@ -257,7 +258,7 @@ def test_a_token_left_out_is_the_mean_code():
 def test_tokens_of_other_sizes(downscale):
     model = build_segmenter(HolohistoModel(size="T"), CODEBOOK, downscale, 1).eval()
     height, width = 101, 203
-    tokens = torch.randint(0, 32, (1, -(-height // downscale), -(-width // downscale)))
+    tokens = torch.randint(0, 32, (1, ceil_div(height, downscale), ceil_div(width, downscale)))
     rgb = torch.randint(0, 256, (1, 3, height, width), dtype=torch.uint8)
     assert model(tokens, rgb, (height, width)).shape == (1, 1, height, width)
 

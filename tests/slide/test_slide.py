@@ -9,6 +9,7 @@ from PIL import Image
 from slide_files import SIZE, noise, write_levels, write_ome, write_png, write_svs
 
 from holohisto.errors import HolohistoError
+from holohisto.runtime.arithmetic import ceil_div
 from holohisto.slide import Slide
 from holohisto.slide.slide import block_means
 
@@ -146,7 +147,7 @@ def test_outside_is_the_background_on_every_side(tmp_path):
 def test_reduction_from_level_0_is_the_mean_over_padded_background(tmp_path, factor):
     pixels = noise()
     write_levels(tmp_path / "a.tif", [pixels])
-    width, height = -(-WIDTH // factor), -(-HEIGHT // factor)
+    width, height = ceil_div(WIDTH, factor), ceil_div(HEIGHT, factor)
     padded = np.full((height * factor, width * factor, 3), (250, 240, 230), np.uint8)
     padded[:HEIGHT, :WIDTH] = pixels
     with Slide(tmp_path / "a.tif", background=(250, 240, 230)) as slide:

@@ -11,6 +11,7 @@ import tifffile
 from holohisto import cli
 from holohisto.config.sections import CheckOptions
 from holohisto.pyramid.write import write_rows, write_slide_pyramid
+from holohisto.runtime.arithmetic import ceil_div
 from holohisto.slide.record import inspect
 
 
@@ -57,7 +58,7 @@ class LabelledSlide:
 
     @property
     def working_size(self) -> tuple[int, int]:
-        return -(-self.size[0] // self.factor), -(-self.size[1] // self.factor)
+        return ceil_div(self.size[0], self.factor), ceil_div(self.size[1], self.factor)
 
     def header(self, classes: Sequence[str]) -> dict:
         return {
@@ -75,7 +76,7 @@ class LabelledSlide:
         mpp, size = self.mpp * self.factor, self.working_size
         assert labels.shape[::-1] == size
         write_rows(self.labels, [labels], size, mpp, self.header(classes))
-        small = -(-size[0] // 4), -(-size[1] // 4)
+        small = ceil_div(size[0], 4), ceil_div(size[1], 4)
         if probability is None:
             probability = np.full(small[::-1], 204, np.uint8)
         header = self.header(classes) | {"divisor": 4}

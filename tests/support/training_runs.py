@@ -10,6 +10,7 @@ from holohisto.config.models import HolohistoModel
 from holohisto.config.training import TokensOptions, TrainOptions
 from holohisto.foreground.map import Foreground
 from holohisto.foreground.tissue import Tissue
+from holohisto.runtime.arithmetic import ceil_div
 from holohisto.segmenter.file import build_segmenter
 from holohisto.slide import Slide
 from holohisto.tokens.token_map import TokenMap
@@ -62,7 +63,7 @@ def _padded(array, x, y, width, height):
 
 def slide(seed, known=(True,)):
     pixels = Pixels(seed)
-    shape = (-(-SIZE[1] // 16), -(-SIZE[0] // 16))
+    shape = (ceil_div(SIZE[1], 16), ceil_div(SIZE[0], 16))
     everywhere = np.ones(shape, bool)
     means = _padded(pixels.rgb, 0, 0, shape[1] * 16, shape[0] * 16).mean(axis=2)
     tokens = means.reshape(shape[0], 16, shape[1], 16).mean(axis=(1, 3)) // 8

@@ -4,6 +4,7 @@ import torch
 
 from holohisto.config.training import TokensOptions
 from holohisto.errors import HolohistoError
+from holohisto.runtime.arithmetic import ceil_div
 from holohisto.runtime.journal import Journal
 from holohisto.tiles.appearance import Appearance, Strength
 from holohisto.tiles.grid import Tile
@@ -253,7 +254,7 @@ def test_needed_tokens_widen_the_foreground_by_two_cells(f):
     foreground = np.zeros((49, 63), bool)
     foreground[10, 20] = True
     needed = needed_tokens(foreground, 16, (1003, 771), f)
-    assert needed.shape == (-(-771 // f), -(-1003 // f))
+    assert needed.shape == (ceil_div(771, f), ceil_div(1003, f))
     rows, columns = np.nonzero(needed)
     assert rows.min() * f <= 8 * 16 < (rows.min() + 1) * f
     assert rows.max() * f < 13 * 16 <= (rows.max() + 1) * f

@@ -18,6 +18,7 @@ from holohisto.config.models import HolohistoModel
 from holohisto.config.sections import ClassOptions
 from holohisto.config.training import Augmentation, TokensOptions
 from holohisto.errors import HolohistoError
+from holohisto.runtime.arithmetic import ceil_div
 from holohisto.segmenter.file import build_segmenter
 from holohisto.segmenter.inputs import Inputs
 from holohisto.tiles.grid import Tile
@@ -269,8 +270,8 @@ def with_variants(a_slide, count=8):
     values = []
     for k, variant in enumerate(variants_of(options, "p")):
         width, height = variant.size(SIZE)
-        rows = np.arange(-(-height // 16), dtype=np.uint16)[:, None]
-        values.append(np.repeat(100 * k + rows, -(-width // 16), axis=1))
+        rows = np.arange(ceil_div(height, 16), dtype=np.uint16)[:, None]
+        values.append(np.repeat(100 * k + rows, ceil_div(width, 16), axis=1))
     a_slide.token_map = TokenMap(values, "s", "p", "t", 16, tuple(range(900, 900 + count)), options)
     return a_slide
 

@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.gpu.task import Task
 from holohisto.config.training import TokenizerOptions, TokensOptions
+from holohisto.runtime.arithmetic import ceil_div
 from holohisto.tiles.grid import Tile
 from holohisto.tokenizer.architecture import Architecture
 from holohisto.tokenizer.vqgan import VQGAN
@@ -68,7 +69,7 @@ def encoder(
     own = LocalEncoder(model, bf16=True)
     f = architecture.downscale
     rgb = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8)
-    needed = np.ones((-(-size[1] // f), -(-size[0] // f)), bool)
+    needed = np.ones((ceil_div(size[1], f), ceil_div(size[0], f)), bool)
 
     def read(tile: Tile) -> np.ndarray:
         out = np.full((tile.height, tile.width, 3), BACKGROUND, np.uint8)

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from holohisto.config.models import HolohistoModel
+from holohisto.runtime.arithmetic import round_up
 from holohisto.segmenter.holohisto.backbone import SIZES, Backbone
 from holohisto.segmenter.holohisto.decoder import RgbDecoder, TokenDecoder
 from holohisto.segmenter.holohisto.stem import Stem
@@ -59,7 +60,7 @@ class HolohistoSegmenter(nn.Module):
             Logits (B, classes, H, W).
         """
         f = self.downscale
-        full = (-(-size[0] // f) * f, -(-size[1] // f) * f)
+        full = (round_up(size[0], f), round_up(size[1], f))
         pixels = None if rgb is None else self._pixels(rgb, full)
         if self.needs_tokens:
             assert tokens is not None
