@@ -13,16 +13,10 @@ from holohisto.config.sections import Classes, CohortOptions
 from holohisto.errors import HolohistoError
 from holohisto.runtime import atomic
 from holohisto.sheet.rows import read_sheet
+from holohisto.statistics.comparisons import comparison_table
 from holohisto.statistics.distributions import distribution_table
-from holohisto.statistics.tables import (
-    ALL,
-    OBJECTS,
-    SLIDES,
-    comparison_table,
-    group_table,
-    object_rows,
-    score_rows,
-)
+from holohisto.statistics.groups import ALL, group_table
+from holohisto.statistics.rows import OBJECTS, SLIDES, object_rows, score_rows
 
 logger = logging.getLogger(__name__)
 

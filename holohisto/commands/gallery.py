@@ -22,12 +22,12 @@ from holohisto.gallery.choice import densest, largest_errors, objects_drawn, typ
 from holohisto.gallery.drawing import Field, outlined, shrunk, with_bar, with_box
 from holohisto.masks.overlay import fitted
 from holohisto.pyramid.raster import Raster
-from holohisto.report.results import table
 from holohisto.sheet.cells import Row
 from holohisto.sheet.rows import read_sheet
 from holohisto.slide import Slide
 from holohisto.slide.record import SlideRecord
-from holohisto.statistics.tables import group_of
+from holohisto.statistics.files import read_table
+from holohisto.statistics.rows import group_of
 
 logger = logging.getLogger(__name__)
 INDEX = "gallery.json"
@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> None:
     rows = read_sheet(arguments.sheet, tuple(arguments.classes))
     models = arguments.models.split(",")
     reference = arguments.reference or models[0]
-    scores = table(arguments.scores)
+    scores = read_table(arguments.scores)
     known = scores[scores["slide"].isin(rows)] if len(scores) else scores
     folder = arguments.output.with_name(f".{arguments.output.name}.{os.getpid()}")
     folder.mkdir(parents=True)

@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from holohisto.report.results import FINISHED, Run, column, table
+from holohisto.report.results import FINISHED, Run, column
+from holohisto.statistics.files import read_table
 
 SLIDE_STAGES = ("check", "foreground", "tokens", "infer", "adopt", "mask", "metrics")
 BY_MODEL = ("infer", "adopt", "mask", "metrics")
@@ -97,7 +98,7 @@ def _cost(run: Run, job: str) -> Cost | None:
 
 def _sampled(path: Path) -> Cost | None:
     """Mean time over the repeats of a benchmark file, and, unless short, largest memory."""
-    frame = table(path)
+    frame = read_table(path)
     if frame.empty:
         return None
     seconds = column(frame, "s")

@@ -18,11 +18,12 @@ from holohisto.report.pictures.figures import curve
 from holohisto.report.pictures.picture import picture
 from holohisto.report.pictures.rebuilt import rebuilt
 from holohisto.report.provenance import counted
-from holohisto.report.results import Run, column, table
+from holohisto.report.results import Run, column
 from holohisto.report.tables import frames, table1, table2, trained
 from holohisto.report.tables.inference import STAGES, inference
 from holohisto.report.tables.tokens import PSNR_GAP, qualities, token_table
 from holohisto.report.words import ABSENT, duration, memory
+from holohisto.statistics.files import read_table
 
 TEMPLATES = Path(__file__).parent / "templates"
 RECONSTRUCTION_BYTES = 120_000
@@ -173,7 +174,7 @@ def _training(run: Run) -> list[tuple[str, list[Chart]]]:
     ]
     drawn = []
     for name, path, curves in sources:
-        frame = table(path)
+        frame = read_table(path)
         charts = []
         for value, title, along in curves:
             if value not in frame or along not in frame:

@@ -13,27 +13,9 @@ from typing import Any
 import pandas as pd
 
 from holohisto.sheet.cells import Row
+from holohisto.statistics.files import read_table
 
 logger = logging.getLogger(__name__)
-TEXT = (
-    "model",
-    "pretrained",
-    "reference_pretrained",
-    "slide",
-    "class",
-    "group",
-    "subject",
-    "split",
-    "annotated",
-    "matched",
-    "level",
-    "scope",
-    "reference",
-    "method",
-    "result",
-    "note",
-)
-"""Columns of the cohort's tables that are not numbers."""
 FINISHED = re.compile(
     r"^\d\d:\d\d:\d\d INFO \w+: done in (?P<seconds>\d+\.\d+) s(, (?P<megabytes>\d+) MB)?$"
 )
@@ -58,7 +40,7 @@ class Run:
 
     def table(self, name: str) -> pd.DataFrame:
         """A table of results/cohort; empty when it is not there."""
-        return table(self.results / "cohort" / f"{name}.tsv")
+        return read_table(self.results / "cohort" / f"{name}.tsv")
 
     def learned(self, model: str) -> bool:
         """Whether the run itself trains this model."""
@@ -89,23 +71,6 @@ class Run:
     def kept(self) -> list[Row]:
         """Slides that the sheet does not exclude."""
         return [row for row in self.rows.values() if not row.exclude]
-
-
-def table(path: Path) -> pd.DataFrame:
-    """A tab-separated table: text columns as text, all others as numbers.
-
-    An absent, empty or broken file gives an empty table.
-    """
-    try:
-        read = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, na_values=[""])
-    except FileNotFoundError:
-        return pd.DataFrame()
-    except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
-        logger.warning("%s: left out (%s)", path, error)
-        return pd.DataFrame()
-    for column in read.columns.difference(list(TEXT)):
-        read[column] = pd.to_numeric(read[column], errors="coerce")
-    return read
 
 
 def rows_of(frame: pd.DataFrame, **values: str) -> pd.DataFrame:

@@ -119,13 +119,24 @@ def inspect(
                 f"slide {slide_id}: the file does not tell its micrometres per pixel",
                 advice="set the column `mpp` of the sheet or `segment --mpp` (40x: 0.25, 20x: 0.5)",
             )
-        return _record(slide_id, slide, slide.mpp, annotation, options)
+        return record_of(slide_id, slide, slide.mpp, annotation, options)
 
 
-def _record(
+def record_of(
     slide_id: str, slide: Slide, mpp: float, annotation: Path | None, options: CheckOptions
 ) -> SlideRecord:
-    """Put down what an open slide says of itself."""
+    """Return the record of an open slide.
+
+    Args:
+        slide_id: Id of the slide.
+        slide: The slide.
+        mpp: Micrometres per pixel of level 0.
+        annotation: Its annotation picture, if any.
+        options: Working resolution and tolerance.
+
+    Raises:
+        HolohistoError: the resolution is unsuited, or the annotation has another size.
+    """
     factor = working_factor(slide.path, mpp, options)
     working_size = (ceil_div(slide.size[0], factor), ceil_div(slide.size[1], factor))
     return SlideRecord(

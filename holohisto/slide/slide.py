@@ -10,8 +10,8 @@ import numpy as np
 
 from holohisto.runtime.arithmetic import ceil_div, round_up
 from holohisto.slide.integrity import file_bytes
-from holohisto.slide.probe import probe
-from holohisto.slide.sources import open_source
+from holohisto.slide.probe import Probe, probe
+from holohisto.slide.sources import Source, open_source
 from holohisto.slide.tiff import whole_downsample
 
 WHITE = (255, 255, 255)
@@ -50,9 +50,19 @@ class Slide:
         Raises:
             HolohistoError: missing, damaged, cut off, or no 8-bit RGB or grey picture.
         """
-        self.path = Path(path)
-        found = probe(self.path)
-        self._source = open_source(self.path, found)
+        found = probe(Path(path))
+        self._use(Path(path), found, open_source(Path(path), found), mpp, background)
+
+    def _use(
+        self,
+        path: Path,
+        found: Probe,
+        source: Source,
+        mpp: float | None,
+        background: tuple[int, int, int] | None,
+    ) -> None:
+        """Set all attributes."""
+        self.path, self._source = path, source
         self.reader, self.compression = found.reader, found.compression
         self.levels = self._source.levels
         self.size = self.levels[0]

@@ -13,6 +13,7 @@ EXACT_LIMIT = 50
 DECIMALS = 9
 """Differences are rounded so that round-off neither breaks ties nor makes zeros non-zero."""
 FEWEST_CLUSTERS = 5
+"""Clusters below which no bootstrap interval is given."""
 BOOTSTRAP_CELLS = 4_000_000
 """Numbers held at once while resampling."""
 
@@ -24,25 +25,30 @@ class SignedRank:
     n: int
     """Pairs, ties between the two models included."""
     n_zero: int
-    """Pairs without a difference; they are dropped."""
+    """Pairs without a difference, which are dropped."""
     statistic: float
     """W, the smaller of the two rank sums."""
     p: float
     """Two-sided."""
     p_pratt: float
-    """The same with Pratt's treatment of zeros: they are ranked, then dropped."""
+    """Two-sided, with Pratt's treatment of zeros: they are ranked, then dropped."""
     effect: float
-    """Rank-biserial correlation: (favourable - unfavourable rank sum) / all; -1 to 1."""
+    """Rank-biserial correlation: (favourable - unfavourable) / total rank sum, -1 to 1."""
     method: str
-    """exact or asymptotic."""
+    """`exact` or `asymptotic`."""
 
 
 def signed_rank(differences: Sequence[float] | np.ndarray) -> SignedRank:
     """Two-sided Wilcoxon signed-rank test; zeros are dropped, ties share their mean rank.
 
-    Up to 50 pairs the null distribution is exact, with ties too (where scipy approximates from
-    14 pairs on); above it is scipy's normal approximation. The effect size is the matched-pairs
-    rank-biserial correlation (Kerby 2014).
+    Up to 50 unequal pairs the null distribution is exact, also with ties (where
+    `scipy.stats.wilcoxon` approximates from 14 pairs on); above 50 the p values are those of
+    `scipy.stats.wilcoxon` with `method="asymptotic"`. The effect size is the matched-pairs
+    rank-biserial correlation (Kerby, "The simple difference formula", Comprehensive Psychology
+    2014).
+
+    Args:
+        differences: (n,) paired differences; values that round to 0 at nine decimals are ties.
     """
     rounded = np.round(np.asarray(differences, dtype=np.float64), DECIMALS)
     nonzero = rounded[rounded != 0]
@@ -73,7 +79,7 @@ def signed_rank(differences: Sequence[float] | np.ndarray) -> SignedRank:
 
 
 def _exact_p(ranks: np.ndarray, positive: np.ndarray) -> float:
-    """Share of the 2^n sign patterns with a rank sum this far out, by dynamic programming."""
+    """Share of the 2^n sign patterns with a rank sum as extreme, by dynamic programming."""
     statistic = min(ranks[positive].sum(), ranks[~positive].sum())
     doubled = np.rint(2 * ranks).astype(np.int64)  # mean ranks are halves
     ways = np.zeros(doubled.sum() + 1)
@@ -84,17 +90,21 @@ def _exact_p(ranks: np.ndarray, positive: np.ndarray) -> float:
 
 
 def smallest_p(nonzero: int) -> float:
-    """The two-sided p if all pairs agree: no result of `nonzero` pairs can be smaller."""
+    """Smallest two-sided p that `nonzero` unequal pairs can give, reached if all of them agree."""
     return min(1.0, 2.0 / 2.0**nonzero)
 
 
-def pairs_needed(level: float, comparisons: int) -> int:
-    """Fewest pairs with a difference whose p, times the comparisons, can be below the level."""
-    return next(n for n in itertools.count(1) if comparisons * smallest_p(n) < level)
+def pairs_needed(alpha: float, comparisons: int) -> int:
+    """Smallest number of unequal pairs whose p, times the comparisons, can be below `alpha`."""
+    return next(n for n in itertools.count(1) if comparisons * smallest_p(n) < alpha)
 
 
 def holm(p: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Holm-adjusted p values, in the order given."""
+    """Holm-adjusted p values, (n,) float64, in the order given.
+
+    Source: Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of
+    Statistics 1979; equal to R's `p.adjust(p, "holm")`.
+    """
     values = np.asarray(p, dtype=np.float64)
     order = np.argsort(values, kind="stable")
     factors = len(values) - np.arange(len(values))
@@ -104,7 +114,11 @@ def holm(p: Sequence[float] | np.ndarray) -> np.ndarray:
 
 
 def hodges_lehmann(differences: Sequence[float] | np.ndarray) -> float:
-    """Median of all means of two differences (each with itself too): a typical difference."""
+    """Hodges-Lehmann estimate of the shift: the median of the means of all pairs of differences.
+
+    Each difference is also paired with itself (Hodges and Lehmann, "Estimates of location based on
+    rank tests", Annals of Mathematical Statistics 1963).
+    """
     values = np.asarray(differences, dtype=np.float64)
     first, second = np.triu_indices(len(values))
     return float(np.median((values[first] + values[second]) / 2))
@@ -117,14 +131,21 @@ def shift_interval(
     resamples: int,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval of the Hodges-Lehmann shift; whole clusters are drawn.
+    """Percentile bootstrap interval of the Hodges-Lehmann shift, resampling whole clusters.
 
-    Slides of one subject are alike, so that subjects, not slides, are drawn. A draw only changes
-    how often each pair of slides counts: the median is found in pairs sorted once.
+    Slides of one subject resemble each other, so subjects are resampled instead of slides. A
+    resample only changes how often each pair of slides counts, so the pairs are sorted once.
+
+    Args:
+        differences: (n,) paired differences.
+        clusters: (n,) cluster (subject) of each difference.
+        confidence: coverage of the interval, 0 to 1.
+        resamples: number of bootstrap resamples.
+        seed: of the resampling.
 
     Returns:
-        Lower and upper end; NaN for fewer than five clusters, whose draws repeat so much that
-        the interval would look far too sure.
+        Lower and upper end; NaN for fewer than five clusters, whose resamples repeat so often that
+        the interval would be far too narrow.
     """
     values = np.asarray(differences, dtype=np.float64)
     member = pd.factorize(np.asarray(clusters, dtype=object))[0]
@@ -148,7 +169,7 @@ def shift_interval(
 
 
 def _pair_counts(times: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """How often each pair occurs when slide i is drawn `times[:, i]` times; (draws, pairs)."""
+    """How often each pair occurs when slide i is drawn `times[:, i]` times: (resamples, pairs)."""
     counts = times[:, first] * times[:, second]
     same = first == second
     own = times[:, first[same]]

@@ -21,10 +21,10 @@ from holohisto.report import (
     words,
 )
 from holohisto.report.pictures import figures, gallery, picture
-from holohisto.report.results import table
 from holohisto.report.tables import frames, inference, table1, table3
 from holohisto.report.tables.certainty import certainty_tables
 from holohisto.sheet.cells import Row
+from holohisto.statistics.files import read_table
 
 
 @pytest.fixture(scope="module")
@@ -87,12 +87,12 @@ def test_failed_slides_come_first_with_stage_and_last_error(html):
 
 
 def test_tables_show_the_values_of_the_cohort(folder, html):
-    groups = table(folder / "results/cohort/groups.tsv")
+    groups = read_table(folder / "results/cohort/groups.tsv")
     text = Page(html).text
     for row in groups[groups["group"] != "pooled"].to_dict("records"):
         for measure in ("dice_mean", "dice_over_tiles", "f1_mean"):
             assert f"{100 * row[measure]:.2f}" in text
-    slides = table(folder / "results/cohort/slides.tsv")
+    slides = read_table(folder / "results/cohort/slides.tsv")
     for row in slides[slides["model"] == "holohisto"].to_dict("records"):
         assert f"Dice {100 * row['dice_foreground']:.2f} %" in text
 
@@ -126,9 +126,9 @@ def compared(tmp_path_factory):
 
 def test_table_1_is_that_of_the_paper(compared):
     """Tiles by group, their mean and that of all slides, slides, and the tests of both units."""
-    shown = table(compared / "results/tables/table1.tsv")
-    groups = table(compared / "results/cohort/groups.tsv")
-    tests = table(compared / "results/cohort/comparisons.tsv")
+    shown = read_table(compared / "results/tables/table1.tsv")
+    groups = read_table(compared / "results/cohort/groups.tsv")
+    tests = read_table(compared / "results/cohort/comparisons.tsv")
     assert list(shown["model"]) == 2 * list(report_fixture.COMPARED)
     own = shown[(shown["class"] == "tuft") & (shown["model"] == "unet")].iloc[0]
     parts = groups[(groups["class"] == "tuft") & (groups["model"] == "unet")].set_index("group")
@@ -159,8 +159,8 @@ def test_table_1_is_that_of_the_paper(compared):
 
 
 def test_table_2_is_by_structure(compared):
-    shown = table(compared / "results/tables/table2.tsv").set_index("model")
-    groups = table(compared / "results/cohort/groups.tsv")
+    shown = read_table(compared / "results/tables/table2.tsv").set_index("model")
+    groups = read_table(compared / "results/cohort/groups.tsv")
     groups = groups[groups["group"] == "All"].set_index(["model", "class"])["dice_mean"]
     for model in report_fixture.COMPARED:
         one, other = groups[model]["glomerulus"], groups[model]["tuft"]
@@ -180,7 +180,7 @@ def test_table_2_is_by_structure(compared):
 
 def test_the_best_of_a_column_was_scored_on_all_of_its_slides(folder, html):
     """NEP25_06 failed with holohisto: the mean of the floor, over more slides, is no rival."""
-    groups = table(folder / "results/cohort/groups.tsv").set_index(["model", "group"])
+    groups = read_table(folder / "results/cohort/groups.tsv").set_index(["model", "group"])
     part = html[html.index("Group by group") : html.index("Slide by slide")]
     block = part[part.index("Object F1, %") : part.index("Boundary F1, %")]
     row = block[block.index("<th>holohisto") :].split("</tr>")[0]
@@ -271,7 +271,7 @@ def test_unequal_shares_of_pixels_are_told():
 
 
 def test_objects_are_told_by_group(compared):
-    shown = table(compared / "results/cohort/distributions.tsv")
+    shown = read_table(compared / "results/cohort/distributions.tsv")
     own = shown[(shown["model"] == "holohisto") & (shown["class"] == "glomerulus")]
     html = (compared / "report.html").read_text()
     text = Page(html).text

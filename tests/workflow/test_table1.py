@@ -21,9 +21,9 @@ from holohisto.config.training import TrainOptions
 from holohisto.demo import cohort
 from holohisto.pyramid.raster import Raster
 from holohisto.pyramid.write import write_slide_pyramid
-from holohisto.report.results import table
 from holohisto.segmenter.file import PixelSegmenter, build_segmenter, load_segmenter
 from holohisto.sheet.rows import read_sheet
+from holohisto.statistics.files import read_table
 
 ROOT = Path(__file__).parents[2]
 SIZE = (413, 331)
@@ -134,7 +134,7 @@ def test_start_tile_and_pixels_are_told_from_training_to_the_table(folder):
         output=folder / "cohort",
     )
     for name in ("slides", "groups"):
-        assert set(table(folder / "cohort" / f"{name}.tsv")["pretrained"]) == {
+        assert set(read_table(folder / "cohort" / f"{name}.tsv")["pretrained"]) == {
             "pretrained: resnet.pth"
         }
 
@@ -208,7 +208,7 @@ def test_every_network_of_table_1_learns_and_segments_the_demo_cohort(demo, name
     assert seen["pretrained"] == "scratch"
     assert seen["pixels"] == 96 * 64 * seen["tiles_a_step"] * seen["steps"]
     assert seen["tiles_a_step"] == 8  # one tile of 256 x 192 a step
-    losses = table(folder / f"{name}.tsv")["loss"]
+    losses = read_table(folder / f"{name}.tsv")["loss"]
     assert len(losses) == 2
     assert losses.between(0, 5).all()
     labels = folder / f"{name}_labels.tif"

@@ -13,8 +13,8 @@ from holohisto.report.tables.certainty import certainty_tables
 from holohisto.report.tables.trained import Trained
 from holohisto.report.tables.wide import Cell, Wide
 from holohisto.report.words import ABSENT, number_of, percent, probability
+from holohisto.statistics.groups import ALL
 from holohisto.statistics.paired import smallest_p
-from holohisto.statistics.tables import ALL
 
 CHALLENGE = "Dice as the KPIs challenge scores it, %"
 MEASURES = (

@@ -10,7 +10,8 @@ from holohisto.report.results import Run, rows_of
 from holohisto.report.tables.wide import NOTHING, Cell, Head, Line, Wide
 from holohisto.report.words import count, number_of, percent, probability
 from holohisto.statistics.distributions import POOLED
-from holohisto.statistics.tables import ALL, group_of
+from holohisto.statistics.groups import ALL
+from holohisto.statistics.rows import group_of
 
 TILE, SLIDE = "dice_over_tiles", "dice_mean"
 UNITS = ("slides", "subjects")

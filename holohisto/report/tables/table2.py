@@ -9,7 +9,7 @@ from holohisto.report.results import Run, rows_of
 from holohisto.report.tables.table1 import FLOOR, pretrained_of
 from holohisto.report.tables.wide import NOTHING, Cell, Head, Line, Wide
 from holohisto.report.words import number_of, percent
-from holohisto.statistics.tables import ALL
+from holohisto.statistics.groups import ALL
 
 MEAN = "mean"
 MEASURES = {"dice": "dice_mean", "f1": "f1_mean"}

@@ -11,7 +11,7 @@ from holohisto.report.tables.table1 import pretrained_of
 from holohisto.report.tables.trained import Trained, size
 from holohisto.report.tables.wide import NOTHING, Cell, Head, Line, Wide
 from holohisto.report.words import large, percent
-from holohisto.statistics.tables import ALL
+from holohisto.statistics.groups import ALL
 
 PARTS = ("embedding", "attention", "sampler", "tile", "decoder")
 TITLES = {"embedding": "Reads", "attention": "Attention", "sampler": "Tiles drawn", "tile": "Tile"}
