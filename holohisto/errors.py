@@ -1,8 +1,8 @@
-"""The one error a user can cause and mend."""
+"""The one error that a user can cause and correct."""
 
 
 class HolohistoError(Exception):
-    """A mistake in the input, told in one line: where, what, found, what to do.
+    """A mistake in the input, reported in one line: where, what, found, allowed, what to do.
 
     The command line prints it without a traceback and ends with exit code 2.
     """
@@ -34,5 +34,5 @@ class SeveralErrors(HolohistoError):
     """All mistakes of one file at once, one line each."""
 
     def __init__(self, lines: list[str]) -> None:
-        """Keep `lines` as they are, one mistake a line."""
+        """Keep the lines unchanged, one per mistake."""
         Exception.__init__(self, "\n".join(lines))

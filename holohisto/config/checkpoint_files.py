@@ -1,4 +1,4 @@
-"""Which files make up a tokenizer's checkpoint, told by names and by config.json alone."""
+"""The files of a tokenizer's checkpoint, found by their names and config.json alone."""
 
 import json
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from holohisto.errors import HolohistoError
 Layout = Literal["holohisto", "taming", "openmuse", "diffusers"]
 CONFIG = "config.json"
 CLASSES: dict[str, Layout] = {"VQGANModel": "openmuse", "VQModel": "diffusers"}
-"""What config.json calls the network, in which layout."""
+"""Class name in config.json -> layout of the checkpoint."""
 WEIGHTS: dict[Layout, tuple[str, ...]] = {
     "openmuse": ("pytorch_model.bin",),
     "diffusers": ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin"),
 }
-"""Names of the weights beside config.json; the first that is there is taken."""
+"""Names of the weights beside config.json; the first existing file is used."""
 EXPECTED = (
     "a tokenizer.safetensors; a .ckpt with its .yaml beside it (taming, latent diffusion); a folder"
     " with config.json and pytorch_model.bin (openMUSE, LVM) or"
@@ -30,19 +30,19 @@ class Checkpoint:
     layout: Layout
     weights: Path
     config: Path | None = None
-    """What describes the network; None: the weights' own header does."""
+    """File that describes the network; None: the header of the weights does."""
 
     @property
     def files(self) -> list[Path]:
-        """All that is read."""
+        """All files that are read."""
         return [file for file in (self.weights, self.config) if file is not None]
 
 
 def find(path: Path) -> Checkpoint:
-    """Find the files of the checkpoint that a file or folder stands for.
+    """Find the files of the checkpoint at a file or folder.
 
     Raises:
-        HolohistoError: it is of no known layout, or one of its files is missing.
+        HolohistoError: the layout is unknown, or one of its files is missing.
     """
     if path.is_dir():
         return _in_folder(path)
@@ -60,7 +60,7 @@ def find(path: Path) -> Checkpoint:
 
 
 def files(path: Path) -> list[Path]:
-    """Return the files that reading `path` opens; `path` itself where there is nothing yet."""
+    """Return the files that reading `path` opens; `path` itself where nothing exists yet."""
     return find(path).files if path.exists() else [path]
 
 
@@ -68,7 +68,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read a config.json.
 
     Raises:
-        HolohistoError: it cannot be read, or is no mapping.
+        HolohistoError: the file cannot be read, or holds no mapping.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -96,7 +96,7 @@ def _in_folder(folder: Path) -> Checkpoint:
 
 
 def _described_by(config: Path, named: Path | None = None) -> Checkpoint:
-    """Return what config.json describes; `named` are the weights that the user asked for."""
+    """Return the checkpoint that config.json describes; `named` are the weights that were given."""
     if not config.exists():
         raise HolohistoError(config, "no such file", advice="the weights need it beside them")
     kind = read_json(config).get("_class_name")

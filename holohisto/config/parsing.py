@@ -6,45 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import (
-    TypeAdapter,
-    ValidationError,
-)
+from pydantic import TypeAdapter, ValidationError
 
 from holohisto.config.config import Config
+from holohisto.config.renamed import RENAMED_KINDS, new_name
 from holohisto.errors import HolohistoError, SeveralErrors
-
-AUGMENTATION = {
-    "stain": "stain_jitter",
-    "brightness": "brightness_jitter",
-    "blur": "blur_sigma",
-    "scale": "scale_jitter",
-}
-RENAMED = {
-    "train.at_once": "train.micro_batch",
-    "train.recompute": "train.activation_checkpointing",
-    "train.mixing": "train.cutmix",
-    "train.dihedral": "train.orientations",
-    "tokens.dihedral": "tokens.orientations",
-    "tokens.looks": "tokens.appearances",
-    "tokens.core": "tokens.block",
-    "models.*.at_once": "models.*.micro_batch",
-    "models.*.init": "models.*.pretrained",
-    "mask.necks": "mask.split_touching",
-    "cohort.level": "cohort.alpha",
-    "examples": "gallery",
-    **{
-        f"{section}.{old}": f"{section}.augmentation.{AUGMENTATION[old]}"
-        for section, olds in (
-            ("tokenizer", ("stain", "brightness")),
-            ("tokens", ("stain", "brightness", "blur", "scale")),
-            ("train", ("stain", "brightness", "blur", "scale")),
-        )
-        for old in olds
-    },
-}
-"""Keys that have another name now; `*` stands for the name of a model."""
-RENAMED_KINDS = {"threshold": "colour_threshold"}
 
 
 def parse_config(data: dict[str, Any], where: object = "config") -> Config:
@@ -56,7 +22,7 @@ def parse_config(data: dict[str, Any], where: object = "config") -> Config:
     try:
         return Config.model_validate(data)
     except ValidationError as error:
-        raise SeveralErrors([mistake_line(where, item) for item in error.errors()]) from error
+        raise SeveralErrors([_mistake_line(where, item) for item in error.errors()]) from error
 
 
 def read_config(path: Path) -> Config:
@@ -72,13 +38,13 @@ def read_config(path: Path) -> Config:
     return parse_config(data, path)
 
 
-def mistake_line(where: object, item: Any) -> str:
+def _mistake_line(where: object, item: Any) -> str:
     """Return one mistake that pydantic found as `where: key: problem (found X)`."""
     parts = list(item["loc"])
     if parts[:1] == ["models"] and len(parts) > 2:
         del parts[2]  # the kind, which pydantic puts between a model's name and its key
     key = ".".join(str(part) for part in parts) or "(whole)"
-    if item["type"] == "extra_forbidden" and (new := _new_name(parts)):
+    if item["type"] == "extra_forbidden" and (new := new_name(parts)):
         return f"{where}: {key}: is called {new} now; rename it"
     if item["type"] == "extra_forbidden":
         return f"{where}: {key}: unknown key; see config/README.md for the keys there are"
@@ -95,14 +61,6 @@ def mistake_line(where: object, item: Any) -> str:
     return f"{where}: {key}: {problem} (found {item['input']!r})"
 
 
-def _new_name(parts: list[Any]) -> str | None:
-    """Return the present name of a key that was renamed, None for any other key."""
-    if parts[:1] == ["models"] and len(parts) > 2:
-        new = RENAMED.get(".".join(["models", "*", *map(str, parts[2:])]))
-        return new and new.replace("*", str(parts[1]))
-    return RENAMED.get(".".join(map(str, parts)))
-
-
 def from_json(kind: Any) -> Callable[[str], Any]:
     """Return what reads options of this kind from a verb's JSON argument.
 
@@ -114,7 +72,7 @@ def from_json(kind: Any) -> Callable[[str], Any]:
         try:
             return TypeAdapter(kind).validate_json(text)
         except ValidationError as error:
-            lines = [mistake_line("options", item) for item in error.errors()]
+            lines = [_mistake_line("options", item) for item in error.errors()]
             raise SeveralErrors(lines) from error
 
     return options

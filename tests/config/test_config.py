@@ -19,7 +19,8 @@ from holohisto.config.models import (
     PixelOptions,
     SegformerModel,
 )
-from holohisto.config.parsing import RENAMED, parse_config, read_config, schema
+from holohisto.config.parsing import parse_config, read_config, schema
+from holohisto.config.renamed import RENAMED
 from holohisto.config.sections import ClassOptions, InferOptions
 from holohisto.config.steps import as_json
 from holohisto.config.training import TokenizerOptions
