@@ -24,7 +24,7 @@ UNCLASSIFIED = "without class"
 LEFT, TOP, RIGHT, BOTTOM = range(4)
 
 
-class Outlines:
+class OutlineAnnotation:
     """Polygons of classes; threads may share them. Memory follows the number of corners."""
 
     def __init__(

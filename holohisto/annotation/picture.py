@@ -22,7 +22,7 @@ LOSSY = (6, 7, 33003, 33005, 34712)
 """TIFF compressions that alter values: JPEG and JPEG 2000."""
 
 
-class Picture:
+class RasterAnnotation:
     """A picture of classes; threads may share it.
 
     A TIFF is read tile by tile; any other picture is unpacked whole at the first read.

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from holohisto.annotation.outlines import Outlines
-from holohisto.annotation.picture import Picture
+from holohisto.annotation.outlines import OutlineAnnotation
+from holohisto.annotation.picture import RasterAnnotation
 from holohisto.config.sections import Classes
 from holohisto.errors import HolohistoError
 from holohisto.runtime.arithmetic import ceil_div
@@ -49,9 +49,9 @@ class Annotation:
         self.factor = factor
         drawn = tuple(classes) if annotated is None else annotated
         if is_outlines(self.path):
-            self._drawing = Outlines(self.path, classes, drawn, slide_size)
+            self._drawing = OutlineAnnotation(self.path, classes, drawn, slide_size)
         else:
-            self._drawing = Picture(self.path, classes, drawn)
+            self._drawing = RasterAnnotation(self.path, classes, drawn)
         self.size = self._drawing.size
         working = (ceil_div(slide_size[0], factor), ceil_div(slide_size[1], factor))
         if self.size not in (slide_size, working):

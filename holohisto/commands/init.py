@@ -9,7 +9,7 @@ from holohisto.errors import HolohistoError
 from holohisto.runtime import atomic
 from holohisto.sheet.cells import SPLITS
 from holohisto.sheet.layouts import folder, kpis, neptune
-from holohisto.sheet.layouts.found import Found, require, table
+from holohisto.sheet.layouts.found import FoundSlide, require, table
 from holohisto.sheet.rows import read_sheet
 
 logger = logging.getLogger(__name__)
@@ -52,14 +52,14 @@ def run(arguments: argparse.Namespace) -> None:
     _tell(output, slides)
 
 
-def _find(arguments: argparse.Namespace) -> list[Found]:
+def _find(arguments: argparse.Namespace) -> list[FoundSlide]:
     if arguments.layout == "kpis":
         return kpis.find(arguments.folder, arguments.level)
     layout = {"folder": folder, "neptune": neptune}[arguments.layout]
     return layout.find(arguments.folder)
 
 
-def _tell(output: Path, slides: list[Found]) -> None:
+def _tell(output: Path, slides: list[FoundSlide]) -> None:
     splits = collections.Counter(found.split for found in slides)
     told = ", ".join(f"{splits[split]} {split}" for split in SPLITS if splits[split])
     groups = collections.Counter(found.group for found in slides if found.group)

@@ -44,17 +44,6 @@ class Foreground:
         """Share of the slide that is tissue."""
         return float(self.mask.mean())
 
-    def within(self, xy: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
-        """Return the cells (rows, columns) bool that a rectangle of working pixels touches."""
-        (x, y), (width, height) = xy, size
-        left, top = max(0, x // self.cell), max(0, y // self.cell)
-        right, bottom = ceil_div(x + width, self.cell), ceil_div(y + height, self.cell)
-        return self.mask[top : max(top, bottom), left : max(left, right)]
-
-    def contains(self, xy: tuple[int, int], size: tuple[int, int]) -> bool:
-        """Tell whether a rectangle of working pixels touches tissue."""
-        return bool(self.within(xy, size).any())
-
     def pixels(self, xy: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
         """Return (height, width) bool for a rectangle of working pixels; False outside."""
         (x, y), (width, height) = xy, size

@@ -22,7 +22,7 @@ def pyramid_sizes(size: tuple[int, int]) -> list[tuple[int, int]]:
     return sizes
 
 
-class Encoder:
+class TileEncoder:
     """LZW of tiles, several at a time; constant tiles, most of a mask, are encoded once."""
 
     def __init__(self) -> None:
@@ -65,7 +65,7 @@ def _lzw(tile: np.ndarray) -> bytes:
 class Level:
     """A reduced level of a mask while it grows: encoded tiles wait in the shared spool."""
 
-    def __init__(self, size: tuple[int, int], spool: Any, encoder: Encoder) -> None:
+    def __init__(self, size: tuple[int, int], spool: Any, encoder: TileEncoder) -> None:
         """Start a level of `size`; encoded tiles go to the binary file `spool`."""
         self.size = size
         self._spool = spool
@@ -100,7 +100,7 @@ class Level:
 
 
 def top_tiles(
-    bands: Iterator[np.ndarray], levels: list[Level], encoder: Encoder
+    bands: Iterator[np.ndarray], levels: list[Level], encoder: TileEncoder
 ) -> Iterator[bytes]:
     """Yield the encoded tiles of level 0, feeding the levels below on the way."""
     for band in bands:

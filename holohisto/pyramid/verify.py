@@ -16,12 +16,6 @@ ReadMask = Callable[[tuple[int, int], tuple[int, int]], np.ndarray]
 """Pixels (height, width) uint8 of a rectangle, from its corner (x, y) and its (width, height)."""
 
 
-def verify_mask(path: Path, size: tuple[int, int], mpp: float, samples: int = 4) -> None:
-    """Reopen a delivered mask, see `verified_mask`."""
-    for _ in verified_mask(path, size, mpp, samples):
-        pass
-
-
 def verified_mask(
     path: Path, size: tuple[int, int], mpp: float, samples: int = 4
 ) -> Iterator[ReadMask]:

@@ -15,7 +15,7 @@ import numpy as np
 import tifffile
 
 from holohisto.errors import HolohistoError
-from holohisto.pyramid.levels import TILE, Encoder, Level, pyramid_sizes, top_tiles
+from holohisto.pyramid.levels import TILE, Level, TileEncoder, pyramid_sizes, top_tiles
 from holohisto.runtime.atomic import replacing
 
 SPOOL_BYTES = 64 * 2**20
@@ -44,7 +44,7 @@ def write_rows(
     with (
         replacing(path) as temporary,
         tifffile.TiffWriter(temporary, bigtiff=True) as writer,
-        Encoder() as encoder,
+        TileEncoder() as encoder,
     ):
         tiles = (tile for row in rows for tile in encoder.tiles(row))
         _write_page(writer, tiles, size, mpp, description=json.dumps(header), metadata=None)
@@ -86,7 +86,7 @@ def _write_mask(
         replacing(path) as temporary,
         tifffile.TiffWriter(temporary, bigtiff=True, ome=ome) as writer,
         tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES, dir=str(path.parent)) as spool,
-        Encoder() as encoder,
+        TileEncoder() as encoder,
     ):
         levels = [Level(level, spool, encoder) for level in sizes[1:]]
         tiles = top_tiles(_regroup(path, bands, size), levels, encoder)

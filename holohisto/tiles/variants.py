@@ -10,9 +10,8 @@ from holohisto.config.training import TokensOptions
 from holohisto.tiles.appearance import Appearance, Strength
 from holohisto.tiles.grid import Tile
 
-ORIENTATIONS = 8
-"""Of a square: bit 2 exchanges rows and columns, then bit 1 flips rows, bit 0 columns."""
-AS_IT_IS = Appearance()
+UNCHANGED = Appearance()
+"""The appearance that leaves a slide's stain, brightness and sharpness unchanged."""
 ReadTile = Callable[[Tile], np.ndarray]
 """Pixels of a tile, (height, width, ...); outside the slide: background."""
 
@@ -26,7 +25,7 @@ class Variant:
 
     orientation: int = 0
     scale: float = 1.0
-    appearance: Appearance = AS_IT_IS
+    appearance: Appearance = UNCHANGED
 
     def size(self, size: tuple[int, int]) -> tuple[int, int]:
         """Return width and height of the slide as seen, not turned."""
@@ -41,20 +40,30 @@ class Variant:
 
 
 def orient(array: np.ndarray, orientation: int) -> np.ndarray:
-    """Turn the first two axes; 0 leaves them."""
+    """Return one of the eight orientations of a square, 0 being the array itself.
+
+    Bit 2 exchanges rows and columns, then bit 1 flips the rows and bit 0 the columns.
+
+    Args:
+        array: (height, width, ...) of any type.
+        orientation: 0 to 7.
+
+    Returns:
+        A view, (height, width, ...), or (width, height, ...) where bit 2 is set.
+    """
     if transposes(orientation):
         array = array.swapaxes(0, 1)
     return array[:: -1 if orientation & 2 else 1, :: -1 if orientation & 1 else 1]
 
 
 def restore(array: np.ndarray, orientation: int) -> np.ndarray:
-    """Undo `orient`."""
+    """Return the array that `orient` turned into this one; a view of the same type."""
     array = array[:: -1 if orientation & 2 else 1, :: -1 if orientation & 1 else 1]
     return array.swapaxes(0, 1) if transposes(orientation) else array
 
 
 def transposes(orientation: int) -> bool:
-    """Whether width and height change places."""
+    """Whether an orientation, 0 to 7, exchanges width and height."""
     return bool(orientation & 4)
 
 
@@ -96,7 +105,7 @@ def variants_of(options: TokensOptions, fingerprint: str) -> list[Variant]:
     seams; each slide has its own, from the fingerprint of its content, but for the scales.
     """
     strength = Strength.of(options.augmentation)
-    looks: list[tuple[float, Appearance]] = [(1.0, AS_IT_IS)]
+    looks: list[tuple[float, Appearance]] = [(1.0, UNCHANGED)]
     for n in range(options.appearances):
         power = (2 * n + 1) / options.appearances - 1  # even, and the same for all slides
         random = np.random.default_rng([*fingerprint.encode(), n])

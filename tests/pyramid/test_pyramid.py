@@ -7,14 +7,10 @@ import tifffile
 from slide_files import noise, tissue
 
 from holohisto.errors import HolohistoError
+from holohisto.pyramid.levels import pyramid_sizes
 from holohisto.pyramid.raster import Raster
-from holohisto.pyramid.verify import verify_mask
-from holohisto.pyramid.write import (
-    pyramid_sizes,
-    write_mask_pyramid,
-    write_rows,
-    write_slide_pyramid,
-)
+from holohisto.pyramid.verify import verified_mask
+from holohisto.pyramid.write import write_mask_pyramid, write_rows, write_slide_pyramid
 
 SIZE = (1343, 1107)
 
@@ -117,7 +113,7 @@ def test_a_mask_opens_in_openslide_with_size_mpp_and_pixels(tmp_path):
         assert float(slide.properties["openslide.mpp-x"]) == pytest.approx(0.23, rel=1e-4)
         read = np.asarray(slide.read_region((0, 0), 0, SIZE).convert("L"))
     np.testing.assert_array_equal(read, mask)
-    verify_mask(tmp_path / "m.tif", SIZE, 0.23)
+    verify(tmp_path / "m.tif", SIZE, 0.23)
 
 
 def write_grey(path, pixels, **options):
@@ -130,17 +126,22 @@ def write_grey(path, pixels, **options):
             writer.write(level, subfiletype=int(depth > 0), metadata=None, **resolution, **options)
 
 
+def verify(path, size, mpp):
+    """Open the mask with both readers and compare them."""
+    assert len(list(verified_mask(path, size, mpp))) == 2
+
+
 def test_verification_refuses_wrong_masks(tmp_path):
     path = tmp_path / "m.tif"
     write_grey(path, blobs(), compression="lzw")
-    verify_mask(path, SIZE, 0.25)
+    verify(path, SIZE, 0.25)
     with pytest.raises(HolohistoError, match="size"):
-        verify_mask(path, (1344, 1107), 0.25)
+        verify(path, (1344, 1107), 0.25)
     with pytest.raises(HolohistoError, match="mpp"):
-        verify_mask(path, SIZE, 0.26)
+        verify(path, SIZE, 0.26)
     write_grey(path, blobs() // 255, compression="lzw")
     with pytest.raises(HolohistoError, match=r"other values.*\[0, 1\]"):
-        verify_mask(path, SIZE, 0.25)
+        verify(path, SIZE, 0.25)
     tifffile.imwrite(
         path,
         blobs(),
@@ -150,10 +151,10 @@ def test_verification_refuses_wrong_masks(tmp_path):
         metadata=None,
     )
     with pytest.raises(HolohistoError, match="levels"):
-        verify_mask(path, SIZE, 0.25)
+        verify(path, SIZE, 0.25)
     path.write_bytes(b"II*\0")
     with pytest.raises(HolohistoError, match="OpenSlide refuses"):
-        verify_mask(path, SIZE, 0.25)
+        verify(path, SIZE, 0.25)
 
 
 def test_writing_needs_memory_for_a_row_of_tiles_not_for_the_slide(tmp_path):
@@ -166,7 +167,7 @@ def test_writing_needs_memory_for_a_row_of_tiles_not_for_the_slide(tmp_path):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 40 * 2**20  # the mask has 103 MiB
-    verify_mask(tmp_path / "m.tif", size, 0.25)
+    verify(tmp_path / "m.tif", size, 0.25)
 
 
 @pytest.mark.parametrize(

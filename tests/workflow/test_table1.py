@@ -21,7 +21,8 @@ from holohisto.config.training import TrainOptions
 from holohisto.demo import cohort
 from holohisto.pyramid.raster import Raster
 from holohisto.pyramid.write import write_slide_pyramid
-from holohisto.segmenter.file import PixelSegmenter, build_segmenter, load_segmenter
+from holohisto.segmenter.baselines.pixels import PixelSegmenter
+from holohisto.segmenter.file import build_segmenter, load_segmenter
 from holohisto.sheet.rows import read_sheet
 from holohisto.statistics.files import read_table
 

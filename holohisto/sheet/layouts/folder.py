@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from holohisto.errors import HolohistoError
-from holohisto.sheet.layouts.found import Found, files, unique, with_splits
+from holohisto.sheet.layouts.found import FoundSlide, files, unique, with_splits
 from holohisto.sheet.rows import OUTLINES, is_outlines
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ ANNOTATION_FOLDERS = ("masks", "mask", "annotations")
 ANNOTATION_STEM = re.compile(r"^(.+)[-_](masks?|labels?|annotations?)$", re.IGNORECASE)
 
 
-def find(folder: Path) -> list[Found]:
+def find(folder: Path) -> list[FoundSlide]:
     """Find all slides below a folder, sorted by path; groups and subjects stay empty.
 
     An image is the annotation of the slide with the same stem when it stands beside it as
@@ -76,7 +76,7 @@ def find(folder: Path) -> list[Found]:
         [_stem(image) for image in images],
         ["" if image.parent == folder else image.parent.name for image in images],
     )
-    return with_splits([Found(slide, *pair) for slide, pair in zip(ids, pairs, strict=True)])
+    return with_splits([FoundSlide(slide, *pair) for slide, pair in zip(ids, pairs, strict=True)])
 
 
 def _files(folder: Path) -> list[Path]:

@@ -30,7 +30,7 @@ ALWAYS = ("slide", "image", "annotation", "group", "subject", "split")
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundSlide:
     """A slide found in a folder."""
 
     slide: str
@@ -50,7 +50,7 @@ def require(folder: Path) -> None:
         raise HolohistoError(folder, "is no folder", advice="give the folder that holds the slides")
 
 
-def table(slides: list[Found]) -> str:
+def table(slides: list[FoundSlide]) -> str:
     """Return the sheet's text; columns beyond the usual ones only where any slide needs them."""
     rows = [
         {column: "" if value is None else str(value) for column, value in vars(found).items()}
@@ -121,7 +121,7 @@ def unique(names: list[str], folders: list[str]) -> list[str]:
     return ids
 
 
-def renamed(slides: list[Found], ids: list[str]) -> list[Found]:
+def renamed(slides: list[FoundSlide], ids: list[str]) -> list[FoundSlide]:
     """The same slides under other ids."""
     return [replace(found, slide=slide) for found, slide in zip(slides, ids, strict=True)]
 
@@ -135,7 +135,7 @@ def split_of(folders: Sequence[str]) -> str:
     return ""
 
 
-def with_splits(slides: list[Found]) -> list[Found]:
+def with_splits(slides: list[FoundSlide]) -> list[FoundSlide]:
     """Give a split to slides without: predict without annotation, else dealt by subject.
 
     Subjects are dealt group by group, so that every split has slides of every group that has
@@ -151,7 +151,7 @@ def with_splits(slides: list[Found]) -> list[Found]:
     ]
 
 
-def _dealt(found: Found, dealt: dict[str, dict[str, str]]) -> str:
+def _dealt(found: FoundSlide, dealt: dict[str, dict[str, str]]) -> str:
     if found.annotation is None:
         return "predict"
     return dealt[found.group][found.subject or found.slide]

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from holohisto.errors import HolohistoError
 from holohisto.sheet.layouts.found import (
-    Found,
+    FoundSlide,
     at,
     by_stem,
     files,
@@ -45,7 +45,7 @@ SECTION = re.compile(r"^(\d+-\d+)-\d+$")
 Files = dict[tuple[str, str], Path]
 
 
-def find(folder: Path, level: str | None = None) -> list[Found]:
+def find(folder: Path, level: str | None = None) -> list[FoundSlide]:
     """Find the challenge's images below a folder, sorted by path.
 
     Args:
@@ -69,7 +69,7 @@ def find(folder: Path, level: str | None = None) -> list[Found]:
     )
 
 
-def _search(folder: Path, every: Files, pattern: re.Pattern[str]) -> list[Found]:
+def _search(folder: Path, every: Files, pattern: re.Pattern[str]) -> list[FoundSlide]:
     found, strange = [], 0
     for path in every.values():
         match = pattern.match(path.stem)
@@ -87,12 +87,12 @@ def _search(folder: Path, every: Files, pattern: re.Pattern[str]) -> list[Found]
     return found
 
 
-def _found(folder: Path, path: Path, match: re.Match[str], group: str, every: Files) -> Found:
+def _found(folder: Path, path: Path, match: re.Match[str], group: str, every: Files) -> FoundSlide:
     case = re.sub(f"^{group}[-_]", "", match[1], flags=re.IGNORECASE).replace("_", "-")
     section = SECTION.match(case)
     place = match.groups()[1:]
     annotation = _mask(path, every)
-    return Found(
+    return FoundSlide(
         slide="-".join([group, case, *place]),
         image=path,
         annotation=annotation,

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from holohisto.errors import HolohistoError
 from holohisto.sheet.layouts.found import (
-    Found,
+    FoundSlide,
     at,
     by_stem,
     files,
@@ -50,7 +50,7 @@ CROP = re.compile(r"^(.*\d.*)[-_]\d+$")
 """A name with a number, and the number of the crop."""
 
 
-def find(folder: Path) -> list[Found]:
+def find(folder: Path) -> list[FoundSlide]:
     """Find all ROI images with a mask of one of the six structures.
 
     Raises:
@@ -83,9 +83,9 @@ def find(folder: Path) -> list[Found]:
     return with_splits(renamed(found, ids))
 
 
-def _found(folder: Path, image: Path, mask: Path, structure: str) -> Found:
+def _found(folder: Path, image: Path, mask: Path, structure: str) -> FoundSlide:
     crop = CROP.match(image.stem)
-    return Found(
+    return FoundSlide(
         slide=f"{image.stem}-{structure}",
         image=image,
         annotation=mask,
