@@ -98,7 +98,7 @@ def calls(
     return {
         "check": (cohort.check(NAME), None),
         "foreground": (cohort.foreground(NAME), None),
-        "tokens": (cohort.tokens(NAME, TokensOptions().as_it_is), cohort.quality(NAME)),
+        "tokens": (cohort.tokens(NAME, TokensOptions().single_variant), cohort.quality(NAME)),
         "infer": (infer, facts),
         "mask": (mask, count),
     }
