@@ -1,5 +1,7 @@
 # make demo      the whole pipeline on a small synthetic cohort, in one command
 # make test      all checks and tests
+# make coverage  all tests, with the share of lines that they reach
+# make docs      these pages as a site in build/docs; a broken link or anchor is an error
 # make test-slurm  the workflow on a real SLURM that it installs and starts here (root, Debian)
 # make gpu       the figures that need a GPU, in at most eight minutes; DRY=1: small, on a CPU
 # make gpu-wheels  what `make gpu` needs on a machine without a network
@@ -13,8 +15,8 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 # Many processes test at once: threads that wait for each other leave the cores to them.
-test test-slurm: export OMP_WAIT_POLICY = PASSIVE
-.PHONY: install demo test test-slurm gpu gpu-wheels lint lock reference clean
+test coverage test-slurm: export OMP_WAIT_POLICY = PASSIVE
+.PHONY: install demo test coverage test-slurm gpu gpu-wheels lint docs lock reference clean
 
 install: $(VENV)/installed
 
@@ -31,8 +33,13 @@ demo: install
 	snakemake --configfile config/demo.yaml --cores $(CORES)
 	@echo "report: $(CURDIR)/results/report.html"
 
-test: lint
+test: lint docs
 	pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 10
+
+# Apart from `test`: counting lines takes longer. sys.monitoring, of Python 3.12 and newer, is cheap.
+coverage: install
+	COVERAGE_CORE=$$($(VENV)/bin/python -c 'import sys; print("sysmon" if sys.version_info >= (3, 12) else "ctrace")') \
+		pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report term:skip-covered
 
 test-slurm: install
 	HOLOHISTO_SLURM=1 pytest -m slurm -x -s -rs --durations 5 tests/slurm
@@ -56,13 +63,17 @@ lint: install
 	snakemake --lint
 	hadolint resources/Dockerfile
 
+# Without a network; the setting silences an advertisement of the theme.
+docs: install
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
+
 # Exact versions are chosen in requirements.in; those of what they need stay until --upgrade.
 lock: install
 	$(VENV)/bin/pip install uv==0.13.9
 	uv pip compile requirements.in --python-version 3.11 --generate-hashes \
 		--no-header --no-annotate --output-file requirements.lock
 
-# config/config.schema.json and the tables of config/README.md, from holohisto/config.py.
+# config/config.schema.json and the table of configuration keys, from holohisto/config/.
 reference: install
 	HOLOHISTO_WRITE_REFERENCE=1 pytest tests/config/test_config.py
 

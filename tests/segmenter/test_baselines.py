@@ -38,7 +38,7 @@ from holohisto.segmenter.file import Card, build_segmenter, load_segmenter, save
 from holohisto.tokenizer.published import weights
 from holohisto.training.trainer import Trainer
 
-README = Path(__file__).parents[2] / "config" / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "models.md"
 WITH_BACKBONE = [kind for kind in KINDS if isinstance(TOYS[kind], BackboneModel)]
 
 
@@ -221,7 +221,7 @@ PUBLISHED = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_numbers_of_parameters_at_full_size(kind):
-    """As told in config/README.md, and of backbones as published."""
+    """As given in docs/models.md, and of backbones as published."""
     options, expected = FULL[kind]
     with torch.device("cpu" if kind == "swinunetr_v2" else "meta"):
         model = build_segmenter(options, None, 1, 1)
@@ -229,7 +229,7 @@ def test_numbers_of_parameters_at_full_size(kind):
     if kind in PUBLISHED:
         backbone = model.get_submodule(f"network.{pretrained.BACKBONES[kind][0]}")
         assert count(backbone) == PUBLISHED[kind]
-    table = README.read_text().split("\n## Networks over pixels\n")[1]
+    table = PAGE.read_text().split("\n## Networks over pixels\n")[1]
     line = next(line for line in table.splitlines() if f"`{kind}`" in line)
     assert f"{expected / 1e6:.1f}" in line
 
