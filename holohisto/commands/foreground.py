@@ -15,38 +15,53 @@ logger = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("image", type=Path, metavar="IMAGE", help="the slide")
-    parser.add_argument("--record", type=Path, required=True, help="its record of `check`")
-    parser.add_argument("--saturation", type=float, help="saturation of tissue, 0 to 1")
+    parser.add_argument("image", type=Path, metavar="IMAGE", help="image file of the slide")
+    parser.add_argument(
+        "--record", type=Path, required=True, metavar="FILE", help="record of `check`, .json"
+    )
+    parser.add_argument(
+        "--saturation",
+        type=float,
+        metavar="NUMBER",
+        help="saturation above which a cell is tissue, 0 to 1; empty: foreground.saturation",
+    )
     parser.add_argument(
         "--options",
         type=from_json(ForegroundOptions),
         default=ForegroundOptions(),
         metavar="JSON",
-        help="the config's section `foreground`",
+        help="the configuration's section `foreground`",
     )
     parser.add_argument(
-        "--foreground", type=Path, required=True, metavar="FILE", help="map of the tissue, .tif"
+        "--foreground",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="foreground map to write, .tif",
     )
     parser.add_argument(
-        "--picture", type=Path, required=True, metavar="FILE", help="slide with outline, .jpg"
+        "--picture",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="picture of the slide with the outline of its tissue, .jpg",
     )
 
 
 def run(arguments: argparse.Namespace) -> None:
-    threshold = arguments.saturation
-    if threshold is not None and not 0 <= threshold <= 1:  # as in the sheet; false for nan as well
+    saturation = arguments.saturation
+    if saturation is not None and not 0 <= saturation <= 1:  # nan is refused too
         raise HolohistoError(
-            "--saturation", "is no saturation", found=threshold, allowed="a number from 0 to 1"
+            "--saturation", "is no saturation", found=saturation, allowed="a number from 0 to 1"
         )
     record = SlideRecord.read(arguments.record)
     with record.open(arguments.image) as slide:
-        found = find_foreground(slide, record, arguments.options, threshold)
+        foreground = find_foreground(slide, record, arguments.options, saturation)
         logger.info(
             "slide %s: %.1f %% tissue at saturation %.3f",
             record.slide,
-            100 * found.share,
-            found.saturation,
+            100 * foreground.share,
+            foreground.saturation,
         )
-        write_picture(arguments.picture, slide, found, record.factor)
-    save_foreground(arguments.foreground, found, record)
+        write_picture(arguments.picture, slide, foreground, record.factor)
+    save_foreground(arguments.foreground, foreground, record)

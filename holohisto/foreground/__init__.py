@@ -1,1 +1,1 @@
-"""Where the tissue of a slide is, and its pixels in the common stain."""
+"""Find the tissue of a slide, and read its pixels in the common stain."""

@@ -1,5 +1,6 @@
-"""Tissue among cells of mean colour: neither glass (near-white, hardly any colour) nor a
-blacked-out surround (near-black).
+"""Separate tissue from glass (near-white, almost colourless) and from a blacked-out surround.
+
+The input is a small picture of the slide, in which a pixel is the mean colour of a cell.
 """
 
 from typing import Any
@@ -10,83 +11,94 @@ from scipy import ndimage
 from holohisto.config.sections import ForegroundOptions
 
 LOWEST, HIGHEST = 0.02, 0.06
-"""Range of the automatic threshold: above JPEG noise on glass, below pale stroma."""
+"""Range of the automatic saturation: above JPEG noise on glass, below pale stroma."""
 GLASS_SATURATION = 0.03
-"""A class of cells that is more colourful than this on average is not glass."""
+"""Largest mean saturation of a group of cells that can be glass."""
 NEAR_WHITE = 200
-"""Least brightness of glass; what is darker is another surround."""
+"""Smallest channel value of glass; a darker background is another kind of surround."""
+VANISHING_SHARE = 0.1
+"""Largest hole to fill, or piece to drop, as a share of the picture. In a picture of the size of a
+hole or a piece, neither glass nor tissue may vanish entirely."""
 
 
 def detect(
     rgb: np.ndarray,
     options: ForegroundOptions,
     cell_um: float,
-    threshold: float | None = None,
+    saturation: float | None = None,
     glass: tuple[int, int, int] | None = None,
 ) -> tuple[np.ndarray, float]:
     """Find the tissue among cells.
 
-    A cell is tissue when its saturation is above the threshold and its brightness above
-    `options.black`. Then small holes are filled, small pieces dropped, and the rest widened.
+    A cell is tissue when it is more saturated than `saturation` and brighter than `options.black`.
+    Then small holes are filled, small pieces are dropped, and the remaining mask is dilated.
 
     Args:
         rgb: Mean colours of the cells, (height, width, 3) uint8.
-        options: Thresholds and sizes.
+        options: Saturation, areas in mm² and margin.
         cell_um: Side of a cell in micrometres.
-        threshold: Saturation, over `options.saturation`; None for both: Otsu, kept in range.
-        glass: Colour of the empty slide; its tint is taken out first when it is near-white.
+        saturation: Saturation of tissue, 0 to 1, which takes precedence over `options.saturation`.
+            Where both are None: see `otsu_saturation`.
+        glass: Colour of the empty slide; a near-white one is first corrected to white.
 
     Returns:
-        Mask (height, width) bool and the threshold used.
+        Mask (height, width) bool, and the saturation used.
     """
-    saturation, brightness = saturation_and_brightness(rgb, glass)
+    saturations, brightness = saturation_and_brightness(rgb, glass)
     lit = brightness > options.black
-    if threshold is None:
-        threshold = options.saturation
-    if threshold is None:
-        threshold = automatic_threshold(saturation[lit])
-    mask = lit & (saturation > threshold)
+    if saturation is None:
+        saturation = options.saturation
+    if saturation is None:
+        saturation = otsu_saturation(saturations[lit])
+    mask = lit & (saturations > saturation)
     cells_per_mm2 = 1e6 / cell_um**2
-    # In a picture of the size of a hole or a piece, neither glass nor tissue may vanish whole.
-    most = 0.1 * mask.size
-    mask = ~_without_small(~mask, min(options.max_hole_mm2 * cells_per_mm2, most))
-    mask = _without_small(mask, min(options.min_piece_mm2 * cells_per_mm2, most))
+    largest = VANISHING_SHARE * mask.size
+    mask = ~_without_small(~mask, min(options.max_hole_mm2 * cells_per_mm2, largest))
+    mask = _without_small(mask, min(options.min_piece_mm2 * cells_per_mm2, largest))
     if options.margin and mask.any():
         square = np.ones((3, 3), bool)
         mask = np.asarray(ndimage.binary_dilation(mask, square, iterations=options.margin))
-    return mask, float(threshold)
+    return mask, float(saturation)
 
 
-def automatic_threshold(saturation: np.ndarray) -> float:
-    """Return Otsu's threshold of the saturations, or a lower one that parts glass from tissue.
+def otsu_saturation(saturations: np.ndarray) -> float:
+    """Return the saturation that separates glass from tissue, found by Otsu's method.
 
-    Where tissue is everywhere, Otsu splits the tissue; so while the lower class is still too
-    colourful for glass it is split again; LOWEST if none is glass. Never above HIGHEST.
+    Where the whole slide is tissue, Otsu's threshold splits the tissue. Therefore the less
+    saturated group is split again until its mean is low enough for glass (GLASS_SATURATION).
+
+    Args:
+        saturations: Saturations of the cells, 0 to 1, float, of any shape.
+
+    Returns:
+        A saturation from LOWEST, also where no group is glass, to HIGHEST.
     """
-    values = saturation
-    threshold = LOWEST
-    while values.size and values.max() > values.min():
-        split = _otsu(values)
-        lower = values[values <= split]
+    saturation = LOWEST
+    while saturations.size and saturations.max() > saturations.min():
+        split = _otsu(saturations)
+        lower = saturations[saturations <= split]
         if lower.mean() <= GLASS_SATURATION:
-            threshold = split
+            saturation = split
             break
-        values = lower
-    return float(np.clip(threshold, LOWEST, HIGHEST))
+        saturations = lower
+    return float(np.clip(saturation, LOWEST, HIGHEST))
 
 
 def density_of(
-    rgb: np.ndarray, mask: np.ndarray, threshold: float, glass: tuple[int, int, int]
+    rgb: np.ndarray, mask: np.ndarray, saturation: float, glass: tuple[int, int, int]
 ) -> tuple[float, float, float] | None:
-    """Return the median optical density of the coloured cells of the tissue, in red, green, blue.
+    """Return the median optical density of the stained cells of the tissue, in red, green, blue.
 
     Args:
         rgb: Mean colours of the cells, (height, width, 3) uint8.
         mask: (height, width) bool, tissue.
-        threshold: Saturation above which a cell is coloured; lumina and filled holes are not.
+        saturation: Saturation above which a cell is stained; lumina and filled holes are not.
         glass: Colour of the empty slide.
+
+    Returns:
+        Three densities, natural logarithm; None where no cell of the tissue is stained.
     """
-    coloured = rgb[mask & (saturation_and_brightness(rgb, glass)[0] > threshold)]
+    coloured = rgb[mask & (saturation_and_brightness(rgb, glass)[0] > saturation)]
     if not len(coloured):
         return None
     red, green, blue = np.median(optical_density(coloured, glass), axis=0).tolist()
@@ -94,8 +106,14 @@ def density_of(
 
 
 def optical_density(rgb: np.ndarray, glass: tuple[int, int, int]) -> np.ndarray:
-    """Return -ln of the transmitted light, (..., 3) float64, >= 0; glass that is not near-white is
-    taken for white.
+    """Return -ln of the share of light that tissue transmits (Beer and Lambert).
+
+    Args:
+        rgb: (..., 3) uint8.
+        glass: Colour of the empty slide, of density 0; white is used where it is not near-white.
+
+    Returns:
+        (..., 3) float64, 0 or more.
     """
     light = np.array(glass if min(glass) >= NEAR_WHITE else (255, 255, 255), np.float64)
     return np.maximum(np.log((light + 1) / (rgb.astype(np.float64) + 1)), 0)
@@ -104,7 +122,15 @@ def optical_density(rgb: np.ndarray, glass: tuple[int, int, int]) -> np.ndarray:
 def saturation_and_brightness(
     rgb: np.ndarray, glass: tuple[int, int, int] | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Saturation and brightness, 0 to 1, without the tint of near-white glass."""
+    """Return saturation and brightness as in HSV, after white balance on near-white glass.
+
+    Args:
+        rgb: (height, width, 3) uint8.
+        glass: Colour of the empty slide; None for no white balance.
+
+    Returns:
+        Two arrays (height, width) float32, 0 to 1.
+    """
     colours = rgb.astype(np.float32)
     if glass is not None and min(glass) >= NEAR_WHITE:
         colours = np.minimum(colours * (255 / np.asarray(glass, np.float32)), 255)
@@ -113,7 +139,7 @@ def saturation_and_brightness(
 
 
 def _otsu(values: np.ndarray) -> float:
-    """The threshold that parts values best into two classes, of 256 bins."""
+    """Otsu's threshold: of 255 borders between bins, the largest variance between both groups."""
     counts, edges = np.histogram(values, 256)
     centres = (edges[:-1] + edges[1:]) / 2
     below = np.cumsum(counts)[:-1]

@@ -1,4 +1,4 @@
-"""A slide's foreground map: one cell stands for 16 working pixels a side."""
+"""The foreground map of a slide: which cells, of 16 x 16 working pixels, are tissue."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,9 +20,12 @@ from holohisto.slide.record import SlideRecord
 from holohisto.slide.slide import block_means
 
 READ_SIDE = 2048
+"""Side of the regions in which a slide is read, pixels."""
 FINER = 4
-"""Cells are means of pixels this much finer: smaller levels of JPEG slides are blocky in colour."""
+"""Pixels a side whose mean is a cell. Levels of JPEG slides as coarse as a cell are blocky in
+colour, so a finer level is read."""
 READERS = 4
+"""Threads that read regions."""
 
 
 @dataclass(frozen=True)
@@ -34,18 +37,26 @@ class Foreground:
     cell: int
     """Side of a cell, working pixels."""
     saturation: float
-    """Saturation above which a cell was taken for tissue."""
+    """Saturation above which a cell is tissue, 0 to 1."""
     density: tuple[float, float, float] | None = None
-    """Median optical density of the tissue in red, green and blue, against the slide's own glass;
-    None where it was never measured."""
+    """Median optical density of the tissue in red, green and blue, relative to the slide's own
+    glass; None where it was not measured."""
 
     @property
     def share(self) -> float:
-        """Share of the slide that is tissue."""
+        """Share of the slide that is tissue, 0 to 1."""
         return float(self.mask.mean())
 
     def pixels(self, xy: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
-        """Return (height, width) bool for a rectangle of working pixels; False outside."""
+        """Return which working pixels of a rectangle are tissue.
+
+        Args:
+            xy: Top-left corner, working pixels; may lie outside the slide.
+            size: Width and height, working pixels.
+
+        Returns:
+            (height, width) bool; False outside the slide.
+        """
         (x, y), (width, height) = xy, size
         columns = np.arange(x, x + width) // self.cell
         rows = np.arange(y, y + height) // self.cell
@@ -61,8 +72,14 @@ def find_foreground(
 ) -> Foreground:
     """Read a slide's cells and find its tissue.
 
+    Args:
+        slide: The slide.
+        record: Its record of `check`, with the working resolution.
+        options: The configuration's section `foreground`.
+        saturation: Saturation of this slide's tissue, 0 to 1; None: as `options` say.
+
     Raises:
-        HolohistoError: there is none.
+        HolohistoError: no tissue was found, or the slide cannot be read.
     """
     cells = read_cells(slide, record.factor, options.cell)
     cell_um = record.working_mpp * options.cell
@@ -79,9 +96,22 @@ def find_foreground(
 
 
 def read_cells(slide: Slide, factor: int, cell: int) -> np.ndarray:
-    """Return the mean colour of each cell, (height, width, 3) uint8.
+    """Return the mean colour of each cell.
 
-    Read in parts, from the best level: memory is that of the cells and of a few parts.
+    The slide is read in regions from a level near the cells' resolution, so memory is that of the
+    cells and of a few regions.
+
+    Args:
+        slide: The slide.
+        factor: Level-0 pixels a side of a working pixel.
+        cell: Working pixels a side of a cell.
+
+    Returns:
+        (height, width, 3) uint8, one pixel per cell; the slide's background where cells reach
+        beyond its borders.
+
+    Raises:
+        HolohistoError: the slide is damaged.
     """
     step = factor * cell
     fine = step // FINER
@@ -90,7 +120,7 @@ def read_cells(slide: Slide, factor: int, cell: int) -> np.ndarray:
     side = READ_SIDE // FINER
     corners = list(product(range(0, height, side), range(0, width, side)))
 
-    def part(corner: tuple[int, int]) -> tuple[int, int, np.ndarray]:
+    def region(corner: tuple[int, int]) -> tuple[int, int, np.ndarray]:
         top, left = corner
         size = min(side, width - left), min(side, height - top)
         fine_size = size[0] * FINER, size[1] * FINER
@@ -98,14 +128,19 @@ def read_cells(slide: Slide, factor: int, cell: int) -> np.ndarray:
         return top, left, block_means(pixels, FINER)
 
     with ThreadPoolExecutor(READERS) as pool:
-        parts: Iterator[tuple[int, int, np.ndarray]] = pool.map(part, corners)
-        for top, left, pixels in progress.track(parts, len(corners), "reading the slide", "part"):
+        regions: Iterator[tuple[int, int, np.ndarray]] = pool.map(region, corners)
+        total = len(corners)
+        for top, left, pixels in progress.track(regions, total, "reading the slide", "region"):
             cells[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
     return cells
 
 
 def save_foreground(path: Path, foreground: Foreground, record: SlideRecord) -> None:
-    """Write the map as a one-level TIFF of 0 and 255, a pixel a cell."""
+    """Write the map as a one-level TIFF of 0 and 255, one pixel per cell.
+
+    Raises:
+        HolohistoError: the file cannot be written.
+    """
     header = {
         "slide": record.slide,
         "cell": foreground.cell,
@@ -120,10 +155,14 @@ def save_foreground(path: Path, foreground: Foreground, record: SlideRecord) -> 
 
 
 def load_foreground(path: Path, record: SlideRecord | None = None) -> Foreground:
-    """Read a map that `save` wrote.
+    """Read a map that `save_foreground` wrote.
+
+    Args:
+        path: The map.
+        record: Record of the slide that the map must belong to; None to accept any.
 
     Raises:
-        HolohistoError: missing, damaged, or of another slide than `record`.
+        HolohistoError: missing, damaged, no such map, or made from another image than `record`.
     """
     with Raster(path) as raster:
         header = raster.header

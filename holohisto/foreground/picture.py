@@ -14,7 +14,17 @@ OUTLINE = (0, 160, 60)
 
 
 def write_picture(path: Path, slide: Slide, foreground: Foreground, factor: int) -> None:
-    """Write a JPEG of the slide with the outline of its tissue."""
+    """Write a JPEG of the slide with the outline of its tissue.
+
+    Args:
+        path: The JPEG, at most PICTURE_SIDE pixels a side.
+        slide: The slide.
+        foreground: Its tissue.
+        factor: Level-0 pixels a side of a working pixel.
+
+    Raises:
+        HolohistoError: the slide is damaged, or the file cannot be written.
+    """
     from PIL import Image
 
     rgb, scale = slide.overview(PICTURE_SIDE)

@@ -1,9 +1,10 @@
-"""The pixels that networks see: tissue in a common stain, all else white.
+"""The input of the networks: tissue in a common stain, everything else white.
 
-Glass differs from scanner to scanner, some slides have a blacked-out surround, and every laboratory
-stains a little stronger or paler. A segmenter is misled by what no training slide had, so what the
-foreground leaves out looks the same on every slide, and the median optical density of the tissue is
-brought to the same value in each colour. Both are functions of the slide alone: no seams.
+Glass differs between scanners, some slides have a blacked-out surround, and laboratories stain more
+strongly or more weakly than each other. So that a segmenter meets nothing it was not trained on,
+everything outside the foreground becomes white on every slide, and the tissue's median optical
+density is scaled to the same value in each colour. Both depend on the slide alone, never on the
+tile, so tiles have no seams.
 """
 
 from dataclasses import dataclass
@@ -19,22 +20,24 @@ from holohisto.tiles.grid import Tile
 
 WHITE = (255, 255, 255)
 BLACK = 40
-"""Brightness up to which a pixel of a slide with a blacked-out surround belongs to the surround;
-its JPEG blocks are not black throughout."""
+"""Largest channel value of a pixel in a blacked-out surround, whose JPEG blocks are not quite
+black."""
 BLENDED = 2
-"""Working pixels beside the surround that are blended with it: a dark line, but no tissue."""
+"""Width of the dark line between slide and surround that JPEG and reduction blend, working pixels.
+It is no tissue."""
 SPECK = 1
-"""Black that is no wider than twice this is not widened: it may be a speck on tissue."""
+"""Black areas at most twice this wide, in working pixels, are not widened by BLENDED: they may be
+specks on tissue."""
 
 DENSITY = (0.20, 0.40, 0.20)
-"""Median optical density in red, green and blue that all tissue is brought to: human PAS has it."""
+"""Common median optical density of tissue in red, green and blue: that of human PAS."""
 LEAST, MOST = 0.4, 2.5
-"""How much paler, or stronger, a colour is made at most."""
+"""Range of the factor by which the optical densities of a colour are scaled."""
 
 
 @dataclass(frozen=True)
 class Tissue:
-    """The tissue of one slide, at working resolution."""
+    """The pixels of one slide at working resolution, as networks see them."""
 
     slide: Slide
     factor: int
@@ -42,11 +45,20 @@ class Tissue:
     foreground: Foreground
 
     def read(self, tile: Tile) -> np.ndarray:
-        """Return a tile's pixels, (height, width, 3) uint8, white outside the foreground.
+        """Return a tile's pixels, white outside the foreground.
 
-        Optical densities are scaled, colour by colour, so that glass becomes white. A slide with a
-        blacked-out surround has cells of both; its black pixels, and those blended with the
-        surround, are white too.
+        The optical densities of each colour are scaled to the common stain, and glass becomes
+        white. Cells at the edge of a blacked-out surround hold pixels of both, so black pixels, and
+        those blended with the surround, become white as well.
+
+        Args:
+            tile: In working pixels; may lie outside the slide.
+
+        Returns:
+            (height, width, 3) uint8.
+
+        Raises:
+            HolohistoError: the slide is damaged.
         """
         outside = ~self.foreground.pixels((tile.x, tile.y), (tile.width, tile.height))
         if max(self.slide.background) <= BLACK:
@@ -69,7 +81,7 @@ class Tissue:
 
     @cached_property
     def _colours(self) -> np.ndarray | None:
-        """What each value of each channel becomes, (3, 256) uint8; None to leave all as it is."""
+        """Stained value of each value of each channel, (3, 256) uint8; None for no scaling."""
         if self.foreground.density is None:
             return None
         scale = np.clip(np.array(DENSITY) / np.maximum(self.foreground.density, 1e-3), LEAST, MOST)
@@ -79,7 +91,14 @@ class Tissue:
 
 
 def _surround(rgb: np.ndarray) -> np.ndarray:
-    """(height, width) bool: black, or blended with black that is more than a speck."""
+    """Black pixels, and those within BLENDED of black that is wider than a speck.
+
+    Args:
+        rgb: (height, width, 3) uint8.
+
+    Returns:
+        (height, width) bool.
+    """
     black = rgb.max(axis=2) <= BLACK
     core = ndimage.minimum_filter(black, 2 * SPECK + 1)
     return black | ndimage.maximum_filter(core, 2 * (SPECK + BLENDED) + 1)

@@ -51,12 +51,12 @@ def picture(colour=PINK, around=WHITE, spread=2, size=CELLS, box=BOX, seed=0):
     [WHITE, GREY_GLASS, (229, 224, 230), (0, 0, 0), (9, 3, 12)],
     ids=["white", "grey glass", "tinted glass", "black", "black with JPEG noise"],
 )
-def test_tissue_is_told_from_white_and_black(stain, around):
+def test_tissue_is_separated_from_white_and_black(stain, around):
     light = around if max(around) > 100 else WHITE
     colour = [round(share * level) for share, level in zip(stain, light, strict=True)]
-    mask, threshold = detect(picture(colour, around), BARE, CELL_UM, None, around)
+    mask, saturation = detect(picture(colour, around), BARE, CELL_UM, None, around)
     np.testing.assert_array_equal(mask, boxed())
-    assert LOWEST <= threshold <= HIGHEST
+    assert LOWEST <= saturation <= HIGHEST
 
 
 def test_black_around_white_around_tissue():
@@ -73,9 +73,9 @@ def test_tissue_everywhere_is_not_split():
     cells[:, :30] = (214, 150, 190)
     cells[:, 30:] = (226, 203, 217)
     cells = (cells + rng.integers(-6, 7, cells.shape)).astype(np.uint8)
-    mask, threshold = detect(cells, BARE, CELL_UM)
+    mask, saturation = detect(cells, BARE, CELL_UM)
     assert mask.all()
-    assert threshold <= HIGHEST
+    assert saturation <= HIGHEST
 
 
 def test_white_lumina_in_tissue_everywhere_are_filled():
@@ -114,13 +114,13 @@ def test_a_picture_smaller_than_the_smallest_piece_may_be_tissue():
     assert mask.all()
 
 
-def test_thresholds_of_slide_and_options_win_in_this_order():
+def test_the_saturation_of_a_slide_wins_over_that_of_the_options():
     cells = picture(PALE)  # saturation 0.06
     options = ForegroundOptions(margin=0, saturation=0.5)
-    mask, threshold = detect(cells, options, CELL_UM)
-    assert (mask.any(), threshold) == (False, 0.5)
-    mask, threshold = detect(cells, options, CELL_UM, 0.04)
-    assert threshold == 0.04
+    mask, saturation = detect(cells, options, CELL_UM)
+    assert (mask.any(), saturation) == (False, 0.5)
+    mask, saturation = detect(cells, options, CELL_UM, 0.04)
+    assert saturation == 0.04
     np.testing.assert_array_equal(mask, boxed())
 
 
@@ -243,7 +243,7 @@ def test_the_verb_writes_map_and_picture_with_outline(slide, tmp_path):
     assert not green[120:330, 220:480].any()
 
 
-def test_the_verb_refuses_another_image_and_takes_a_threshold(slide, tmp_path, capsys):
+def test_the_verb_refuses_another_image_and_takes_a_saturation(slide, tmp_path, capsys):
     outputs = ["--foreground", str(tmp_path / "f.tif"), "--picture", str(tmp_path / "f.jpg")]
     check = run_check(slide, tmp_path)
     arguments = ["foreground", str(slide), "--record", check, *outputs]
