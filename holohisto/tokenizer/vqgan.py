@@ -1,20 +1,11 @@
 """The VQGAN: taming-transformers' encoder and decoder, a codebook, frozen normalisation."""
 
-import contextlib
-import io
-from collections.abc import Iterator
-from functools import partial
-from typing import Any
-from unittest.mock import patch
-
-import torch
-from taming.modules.diffusionmodules import model as taming
 from torch import Tensor, nn
 from torch.nn import functional
 
 from holohisto.tokenizer.architecture import Architecture
-from holohisto.tokenizer.attention import ChunkedAttention
 from holohisto.tokenizer.codebook import Codebook, ProjectedCodebook
+from holohisto.tokenizer.layers import Decoder, Encoder
 from holohisto.tokenizer.norm import FreezableNorm
 
 RESOLUTION = 256
@@ -34,29 +25,13 @@ class VQGAN(nn.Module):
         self.architecture = architecture
         self.calibrated = False
         """Whether the statistics to freeze at are those of training tissue."""
-        a = architecture
-        latent = a.latent or a.dimension
-        options: dict[str, Any] = {
-            "ch": a.channels,
-            "out_ch": 3,
-            "ch_mult": a.multipliers,
-            "in_channels": 3,
-            "num_res_blocks": a.residual_blocks,
-            "resolution": RESOLUTION,
-            "attn_resolutions": [RESOLUTION // 2**level for level in a.attention],
-            "z_channels": latent,
-            "double_z": False,
-        }
-        with _our_layers(a.norm_groups):
-            self.encoder = taming.Encoder(**options)
-            self.decoder = taming.Decoder(**options)
-        if not a.middle_attention:
-            self.encoder.mid.attn_1 = nn.Identity()
-            self.decoder.mid.attn_1 = nn.Identity()
-        self.quant_conv = nn.Conv2d(latent, a.dimension, 1)
-        self.post_quant_conv = nn.Conv2d(a.dimension, latent, 1)
-        codebook = ProjectedCodebook if a.scored else Codebook
-        self.quantize = codebook(a.codebook, a.dimension)
+        latent = architecture.latent or architecture.dimension
+        self.encoder = Encoder(architecture)
+        self.decoder = Decoder(architecture)
+        self.quant_conv = nn.Conv2d(latent, architecture.dimension, 1)
+        self.post_quant_conv = nn.Conv2d(architecture.dimension, latent, 1)
+        codebook = ProjectedCodebook if architecture.scored else Codebook
+        self.quantize = codebook(architecture.codebook, architecture.dimension)
 
     @property
     def norms(self) -> list[FreezableNorm]:
@@ -75,35 +50,15 @@ class VQGAN(nn.Module):
 
     def shallow(self, x: Tensor) -> Tensor:
         """First phase: (B, 3, H, W) -> features at a quarter of the size, (B, C, H/4, W/4)."""
-        encoder: Any = self.encoder
-        return self._levels(encoder.conv_in(x), range(self.architecture.shallow_levels))
+        return self.encoder.shallow(x)
 
     def deep(self, features: Tensor) -> Tensor:
         """Second phase: features of `shallow` -> latents (B, H/f, W/f, d)."""
-        encoder: Any = self.encoder
-        levels = range(self.architecture.shallow_levels, encoder.num_resolutions)
-        h = self._levels(features, levels)
-        h = encoder.mid.attn_1(encoder.mid.block_1(h, None))
-        h = encoder.mid.block_2(h, None)
-        h = encoder.conv_out(functional.silu(encoder.norm_out(h)))
-        return self.quant_conv(h).permute(0, 2, 3, 1)
+        return self.quant_conv(self.encoder.deep(features)).permute(0, 2, 3, 1)
 
     def latents(self, x: Tensor) -> Tensor:
         """Encode (B, 3, H, W) into latents (B, H/f, W/f, d), before quantising."""
         return self.deep(self.shallow(x))
-
-    def _levels(self, h: Tensor, levels: range) -> Tensor:
-        """Run some of the encoder's levels, each but the last ending in a downsampling."""
-        encoder: Any = self.encoder
-        for level in levels:
-            down = encoder.down[level]
-            for place, block in enumerate(down.block):
-                h = block(h, None)
-                if level in self.architecture.attention:
-                    h = down.attn[place](h)
-            if level != encoder.num_resolutions - 1:
-                h = down.downsample(h)
-        return h
 
     def tokens(self, rgb: Tensor) -> Tensor:
         """Return the tokens (B, H/f, W/f) int64 of uint8 (B, 3, H, W)."""
@@ -123,28 +78,3 @@ class VQGAN(nn.Module):
         if self.architecture.pixel_range == "-1..1":
             out = (out + 1) / 2
         return (out.clamp(0, 1) * 255).round().byte()
-
-
-class LeanBlock(taming.ResnetBlock):
-    """taming's residual block; outside training it overwrites what is no longer needed."""
-
-    def forward(self, x: Tensor, temb: None = None) -> Tensor:
-        """Add two normalised convolutions to (B, C, H, W)."""
-        lean = not torch.is_grad_enabled()
-        h = self.conv1(functional.silu(self.norm1(x), inplace=lean))
-        h = self.conv2(functional.silu(self.norm2(h), inplace=lean))
-        if self.in_channels != self.out_channels:
-            x = self.nin_shortcut(x)
-        return h.add_(x) if lean else h + x
-
-
-@contextlib.contextmanager
-def _our_layers(norm_groups: int | None) -> Iterator[None]:
-    """Let taming build with layers of our own, without its message on stdout."""
-    with (
-        patch.object(taming, "Normalize", partial(FreezableNorm, groups=norm_groups)),
-        patch.object(taming, "ResnetBlock", LeanBlock),
-        patch.object(taming, "AttnBlock", partial(ChunkedAttention, norm_groups=norm_groups)),
-        contextlib.redirect_stdout(io.StringIO()),
-    ):
-        yield

@@ -755,7 +755,7 @@ def test_a_local_tokenizer_is_frozen_at_the_statistics_of_training_tissue(cohort
     assert 0 < summary["frozen_native_agreement"] <= 1
     where = argparse.Namespace(
         sheet=cohort / "train.tsv",
-        check=str(cohort / "{slide}.json"),
+        record=str(cohort / "{slide}.json"),
         foreground=str(cohort / "{slide}-tissue.tif"),
     )
     tiles = torch.from_numpy(np.stack([TissueTiles(where).tile(n, 64, 0) for n in range(3)]))
@@ -768,7 +768,7 @@ def test_a_local_tokenizer_is_frozen_at_the_statistics_of_training_tissue(cohort
 def test_training_tiles_come_in_looks_of_their_own(cohort):
     where = argparse.Namespace(
         sheet=cohort / "train.tsv",
-        check=str(cohort / "{slide}.json"),
+        record=str(cohort / "{slide}.json"),
         foreground=str(cohort / "{slide}-tissue.tif"),
     )
     source, looks = TissueTiles(where), Strength(0.5, 0.2, 0.0)
