@@ -47,25 +47,25 @@ def _mistake_line(where: object, item: Any) -> str:
     if item["type"] == "extra_forbidden" and (new := new_name(parts)):
         return f"{where}: {key}: is called {new} now; rename it"
     if item["type"] == "extra_forbidden":
-        return f"{where}: {key}: unknown key; see config/README.md for the keys there are"
+        return f"{where}: {key}: unknown key; the keys are listed in docs/configuration.md"
     if item["type"] == "union_tag_not_found":
-        return f"{where}: {key}.kind: missing; it says what the model is, see config/README.md"
+        return f"{where}: {key}.kind: missing; the kinds of models are listed in docs/configuration.md"
     if item["type"] == "union_tag_invalid" and (new := RENAMED_KINDS.get(item["ctx"]["tag"])):
         return f"{where}: {key}.kind: {item['ctx']['tag']} is called {new} now; rename it"
     problem = item["msg"].removeprefix("Value error, ")
     mappings = ("model_type", "dict_type", "model_attributes_type")
     if item["input"] is None and item["type"] in mappings:
-        return f"{where}: {key}: empty; remove it or give it keys"
-    if not item["loc"]:  # what was found is the whole configuration
+        return f"{where}: {key}: empty; remove it or add keys"
+    if not item["loc"]:  # the value found is the whole configuration
         return f"{where}: {problem}"
     return f"{where}: {key}: {problem} (found {item['input']!r})"
 
 
 def from_json(kind: Any) -> Callable[[str], Any]:
-    """Return what reads options of this kind from a verb's JSON argument.
+    """Return the function that reads options of this kind from the JSON argument of a verb.
 
     Raises:
-        HolohistoError: (from what is returned) one line per mistake.
+        HolohistoError: (from the returned function) one line per mistake.
     """
 
     def options(text: str) -> Any:
@@ -79,5 +79,5 @@ def from_json(kind: Any) -> Callable[[str], Any]:
 
 
 def schema() -> str:
-    """The JSON schema of the configuration, as committed in config/config.schema.json."""
+    """Return the JSON schema of the configuration, the content of config/config.schema.json."""
     return json.dumps(Config.model_json_schema(), indent=2) + "\n"

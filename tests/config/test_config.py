@@ -27,7 +27,7 @@ from holohisto.config.training import TokenizerOptions
 from holohisto.errors import HolohistoError
 
 ROOT = Path(__file__).parents[2]
-README = ROOT / "config" / "README.md"
+REFERENCE = ROOT / "docs" / "configuration.md"
 SCHEMA = ROOT / "config" / "config.schema.json"
 START, END = "<!-- keys: made by `make reference` -->\n", "<!-- end of keys -->\n"
 WRITE = os.environ.get("HOLOHISTO_WRITE_REFERENCE")
@@ -43,7 +43,7 @@ def test_every_mistake_is_told_at_once_with_key_value_and_limit():
     assert mistakes({"infer": {"overlap": 1.5, "ovrlap": 0.2}, "seed": -1}) == [
         "config: seed: Input should be greater than or equal to 0 (found -1)",
         "config: infer.overlap: Input should be less than or equal to 0.75 (found 1.5)",
-        "config: infer.ovrlap: unknown key; see config/README.md for the keys there are",
+        "config: infer.ovrlap: unknown key; the keys are listed in docs/configuration.md",
     ]
 
 
@@ -124,11 +124,11 @@ def test_about_thirty_keys_are_for_experts():
 
 
 def test_the_table_of_keys_is_in_sync():
-    text = README.read_text()
+    text = REFERENCE.read_text()
     before, rest = text.split(START)
     table, after = rest.split(END)
     if WRITE:
-        README.write_text(before + START + keys() + END + after)
+        REFERENCE.write_text(before + START + keys() + END + after)
         return
     assert table == keys(), "run `make reference`"
 
@@ -254,7 +254,7 @@ def test_an_old_key_is_one_line_that_names_the_new_one(old, new):
     assert sorted(mistakes(data)) == sorted(
         [
             f"config: {key}: is called {present} now; rename it",
-            "config: slide: unknown key; see config/README.md for the keys there are",
+            "config: slide: unknown key; the keys are listed in docs/configuration.md",
         ]
     )
 

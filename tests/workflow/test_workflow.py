@@ -519,7 +519,7 @@ def test_every_key_of_the_site_block_reaches_the_jobs(tmp_path):
     ("sections", "line"),
     [
         ({"infer": {"ovrlap": 1}}, "config: infer.ovrlap: unknown key"),
-        ({"infer": None}, "config: infer: empty; remove it or give it keys\n"),
+        ({"infer": None}, "config: infer: empty; remove it or add keys\n"),
         ({"reference": "x"}, "config: reference 'x' is not one of ['holohisto']\n"),
         (
             {"infer": {"splits": []}, "classes": {"a": {"values": [65536]}}},
