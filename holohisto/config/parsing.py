@@ -49,7 +49,7 @@ def _mistake_line(where: object, item: Any) -> str:
     if item["type"] == "extra_forbidden":
         return f"{where}: {key}: unknown key; the keys are listed in docs/configuration.md"
     if item["type"] == "union_tag_not_found":
-        return f"{where}: {key}.kind: missing; the kinds of models are listed in docs/configuration.md"
+        return f"{where}: {key}.kind: missing; the kinds are listed in docs/configuration.md"
     if item["type"] == "union_tag_invalid" and (new := RENAMED_KINDS.get(item["ctx"]["tag"])):
         return f"{where}: {key}.kind: {item['ctx']['tag']} is called {new} now; rename it"
     problem = item["msg"].removeprefix("Value error, ")
