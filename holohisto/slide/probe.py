@@ -1,41 +1,37 @@
-"""What a slide file is, found out before any reader that could crash on it is loaded.
+"""Look at a slide file and choose its reader, without loading a reader that could crash on it.
 
-cuCIM ends the whole process on deflate with predictor, RGBA, 16 bits and strips, so tifffile looks
-at the tags first and the reader is chosen from them, never by trial.
+cuCIM ends the whole process on deflate with predictor, RGBA, 16 bits and strips. Therefore the
+reader is chosen from the TIFF tags that tifffile reads, never by trial.
 """
 
 import importlib.util
 import logging
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 import tifffile
 
 from holohisto.errors import HolohistoError
 from holohisto.slide.integrity import COPY_AGAIN, check_whole
+from holohisto.slide.mpp import plausible, tiff_mpp
 from holohisto.slide.tiff import Page, level_pages
 
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 FLAT_MAGIC = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg"}
-LARGEST_MPP = 20.0
-"""Resolution tags that say more are print settings (72 dpi is 353), not microscopy."""
 LARGEST_PICTURE = 2**31
-"""Most pixels of a flat picture that Pillow may unpack."""
+"""Largest number of pixels of a flat picture that Pillow may decode."""
 NONE, LZW, JPEG, ADOBE_DEFLATE, DEFLATE, JP2K_YCBCR, JP2K_RGB = 1, 5, 7, 8, 32946, 33003, 33005
 GREY, RGB, YCBCR = 1, 2, 6
-OME_UNITS = {"nm": 1e-3, "µm": 1.0, "μm": 1.0, "um": 1.0, "mm": 1e3, "cm": 1e4, "m": 1e6}
 
-# A damaged file is told once, in our words; tifffile's own log lines would come on top.
+# A damaged file is reported once, as an error; tifffile would log it a second time.
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What was found out about a slide file."""
+    """What a slide file holds, and the reader for it."""
 
     reader: str
     """cucim, openslide, tifffile or libvips."""
@@ -43,21 +39,21 @@ class Probe:
     levels: list[tuple[int, int]]
     """Width and height of each level, the full resolution first."""
     mpp: float | None = None
-    """Micrometres per pixel of level 0 as the file says."""
+    """Micrometres per pixel of level 0 according to the file."""
     mpp_source: str | None = None
     """header (vendor or OME) or tags (TIFF resolution, PNG or JPEG density)."""
 
 
 def probe(path: Path, samples: int = 3, ends: int = 64) -> Probe:
-    """Look at the file and choose its reader.
+    """Look at a slide file and choose its reader.
 
     Args:
         path: The image file.
-        samples: How many tiles of every level of a TIFF are decoded to see damage.
-        ends: How many tiles of every level are looked at for their first and last bytes.
+        samples: Number of tiles decoded per level of a TIFF, to find damage.
+        ends: Number of tiles per level of a TIFF whose first and last bytes are checked.
 
     Raises:
-        HolohistoError: missing, empty, damaged, cut off, or no 8-bit RGB or grey picture.
+        HolohistoError: missing, empty, damaged, truncated, or no 8-bit RGB or grey picture.
     """
     try:
         with path.open("rb") as file:
@@ -85,7 +81,7 @@ def probe(path: Path, samples: int = 3, ends: int = 64) -> Probe:
 
 
 def pillow() -> Any:
-    """Pillow's Image module with a bound on size that fits slides."""
+    """Return Pillow's module `Image`, its limit on the size of pictures raised for slides."""
     from PIL import Image
 
     Image.MAX_IMAGE_PIXELS = LARGEST_PICTURE
@@ -93,10 +89,10 @@ def pillow() -> Any:
 
 
 def picture_size(path: Path) -> tuple[int, int]:
-    """Width and height of the first picture of any TIFF, PNG or other flat file.
+    """Return width and height of an annotation: the first picture of a TIFF, PNG or other file.
 
     Raises:
-        HolohistoError: missing or not a picture.
+        HolohistoError: missing, damaged, or not a picture.
     """
     try:
         with path.open("rb") as file:
@@ -118,7 +114,7 @@ def picture_size(path: Path) -> tuple[int, int]:
 
 
 def _vendor(path: Path) -> str | None:
-    """The vendor format that OpenSlide recognises."""
+    """The vendor format that OpenSlide recognises; None for any other file."""
     import openslide
 
     try:
@@ -128,7 +124,11 @@ def _vendor(path: Path) -> str | None:
 
 
 def probe_openslide(path: Path) -> Probe:
-    """Probe a file of a vendor format through OpenSlide."""
+    """Probe a file of a vendor format with OpenSlide.
+
+    Raises:
+        HolohistoError: OpenSlide cannot open it.
+    """
     import openslide
 
     try:
@@ -143,12 +143,21 @@ def probe_openslide(path: Path) -> Probe:
             f"OpenSlide cannot open the slide: {error}",
             advice="copy the file (with its side files) again, or convert it to a pyramidal TIFF",
         ) from error
-    mpp = sensible(sum(mpps) / 2 if min(mpps) > 0 else None)
+    mpp = plausible(sum(mpps) / 2 if min(mpps) > 0 else None)
     return Probe("openslide", vendor, levels, mpp, "header" if mpp else None)
 
 
 def probe_vips(path: Path, kind: str, mpp: float | None = None) -> Probe:
-    """Probe a flat picture through libvips."""
+    """Probe a picture without levels with libvips.
+
+    Args:
+        path: The file.
+        kind: tiff, png or jpeg.
+        mpp: Micrometres per pixel from the tags of a TIFF; others are read from the file.
+
+    Raises:
+        HolohistoError: libvips cannot open it, or it is no 8-bit RGB or grey picture.
+    """
     import pyvips
 
     try:
@@ -156,14 +165,14 @@ def probe_vips(path: Path, kind: str, mpp: float | None = None) -> Probe:
     except pyvips.Error as error:
         raise HolohistoError(path, f"the {kind} cannot be opened: {_line(error)}") from error
     if image.format != "uchar" or image.interpretation not in ("srgb", "rgb", "b-w"):
-        raise _unsuited(path, f"{image.format} {image.interpretation}")
+        raise _not_brightfield(path, f"{image.format} {image.interpretation}")
     if kind != "tiff" and image.xres > 0:
-        mpp = sensible(1000 / image.xres)
+        mpp = plausible(1000 / image.xres)
     return Probe("libvips", kind, [(image.width, image.height)], mpp, "tags" if mpp else None)
 
 
 def _probe_tiff(path: Path, samples: int, ends: int) -> Probe:
-    """Probe a TIFF by its tags."""
+    """Probe a TIFF by its tags; vendor formats other than Aperio's with OpenSlide."""
     if (vendor := _vendor(path)) not in (None, "generic-tiff", "aperio"):
         return probe_openslide(path)
     check_whole(path)
@@ -172,8 +181,8 @@ def _probe_tiff(path: Path, samples: int, ends: int) -> Probe:
             series: Any = tiff.series[0]
             pages = level_pages(tiff)
             kind = _TiffKind(tiff, [page.keyframe for page in pages])
-            mpp, source = _tiff_mpp(tiff, kind.first)
-            _suited(path, series, kind)
+            mpp, source = tiff_mpp(tiff, kind.first)
+            _require_brightfield(path, series, kind)
             for page in pages:
                 Page(path, file.fileno(), page).check(samples, ends)
             reader = kind.reader(vendor)
@@ -186,21 +195,20 @@ def _probe_tiff(path: Path, samples: int, ends: int) -> Probe:
             path, "is a damaged TIFF: its tags make no sense", found=_line(error), advice=COPY_AGAIN
         ) from error
     if reader == "openslide":
-        found = probe_openslide(path)
-        return Probe(reader, name, found.levels, mpp or found.mpp, source or found.mpp_source)
+        vendors = probe_openslide(path)
+        return Probe(reader, name, vendors.levels, mpp or vendors.mpp, source or vendors.mpp_source)
     if reader == "libvips":
-        found = probe_vips(path, "tiff", mpp)
-        return Probe(reader, name, found.levels, mpp, source)
+        return Probe(reader, name, probe_vips(path, "tiff", mpp).levels, mpp, source)
     return Probe(reader, name, sizes, mpp, source)
 
 
 @dataclass(frozen=True)
 class _TiffKind:
-    """The tags of a TIFF that decide who may read it."""
+    """The tags of a TIFF that decide which reader opens it."""
 
     tiff: tifffile.TiffFile
     levels: list[Any]
-    """tifffile's pages, the full resolution first."""
+    """tifffile's page of each level, the full resolution first."""
 
     @property
     def first(self) -> Any:
@@ -220,7 +228,7 @@ class _TiffKind:
         return "libvips" if flat and not self.tiff.is_ome else "tifffile"
 
     def cucim_safe(self) -> bool:
-        """Whether cuCIM is installed, reads every level exactly, and does not crash on any."""
+        """Whether cuCIM is installed and reads every level exactly, without a crash."""
         return bool(
             all(map(_cucim_reads, self.levels))
             and self.first.index == 0
@@ -230,7 +238,7 @@ class _TiffKind:
 
 
 def _cucim_reads(page: Any) -> bool:
-    """Whether cuCIM's matrix, as measured, has this kind of page."""
+    """Whether cuCIM, as measured, reads this kind of page exactly."""
     plain = page.compression in (NONE, JPEG, LZW, JP2K_YCBCR, JP2K_RGB)
     deflate = page.compression in (ADOBE_DEFLATE, DEFLATE) and page.predictor == 1
     return (
@@ -242,21 +250,23 @@ def _cucim_reads(page: Any) -> bool:
     )
 
 
-def _suited(path: Path, series: Any, kind: _TiffKind) -> None:
-    """Refuse what is not one 8-bit RGB or grey picture."""
+def _require_brightfield(path: Path, series: Any, kind: _TiffKind) -> None:
+    """Refuse a TIFF that is not a single 8-bit RGB or grey picture."""
     first = kind.first
     if len(series.levels[0].pages) != 1:
-        raise _unsuited(path, f"{len(series.levels[0].pages)} pages, axes {series.axes}")
+        raise _not_brightfield(path, f"{len(series.levels[0].pages)} pages, axes {series.axes}")
     if first.dtype != np.uint8 or first.bitspersample != 8:
-        raise _unsuited(path, f"{first.bitspersample}-bit {first.dtype}")
+        raise _not_brightfield(path, f"{first.bitspersample}-bit {first.dtype}")
     colours = {GREY: (1, 2), RGB: (3, 4), YCBCR: (3,)}.get(int(first.photometric), ())
     if first.samplesperpixel not in colours or first.imagedepth != 1:
-        raise _unsuited(path, f"{first.samplesperpixel} samples, {first.photometric.name.lower()}")
+        raise _not_brightfield(
+            path, f"{first.samplesperpixel} samples, {first.photometric.name.lower()}"
+        )
     if first.photometric == YCBCR and first.compression not in (JPEG, JP2K_YCBCR):
-        raise _unsuited(path, f"YCbCr with {first.compression.name.lower()} compression")
+        raise _not_brightfield(path, f"YCbCr with {first.compression.name.lower()} compression")
 
 
-def _unsuited(path: Path, found: str) -> HolohistoError:
+def _not_brightfield(path: Path, found: str) -> HolohistoError:
     return HolohistoError(
         path,
         "is not a brightfield slide",
@@ -264,40 +274,6 @@ def _unsuited(path: Path, found: str) -> HolohistoError:
         allowed="one picture, 8-bit RGB (or grey)",
         advice="export it as 8-bit RGB (fluorescence and 16-bit images cannot be segmented)",
     )
-
-
-def _tiff_mpp(tiff: tifffile.TiffFile, first: Any) -> tuple[float | None, str | None]:
-    """Find the mpp: vendor header, OME XML, then resolution tags."""
-    found = re.search(r"\bMPP\s*=\s*([0-9]*\.?[0-9]+)", first.description or "")
-    mpp = sensible(float(found.group(1))) if found else None
-    if mpp is None and tiff.is_ome:
-        mpp = _ome_mpp(tiff.ome_metadata or "")
-    if mpp is not None:
-        return mpp, "header"
-    per_unit = {2: 25_400.0, 3: 10_000.0}.get(int(first.resolutionunit))
-    resolution = [r for r in first.resolution if r > 0]
-    if per_unit and len(resolution) == 2:
-        mpp = sensible(per_unit * sum(1 / r for r in resolution) / 2)
-    return mpp, "tags" if mpp else None
-
-
-def _ome_mpp(xml: str) -> float | None:
-    """The physical pixel size of the first image of OME XML."""
-    try:
-        root = ElementTree.fromstring(xml)
-    except ElementTree.ParseError:
-        return None
-    for element in root.iter():
-        if element.tag.endswith("}Pixels"):
-            unit = OME_UNITS.get(element.get("PhysicalSizeXUnit", "µm"))
-            size = element.get("PhysicalSizeX")
-            return sensible(float(size) * unit) if size and unit else None
-    return None
-
-
-def sensible(mpp: float | None) -> float | None:
-    """Return `mpp` if it can be a microscope's, else None."""
-    return mpp if mpp is not None and 0.01 <= mpp <= LARGEST_MPP else None
 
 
 def _line(error: Exception) -> str:
