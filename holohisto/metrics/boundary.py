@@ -1,7 +1,7 @@
-"""Boundary F1: how much of each outline has the other outline near, within a stated tolerance.
+"""Boundary F1: the agreement of two outlines within a stated tolerance.
 
-The boundary of a mask are its pixels with an unset pixel to the left, right, above or below; the
-border of the slide is no boundary. Precision is the share of the predicted boundary whose pixel
+The boundary of a mask is its set of pixels with an unset pixel to the left, right, above or below;
+the border of the slide is no boundary. Precision is the share of the predicted boundary whose pixel
 centres lie within the tolerance of a centre of the annotated boundary, recall the reverse, F1
 their harmonic mean (Csurka et al., "What is a good evaluation measure for semantic
 segmentation?", BMVC 2013). Memory follows the outlines near the current band.
@@ -29,7 +29,13 @@ def edge(rows: np.ndarray) -> np.ndarray:
 
 
 def widened(runs: Runs, radius: float, width: int) -> Runs:
-    """All pixels whose centres lie within `radius` pixels of one of `runs`."""
+    """All pixels whose centres lie within `radius` pixels of a pixel of `runs`.
+
+    Args:
+        runs: sorted by row.
+        radius: in pixels, >= 0.
+        width: of the slide, pixels; runs are cut off there.
+    """
     reach = np.arange(-int(radius), int(radius) + 1)
     half = np.floor(np.sqrt(radius**2 - reach**2) + 1e-9).astype(np.int64)
     stride = width + 1
@@ -45,7 +51,7 @@ def widened(runs: Runs, radius: float, width: int) -> Runs:
 
 
 def near(own: Runs, other: Runs, radius: float, width: int) -> int:
-    """How many pixels of `own` lie within `radius` pixels of `other`, both of one slide."""
+    """Number of pixels of `own` within `radius` pixels of `other`, both of one slide."""
     if not len(own) or not len(other):
         return 0
     _, _, pixels = rle.common(own, widened(other, radius, width))
@@ -53,7 +59,7 @@ def near(own: Runs, other: Runs, radius: float, width: int) -> int:
 
 
 class _Edge:
-    """The boundary of one mask that comes in bands, as runs; a row is known after the next."""
+    """The boundary of a mask that arrives in bands, as runs; a row needs the row below it."""
 
     def __init__(self) -> None:
         self._held: np.ndarray | None = None
@@ -69,7 +75,7 @@ class _Edge:
         self._held = joined[-2:]
 
     def finish(self) -> None:
-        """Take the last row's lower neighbour to be like itself."""
+        """Repeat the last row as its own lower neighbour."""
         if self._held is not None:
             self._append(np.concatenate([self._held, self._held[-1:]]))
 
@@ -83,7 +89,7 @@ class _Edge:
 
 
 class Boundary:
-    """Counts boundary pixels of a predicted and an annotated mask that come in bands."""
+    """Counts boundary pixels of a predicted and an annotated mask that arrive in bands."""
 
     def __init__(self, width: int, tolerance: float) -> None:
         """Start above the first row.
@@ -100,14 +106,14 @@ class Boundary:
 
     def add(self, predicted: np.ndarray, annotated: np.ndarray) -> None:
         """Take the next rows of both masks, each (rows, width) bool."""
-        for one, rows in zip(self._edges, (predicted, annotated), strict=True):
-            one.add(rows)
+        for boundary, rows in zip(self._edges, (predicted, annotated), strict=True):
+            boundary.add(rows)
         self._count(self._edges[0].known - int(self.tolerance))
 
     def scores(self) -> dict[str, Any]:
         """Counts, precision, recall and F1 after the last rows; 1 where both have no boundary."""
-        for one in self._edges:
-            one.finish()
+        for boundary in self._edges:
+            boundary.finish()
         self._count(self._edges[0].known)
         (found, drawn), (found_near, drawn_near) = self._pixels.tolist(), self._near.tolist()
         empty = 0.0 if found or drawn else 1.0
@@ -125,7 +131,7 @@ class Boundary:
         }
 
     def _count(self, bottom: int) -> None:
-        """Count the rows down to `bottom`, whose surroundings are known."""
+        """Count the rows above `bottom`, whose surroundings are known."""
         reach = math.floor(self.tolerance)
         for top in range(self._counted, bottom, STEP):
             end = min(top + STEP, bottom)
@@ -135,5 +141,5 @@ class Boundary:
                 self._pixels[i] += int(runs.length.sum())
                 self._near[i] += near(runs, around, self.tolerance, self.width)
         self._counted = max(self._counted, bottom)
-        for one in self._edges:
-            one.runs = one.between(self._counted - reach, one.known)
+        for boundary in self._edges:
+            boundary.runs = boundary.between(self._counted - reach, boundary.known)

@@ -1,4 +1,4 @@
-"""Pixel counts and Dice: of the foreground, of everything, of each tile."""
+"""Pixel counts and Dice in the foreground, everywhere and on each tile."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,7 +23,7 @@ def dice(both: int, extra: int, missed: int) -> float:
 
 
 @dataclass
-class Tally:
+class TileCounts:
     """Pixel counts of one class, on a grid of tiles anchored at the slide's corner."""
 
     size: tuple[int, int]
@@ -50,8 +50,8 @@ class Tally:
         self, top: int, predicted: np.ndarray, annotated: np.ndarray, foreground: np.ndarray
     ) -> None:
         """Count a band whose first row is `top`: three masks (rows, width) bool."""
-        something = predicted.any() or annotated.any()
-        if something:
+        not_empty = predicted.any() or annotated.any()
+        if not_empty:
             self.foreground += counts(predicted & foreground, annotated & foreground)
             self.outside += int(np.count_nonzero(annotated & ~foreground))
         width, height = self.tile
@@ -59,13 +59,17 @@ class Tally:
         for row in range(top // height, ceil_div(bottom, height)):
             low, high = max(row * height, top) - top, min((row + 1) * height, bottom) - top
             for column in range(self.tiles.shape[1]):
-                part = np.s_[low:high, column * width : (column + 1) * width]
-                self.tissue[row, column] += np.count_nonzero(foreground[part])
-                if something:
-                    self.tiles[row, column] += counts(predicted[part], annotated[part])
+                tile = np.s_[low:high, column * width : (column + 1) * width]
+                self.tissue[row, column] += np.count_nonzero(foreground[tile])
+                if not_empty:
+                    self.tiles[row, column] += counts(predicted[tile], annotated[tile])
 
     def scores(self, factor: int) -> dict[str, Any]:
-        """Counts and Dice of the foreground, of everything and of each tile with foreground."""
+        """Counts and Dice of the foreground, of everything and of each tile with foreground.
+
+        Args:
+            factor: level-0 pixels to a working pixel; a tile's `xy` is in level-0 pixels.
+        """
         tiles = []
         for row, column in np.argwhere(self.tissue > 0).tolist():
             xy = [column * self.tile[0] * factor, row * self.tile[1] * factor]
@@ -81,6 +85,6 @@ class Tally:
         }
 
 
-def _with_dice(three: np.ndarray) -> dict[str, Any]:
-    both, extra, missed = (int(count) for count in three)
+def _with_dice(pixels: np.ndarray) -> dict[str, Any]:
+    both, extra, missed = (int(count) for count in pixels)
     return {"tp": both, "fp": extra, "fn": missed, "dice": dice(both, extra, missed)}

@@ -1,14 +1,14 @@
-"""The Dice of the KPIs 2024 challenge as its published scorer computes it, beside our own.
+"""The Dice of the KPIs 2024 challenge, computed as its published scorer does.
 
-What the scorer (hrlblab/KPIs2024, unet_validation_slide.py and unet_validation_patch.py) does, and
-what is therefore done here with a delivered mask:
+Steps of the scorer (hrlblab/KPIs2024, unet_validation_slide.py and unet_validation_patch.py) that
+are repeated here on a delivered mask:
 
-- Annotation: linear interpolation to the working size (`scipy.ndimage.zoom`, order 1); only what
-  stays fully set counts.
+- Annotation: linear interpolation to the working size (`scipy.ndimage.zoom`, order 1); only pixels
+  that stay fully set count.
 - Prediction: windows of 2048 px, one every 1024 px and the last pulled back to the border, vote;
-  a pixel needs two votes, so what one window or none covers is lost. Every window is taken to vote
-  as the mask says. Objects (8-connected) under 20,000 px are dropped.
-- Slide: one Dice over everything; 1 where both are empty.
+  a pixel needs two votes, so pixels covered by fewer than two windows are lost. Every window is
+  assumed to vote as the mask does. Objects (8-connected) under 20,000 px are dropped.
+- Slide: one Dice over all pixels; 1 where both masks are empty.
 - A slide of at most one window is a patch of task 1: no votes, nothing dropped, and no Dice at all
   where nothing is annotated (MONAI leaves such patches out of the mean).
 """
@@ -30,6 +30,7 @@ SMALLEST = 20_000
 FULL = 254.5 / 255
 """Share of a pixel from which a mask of 0 and 255, rounded to 8 bits, is still 255."""
 STEP = 64
+"""Rows of the grid that are interpolated at a time."""
 
 
 def grid_size(size: tuple[int, int], factor: int) -> tuple[int, int]:
@@ -39,7 +40,7 @@ def grid_size(size: tuple[int, int], factor: int) -> tuple[int, int]:
 
 
 def votes(length: int) -> np.ndarray:
-    """How many windows cover each pixel along a side, (length,) int64."""
+    """Number of windows that cover each pixel along a side, (length,) int64."""
     last = max(0, length - WINDOW)
     covered = np.zeros(length, np.int64)
     for start in [*range(0, last // STRIDE * STRIDE, STRIDE), last]:
@@ -53,7 +54,7 @@ def zoomed(
     grid: tuple[int, int],
     rows: tuple[int, int],
 ) -> np.ndarray:
-    """Rows of an annotation as the scorer sees it, (rows[1] - rows[0], grid width) uint8 bits.
+    """Rows of an annotation as the scorer interpolates it: (rows, grid width) uint8 bits.
 
     Args:
         read: bits of the level-0 rows from, to, (rows, width) uint8.
@@ -64,9 +65,9 @@ def zoomed(
     if size == grid:
         return read(*rows)
     result = np.zeros((rows[1] - rows[0], grid[0]), np.uint8)
-    left, right, x = _places(np.arange(grid[0]), size[0], grid[0])
+    left, right, x = _neighbours(np.arange(grid[0]), size[0], grid[0])
     for top in range(*rows, STEP):
-        above, below, y = _places(np.arange(top, min(top + STEP, rows[1])), size[1], grid[1])
+        above, below, y = _neighbours(np.arange(top, min(top + STEP, rows[1])), size[1], grid[1])
         pixels = read(int(above[0]), int(below[-1]) + 1)
         above, below, y = above - above[0], below - above[0], y[:, None]
         for bit in np.flatnonzero(np.bitwise_or.reduce(pixels, axis=None) >> np.arange(8) & 1):
@@ -77,16 +78,16 @@ def zoomed(
     return result
 
 
-def _places(
+def _neighbours(
     index: np.ndarray, length: int, reduced: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The level-0 pixels before and after each pixel of the grid, and the weight of the latter.
 
-    scipy leaves out what round-off puts beyond the last pixel: NaN, which is never full.
+    scipy leaves out positions that round-off puts beyond the last pixel: NaN, which is never full.
     """
-    place = index * ((length - 1) / (reduced - 1) if reduced > 1 else 0.0)
-    before = np.minimum(place.astype(np.int64), length - 1)
-    weight = np.where(place > length - 1, np.nan, place - before)
+    position = index * ((length - 1) / (reduced - 1) if reduced > 1 else 0.0)
+    before = np.minimum(position.astype(np.int64), length - 1)
+    weight = np.where(position > length - 1, np.nan, position - before)
     return before, np.minimum(before + 1, length - 1), weight
 
 
@@ -96,12 +97,12 @@ def score(
     drawn: Callable[[tuple[int, int]], np.ndarray],
     grid: tuple[int, int],
 ) -> dict[str, Any]:
-    """Score the delivered mask of one class.
+    """Score the delivered mask of one class: task, tp, fp, fn (pixels of the grid) and Dice.
 
     Args:
         bands: labels at working resolution.
         objects: the class's delivered objects, found in `bands`.
-        drawn: the annotation as the scorer sees it, of rows from, to: (rows, width) bool.
+        drawn: the annotation on the grid, of rows from, to: (rows, width) bool.
         grid: the scorer's width and height, at most one less than the labels'.
     """
     patch = max(grid) <= WINDOW

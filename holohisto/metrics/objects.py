@@ -1,4 +1,4 @@
-"""Objects: which of the predicted ones match which of the annotated ones."""
+"""One-to-one matching of predicted with annotated objects, and their entries in the metrics."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ def match_objects(
 ) -> np.ndarray:
     """Match objects one to one whose intersection over union is at least `iou`.
 
-    Above 0.5 an object has one partner at most; of exact ties at 0.5 the largest possible
-    number of pairs is matched.
+    Above 0.5 an object has at most one partner; among exact ties at 0.5 as many pairs as possible
+    are matched (`scipy.sparse.csgraph.maximum_bipartite_matching`).
 
     Args:
         predicted: areas of the predicted objects, (n,) int.
@@ -30,7 +30,7 @@ def match_objects(
         iou: limit, >= 0.5.
 
     Returns:
-        Of each predicted object its annotated object, or -1: (n,) int64.
+        The annotated object of each predicted object, or -1: (n,) int64.
     """
     shared = pairs[:, 2]
     union = predicted[pairs[:, 0]] + annotated[pairs[:, 1]] - shared
@@ -58,10 +58,23 @@ def object_scores(matched: int, predicted: int, annotated: int) -> dict[str, flo
     }
 
 
-def overlaps(first: Runs, one: np.ndarray, second: Runs, other: np.ndarray) -> np.ndarray:
-    """Pixels that objects share: (k, 3) int64 of object numbers `one`, `other`, pixels."""
+def overlaps(
+    first: Runs, first_objects: np.ndarray, second: Runs, second_objects: np.ndarray
+) -> np.ndarray:
+    """Pixels that objects of two masks share.
+
+    Args:
+        first: runs of one mask, (n,).
+        first_objects: number of each run's object, (n,) int.
+        second: runs of the other mask, (m,).
+        second_objects: number of each run's object, (m,) int.
+
+    Returns:
+        (k, 3) int64: number of the first object, number of the second object, pixels.
+    """
     i, j, shared = rle.common(first, second)
-    return summed(np.stack([one[i], other[j], shared], axis=1).astype(np.int64))
+    triples = np.stack([first_objects[i], second_objects[j], shared], axis=1)
+    return summed(triples.astype(np.int64))
 
 
 def summed(pairs: np.ndarray) -> np.ndarray:
@@ -79,7 +92,7 @@ def summed(pairs: np.ndarray) -> np.ndarray:
 def closest(
     predicted: np.ndarray, annotated: np.ndarray, pairs: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Highest intersection over union of each object with any of the other side; 0 with none.
+    """Highest intersection over union of each object with any object of the other mask, else 0.
 
     Args:
         predicted: areas of the predicted objects, (n,) int.
@@ -90,52 +103,58 @@ def closest(
         (n,) and (m,) float64.
     """
     best = np.zeros(len(predicted)), np.zeros(len(annotated))
-    one, other, shared = pairs.T
-    iou = shared / (predicted[one] + annotated[other] - shared)
-    np.maximum.at(best[0], one, iou)
-    np.maximum.at(best[1], other, iou)
+    first, second, shared = pairs.T
+    iou = shared / (predicted[first] + annotated[second] - shared)
+    np.maximum.at(best[0], first, iou)
+    np.maximum.at(best[1], second, iou)
     return best
 
 
 @dataclass(frozen=True)
 class Matching:
-    """Which objects of one side have a partner on the other, and how close any comes."""
+    """The objects of one mask (n of them), compared with those of the other."""
 
-    found: np.ndarray
-    """(n,) bool."""
+    matched: np.ndarray
+    """(n,) bool: whether the object has a partner."""
     iou: np.ndarray
-    """(n,) float64: highest intersection over union with any object of the other side."""
+    """(n,) float64: highest intersection over union with any object of the other mask."""
 
 
 def object_table(table: Table, frame: Frame, matching: Matching | None) -> list[dict[str, Any]]:
-    """One entry a predicted object.
+    """One entry per predicted object.
 
-    x, y is its centre of mass, `box` its left, top, right and bottom, in level-0 pixels. `matched`
-    and `iou` are None where nobody annotated the class.
+    `area_um2` is in square micrometres; `x` and `y` are the centre of mass and `box` the left, top,
+    right and bottom, in level-0 pixels. `matched` and `iou` are None where the class is not
+    annotated.
+
+    Args:
+        table: the objects, in working pixels.
+        frame: of the slide.
+        matching: with the annotated objects; None: the class is not annotated.
     """
     return [
         {
-            **place,
+            **entry,
             "probability": round(float(probability), 4),
-            "matched": None if matching is None else bool(matching.found[i]),
+            "matched": None if matching is None else bool(matching.matched[i]),
             "iou": None if matching is None else round(float(matching.iou[i]), 4),
         }
-        for i, (place, probability) in enumerate(
-            zip(_places(table, frame), table.probability, strict=True)
+        for i, (entry, probability) in enumerate(
+            zip(_entries(table, frame), table.probability, strict=True)
         )
     ]
 
 
 def missed_table(table: Table, frame: Frame, matching: Matching) -> list[dict[str, Any]]:
-    """One entry an annotated object that no predicted one matches, as in `object_table`."""
+    """One entry per annotated object without a match, as in `object_table`."""
     return [
-        {**place, "iou": round(float(matching.iou[i]), 4)}
-        for i, place in enumerate(_places(table, frame))
-        if not matching.found[i]
+        {**entry, "iou": round(float(matching.iou[i]), 4)}
+        for i, entry in enumerate(_entries(table, frame))
+        if not matching.matched[i]
     ]
 
 
-def _places(table: Table, frame: Frame) -> Iterator[dict[str, Any]]:
+def _entries(table: Table, frame: Frame) -> Iterator[dict[str, Any]]:
     """Area, centre and box of each object."""
     boxes = np.minimum(table.box * frame.factor, [*frame.size, *frame.size])
     for area, (x, y), box in zip(table.area, table.centre * frame.factor, boxes, strict=True):

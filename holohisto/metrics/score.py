@@ -1,6 +1,5 @@
 """All scores of one model on one slide, in one pass over labels and annotation."""
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +12,8 @@ from holohisto.masks.cleaning import Bands, Objects, Probability
 from holohisto.masks.frame import Frame
 from holohisto.metrics import kpis2024
 from holohisto.metrics.boundary import Boundary
-from holohisto.metrics.counts import Tally
+from holohisto.metrics.counts import TileCounts
+from holohisto.metrics.inputs import AnnotatedMask, Rows
 from holohisto.metrics.objects import (
     Matching,
     closest,
@@ -25,29 +25,18 @@ from holohisto.metrics.objects import (
     summed,
 )
 
-AS_IT_IS = MaskOptions(min_object_um2=0, max_hole_um2=0)
-
-
-@dataclass(frozen=True)
-class Reference:
-    """The annotation of a slide."""
-
-    bands: Bands
-    """At working resolution."""
-    known: tuple[bool, ...]
-    """Of each class bit, whether the annotation knows it."""
-    scorer: Callable[[tuple[int, int]], np.ndarray]
-    """As the KPIs scorer sees it: bits of rows from, to of its grid, (rows, width) uint8."""
+WITHOUT_CLEANING = MaskOptions(min_object_um2=0, max_hole_um2=0)
+"""Options that keep an annotation unchanged."""
 
 
 @dataclass
-class _Class:
-    """What is gathered of one annotated class."""
+class _ClassScores:
+    """Sums over the bands of one annotated class."""
 
     bit: int
-    found: Objects
-    truth: Objects
-    tally: Tally
+    predicted: Objects
+    annotated: Objects
+    counts: TileCounts
     boundary: Boundary
     pairs: list[np.ndarray] = field(default_factory=lambda: [np.zeros((0, 3), np.int64)])
 
@@ -57,111 +46,117 @@ class _Class:
         rows: tuple[int, int],
         labels: np.ndarray,
         annotation: np.ndarray,
-        tissue: np.ndarray,
+        foreground: np.ndarray,
     ) -> None:
-        runs, number = self.found.runs(labels, rows, band)
-        marked, item = self.truth.runs(annotation, rows, band)
-        self.pairs.append(overlaps(runs, number, marked, item))
+        """Add a band: labels and annotation (rows, width) uint8 bits, foreground bool."""
+        runs, number = self.predicted.runs(labels, rows, band)
+        drawn_runs, drawn_number = self.annotated.runs(annotation, rows, band)
+        self.pairs.append(overlaps(runs, number, drawn_runs, drawn_number))
         predicted = rle.paint(runs, rows, labels.shape[1])
         annotated = (annotation >> self.bit) & 1 != 0
-        self.tally.add(rows[0], predicted, annotated, tissue)
+        self.counts.add(rows[0], predicted, annotated, foreground)
         self.boundary.add(predicted, annotated)
 
     def match(self, iou: float) -> tuple[Matching, Matching]:
-        """Which of the found and of the annotated objects have a partner."""
-        areas = self.found.table.area, self.truth.table.area
+        """Matching of the predicted and of the annotated objects."""
+        areas = self.predicted.table.area, self.annotated.table.area
         pairs = summed(np.concatenate(self.pairs))
         partner = match_objects(*areas, pairs, iou)
         annotated = np.zeros(len(areas[1]), bool)
         annotated[partner[partner >= 0]] = True
-        closest_found, closest_annotated = closest(*areas, pairs)
-        return Matching(partner >= 0, closest_found), Matching(annotated, closest_annotated)
+        closest_predicted, closest_annotated = closest(*areas, pairs)
+        return Matching(partner >= 0, closest_predicted), Matching(annotated, closest_annotated)
 
 
 def score(
     labels: Bands,
-    reference: Reference,
-    foreground: Callable[[tuple[int, int]], np.ndarray],
+    annotation: AnnotatedMask,
+    foreground: Rows,
     frame: Frame,
     options: MetricsOptions,
     mask_options: MaskOptions,
     probability: Probability,
-    names: Sequence[str],
-) -> dict[int, dict[str, Any]]:
-    """Score the cleaned labels, as delivered, against the annotation as it is.
+) -> dict[str, dict[str, Any]]:
+    """Score the cleaned labels, as delivered, against the annotation, which is not cleaned.
 
     Args:
         labels: at working resolution.
-        reference: the annotation.
-        foreground: the foreground of the rows from, to (working pixels): (rows, width) bool.
-        frame: the slide.
-        options: how to score.
-        mask_options: how masks are cleaned.
+        annotation: of the same slide.
+        foreground: bool, at working resolution.
+        frame: of the slide.
+        options: section `metrics`.
+        mask_options: section `mask`, by which the labels are cleaned.
         probability: map of the highest class probability.
-        names: of the classes, by bit.
 
     Returns:
-        Of each class bit its entry in the metrics file.
+        Class name: its entry in the metrics file, ready for JSON.
     """
-    bits = range(len(reference.known))
-    known = [bit for bit in bits if reference.known[bit]]
-    found = cleaning.find(labels, list(bits), frame.pixel_um2, mask_options, probability, names)
-    truth = cleaning.find(reference.bands, known, frame.pixel_um2, AS_IT_IS)
+    names = list(annotation.known)
+    bits = range(len(names))
+    known = [bit for bit in bits if annotation.known[names[bit]]]
+    area = frame.pixel_um2
+    predicted = cleaning.find(labels, list(bits), area, mask_options, probability, names)
+    annotated = cleaning.find(annotation.bands, known, area, WITHOUT_CLEANING)
     width, tolerance = labels.size[0], options.boundary_um / (frame.mpp * frame.factor)
     classes = [
-        _Class(
+        _ClassScores(
             bit,
-            found[bit],
-            truth[bit],
-            Tally(frame.working_size, options.tile),
+            predicted[bit],
+            annotated[bit],
+            TileCounts(frame.working_size, options.tile),
             Boundary(width, tolerance),
         )
         for bit in known
     ]
-    for (band, rows, pixels), (_, _, annotation) in zip(labels, reference.bands, strict=True):
+    for (band, rows, pixels), (_, _, drawn) in zip(labels, annotation.bands, strict=True):
         tissue = foreground(rows)
-        for one in classes:
-            one.add(band, rows, pixels, annotation, tissue)
-    scores = {bit: _unknown(found[bit], frame) for bit in bits}
-    for one in classes:
-        scores[one.bit] = _known(one, frame, options)
+        for sums in classes:
+            sums.add(band, rows, pixels, drawn, tissue)
+    scores = {names[bit]: _not_annotated(predicted[bit], frame) for bit in bits}
+    for sums in classes:
+        scores[names[sums.bit]] = entry = _annotated(sums, frame, options)
         if options.protocol == "kpis2024":
-            scores[one.bit]["kpis2024"] = _challenge(labels, one, reference, frame)
+            entry["kpis2024"] = _challenge(labels, sums, annotation, frame)
     return scores
 
 
-def _unknown(found: Objects, frame: Frame) -> dict[str, Any]:
-    """Entry of a class that nobody annotated on this slide."""
+def _not_annotated(predicted: Objects, frame: Frame) -> dict[str, Any]:
+    """Entry of a class that is not annotated on this slide."""
     return {
         "annotated": False,
-        **_amount("found", found, frame),
-        "object_table": object_table(found.table, frame, None),
+        **_amount("found", predicted, frame),
+        "object_table": object_table(predicted.table, frame, None),
     }
 
 
-def _known(one: _Class, frame: Frame, options: MetricsOptions) -> dict[str, Any]:
-    found, annotated = one.match(options.iou)
-    matched = int(np.count_nonzero(found.found))
+def _annotated(sums: _ClassScores, frame: Frame, options: MetricsOptions) -> dict[str, Any]:
+    predicted, annotated = sums.match(options.iou)
+    matched = int(np.count_nonzero(predicted.matched))
+    tables = sums.predicted.table, sums.annotated.table
     return {
         "annotated": True,
-        **one.tally.scores(frame.factor),
-        "boundary": {"tolerance_um": options.boundary_um, **one.boundary.scores()},
-        "objects": object_scores(matched, len(one.found.table), len(one.truth.table)),
-        **_amount("found", one.found, frame),
-        **_amount("annotated", one.truth, frame),
-        "object_table": object_table(one.found.table, frame, found),
-        "missed": missed_table(one.truth.table, frame, annotated),
+        **sums.counts.scores(frame.factor),
+        "boundary": {"tolerance_um": options.boundary_um, **sums.boundary.scores()},
+        "objects": object_scores(matched, len(tables[0]), len(tables[1])),
+        **_amount("found", sums.predicted, frame),
+        **_amount("annotated", sums.annotated, frame),
+        "object_table": object_table(tables[0], frame, predicted),
+        "missed": missed_table(tables[1], frame, annotated),
     }
 
 
-def _amount(what: str, objects: Objects, frame: Frame) -> dict[str, Any]:
-    """Number of objects and their whole area."""
+def _amount(origin: str, objects: Objects, frame: Frame) -> dict[str, Any]:
+    """Number of objects and their total area."""
     area = float(objects.table.area.sum()) * frame.pixel_um2
-    return {f"objects_{what}": len(objects.table), f"area_{what}_um2": round(area, 3)}
+    return {f"objects_{origin}": len(objects.table), f"area_{origin}_um2": round(area, 3)}
 
 
-def _challenge(labels: Bands, one: _Class, reference: Reference, frame: Frame) -> dict[str, Any]:
+def _challenge(
+    labels: Bands, sums: _ClassScores, annotation: AnnotatedMask, frame: Frame
+) -> dict[str, Any]:
     grid = kpis2024.grid_size(frame.size, frame.factor)
-    return kpis2024.score(
-        labels, one.found, lambda rows: (reference.scorer(rows) >> one.bit) & 1 != 0, grid
-    )
+
+    def drawn(rows: tuple[int, int]) -> np.ndarray:
+        return (annotation.zoomed(rows) >> sums.bit) & 1 != 0
+
+    return kpis2024.score(labels, sums.predicted, drawn, grid)
