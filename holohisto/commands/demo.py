@@ -17,15 +17,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         help="folder for slides/, annotations/ and slides.tsv",
     )
-    parser.add_argument("--seed", type=int, default=0, help="another seed, another cohort")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of all random numbers (default: %(default)s)"
+    )
     parser.add_argument(
         "--scale",
         type=float,
         default=1.0,
-        help="size of the slides, 0.1 to 4; 1 is about 1.0 x 0.75 mm (default: %(default)s)",
+        help="scale of the slides' sides, 0.1 to 4; 1: about 1.0 x 0.75 mm (default: %(default)s)",
     )
-    parser.add_argument("--slides", type=int, default=16, help="only the first so many of the 16")
-    parser.add_argument("--workers", type=int, help="processes (default: the cores, at most 4)")
+    parser.add_argument(
+        "--slides", type=int, default=16, help="number of slides, 1 to 16 (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--workers", type=int, help="number of processes (default: the number of cores, at most 4)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -18,6 +18,7 @@ from holohisto.sheet.rows import read_sheet
 
 logger = logging.getLogger(__name__)
 QUALITY = 88
+"""Of the slides' JPEG tiles."""
 
 
 def write_cohort(
@@ -28,8 +29,8 @@ def write_cohort(
     Args:
         folder: Where to write; files of the same names are replaced.
         seed: The same seed gives the same pictures, whatever the number of workers.
-        scale: Linear scale of the slides' sizes, not of what is on them.
-        slides: Number of slides, from the first; None for all sixteen.
+        scale: Linear scale of the slides' sizes; structures keep their size.
+        slides: Number of slides, chosen as by `plans`; None for all sixteen.
         workers: Processes.
 
     Returns:
@@ -59,7 +60,7 @@ def write_slide(plan: Plan, folder: Path) -> str:
 
 
 def _written(chosen: list[Plan], folder: Path, workers: int) -> Iterator[str]:
-    """Yield the slides as they are done."""
+    """Yield the ids of slides as they are written."""
     if workers <= 1 or len(chosen) == 1:
         yield from (write_slide(plan, folder) for plan in chosen)
         return
@@ -76,7 +77,7 @@ def _written(chosen: list[Plan], folder: Path, workers: int) -> Iterator[str]:
 
 
 def default_workers() -> int:
-    """Processes to use on this machine: its cores, four at most (0.6 GB each)."""
+    """Number of processes for this machine: its cores, at most four (0.6 GB each)."""
     return min(4, len(os.sched_getaffinity(0)))
 
 

@@ -1,4 +1,4 @@
-"""The four groups of the demo cohort, and what each slide of it is to be."""
+"""The four groups of the demo cohort, and the plan of each slide."""
 
 import zlib
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Disease:
-    """What a group's kidneys look like."""
+    """Traits of a group's kidneys."""
 
     mpp: float
     glomerulus: float
@@ -22,7 +22,7 @@ class Disease:
     kinds: tuple[float, float, float, float, float]
     """Shares of tubules: proximal, distal, dense, dilated, with a cast."""
     infiltrates: int
-    """Most infiltrates per 0.75 mm2."""
+    """Largest number of infiltrates per 0.75 mm2."""
 
 
 GROUPS = {
@@ -39,7 +39,7 @@ SPLITS = {
     "normal": (("train", 1), ("val", 2), ("test", 3), ("test", 4)),
 }
 BLACK = ("DN-3", "NEP25-1")
-# The slides of a small cohort, the most wanted first.
+# Slides of a small cohort, in order of preference.
 FIRST = (
     "56Nx-1",
     "DN-2",
@@ -55,7 +55,7 @@ FIRST = (
 
 @dataclass(frozen=True)
 class Plan:
-    """One slide to draw; everything in it follows from these values."""
+    """One slide to draw, fully determined by these values."""
 
     slide: str
     group: str
@@ -78,7 +78,7 @@ class Plan:
         return self.disease.mpp
 
     def rng(self, purpose: str) -> np.random.Generator:
-        """Return the generator for one purpose; drawing more of one thing then moves no other."""
+        """Return the generator for one purpose, so that purposes do not affect each other."""
         return np.random.default_rng([self.seed, zlib.crc32(f"{self.slide}/{purpose}".encode())])
 
 

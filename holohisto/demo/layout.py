@@ -1,4 +1,4 @@
-"""Where everything lies on a demo slide: distance fields on a grid of one micrometre."""
+"""The geometry of a demo slide: distance fields on a grid of one micrometre."""
 
 from dataclasses import dataclass, field
 
@@ -26,7 +26,7 @@ class Blob:
     traits: dict[str, float] = field(default_factory=dict)
 
     def window(self, shape: tuple[int, int], margin: float) -> tuple[slice, slice]:
-        """Return the part of a grid of `shape` that holds the blob and a margin."""
+        """Return the slices of a grid (height, width) that hold the blob and a margin."""
         reach = self.radius * 1.45 / np.sqrt(self.squash) + margin
         return (
             slice(max(0, int(self.y - reach)), max(0, min(shape[0], int(self.y + reach) + 1))),
@@ -48,7 +48,7 @@ class Blob:
 
 
 @dataclass
-class Layout:
+class SlideLayout:
     """The fields of a slide, each (height, width) float32 on the grid, in micrometres.
 
     A field is the depth inside its structure, negative outside.
@@ -77,18 +77,18 @@ class Layout:
         return height, width
 
 
-def lay_out(plan: Plan) -> Layout:
+def lay_out(plan: Plan) -> SlideLayout:
     """Draw the geometry of a slide."""
     shape = tuple(int(np.ceil(side * plan.mpp)) + 1 for side in plan.size[::-1])
     shape = (shape[0], shape[1])
     tissue = _tissue(plan, shape)
     glomeruli = _glomeruli(plan, tissue)
     glomerulus, tuft, scar, matrix = _tufts(plan, shape, glomeruli)
-    room = np.maximum(glomerulus, 12 - tissue)  # depth inside what is taken
+    room = np.maximum(glomerulus, 12 - tissue)  # depth inside occupied cells
     vessel, lumen = _vessels(plan, shape, room)
     infiltrate = _infiltrates(plan, shape, np.maximum(room, vessel))
     taken = np.maximum.reduce([glomerulus, vessel, infiltrate, 5 - tissue])
-    return Layout(
+    return SlideLayout(
         tissue,
         glomerulus,
         tuft,
@@ -128,15 +128,15 @@ def _glomeruli(plan: Plan, tissue: np.ndarray) -> list[Blob]:
     rng, disease = plan.rng("glomeruli"), plan.disease
     count = max(1, round(rng.uniform(14, 19) * tissue.size / 780_000))
     cut = min(2, count // 6)
-    found: list[Blob] = []
-    places = np.argwhere(tissue > 0)[:, :2]
-    for place in places[rng.integers(0, len(places), 6000)]:
-        if len(found) == count:
+    placed: list[Blob] = []
+    cells = np.argwhere(tissue > 0)[:, :2]
+    for cell in cells[rng.integers(0, len(cells), 6000)]:
+        if len(placed) == count:
             break
-        y, x = place + rng.uniform(0, 1, 2)
+        y, x = cell + rng.uniform(0, 1, 2)
         radius = float(np.clip(rng.normal(41, 6.5), 30, 52) * disease.glomerulus)
-        depth = tissue[tuple(place)]
-        edge = len(found) < cut
+        depth = tissue[tuple(cell)]
+        edge = len(placed) < cut
         if (edge and not 0.05 * radius < depth < 0.5 * radius) or (not edge and depth < radius + 6):
             continue
         traits = {
@@ -146,9 +146,9 @@ def _glomeruli(plan: Plan, tissue: np.ndarray) -> list[Blob]:
         }
         squash, angle = rng.uniform(0.76, 1.0), rng.uniform(0, np.pi)
         blob = Blob(y, x, min(radius, 57.0), _waves(rng, 0.065), squash, angle, traits)
-        if all(np.hypot(y - b.y, x - b.x) > 1.1 * (radius + b.radius) + 8 for b in found):
-            found.append(blob)
-    return found
+        if all(np.hypot(y - b.y, x - b.x) > 1.1 * (radius + b.radius) + 8 for b in placed):
+            placed.append(blob)
+    return placed
 
 
 def _tufts(
@@ -184,12 +184,12 @@ def _tufts(
     return glomerulus, tuft, scar, ndimage.gaussian_filter(matrix, 1.0)
 
 
-def _place(rng: np.random.Generator, room: np.ndarray, blob: Blob, gap: float) -> Blob | None:
-    """Move the blob to where it touches nothing of `room`; None when there is no such place."""
-    places = np.argwhere(room < -gap - blob.radius * 0.9)
-    if len(places) == 0:
+def _move_clear(rng: np.random.Generator, room: np.ndarray, blob: Blob, gap: float) -> Blob | None:
+    """Move the blob to a random cell where it touches no structure; None without such a cell."""
+    cells = np.argwhere(room < -gap - blob.radius * 0.9)
+    if len(cells) == 0:
         return None
-    blob.y, blob.x = places[rng.integers(len(places))] + 0.5
+    blob.y, blob.x = cells[rng.integers(len(cells))] + 0.5
     return blob
 
 
@@ -211,7 +211,7 @@ def _vessels(plan: Plan, shape: tuple[int, int], room: np.ndarray) -> tuple[np.n
         )
         taken = np.maximum(room, vessel)
         clearance = -distance(taken < 0)
-        if _place(rng, clearance, blob, 4) is None:
+        if _move_clear(rng, clearance, blob, 4) is None:
             continue
         window = blob.window(shape, 12)
         depth = blob.depth(window)
@@ -235,8 +235,8 @@ def _infiltrates(plan: Plan, shape: tuple[int, int], room: np.ndarray) -> np.nda
             rng.uniform(0.5, 0.95),
             rng.uniform(0, np.pi),
         )
-        places = np.argwhere((room < -4) & (room > -60))
-        blob.y, blob.x = places[rng.integers(len(places))] if len(places) else (0, 0)
+        cells = np.argwhere((room < -4) & (room > -60))
+        blob.y, blob.x = cells[rng.integers(len(cells))] if len(cells) else (0, 0)
         window = blob.window(shape, 12)
         depth[window] = np.maximum(depth[window], blob.depth(window))
     ragged = depth + 4 * value_noise(rng, shape, 14)

@@ -73,11 +73,11 @@ class Enlarger:
         return band[:, low] + (band[:, high] - band[:, low]) * share
 
     def nearest(self, field: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Take the cell each pixel lies in."""
+        """Take the value of the cell that each pixel lies in: (len(rows), width)."""
         near = np.clip((rows + 0.5) / self.scale, 0, self.shape[0] - 1).astype(np.intp)
         return field[near][:, self._near]
 
     def _between(self, pixels: np.ndarray, cells: int) -> tuple[np.ndarray, ...]:
-        place = np.clip((pixels + 0.5) / self.scale - 0.5, 0, cells - 1)
-        low = np.minimum(place.astype(np.intp), max(cells - 2, 0))
-        return low, np.minimum(low + 1, cells - 1), (place - low).astype(np.float32)
+        position = np.clip((pixels + 0.5) / self.scale - 0.5, 0, cells - 1)
+        low = np.minimum(position.astype(np.intp), max(cells - 2, 0))
+        return low, np.minimum(low + 1, cells - 1), (position - low).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Where nuclei lie and what they look like."""
+"""Position and appearance of nuclei."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from scipy import ndimage
 from scipy.spatial import KDTree
 
 from holohisto.demo.groups import Plan
-from holohisto.demo.layout import Layout
+from holohisto.demo.layout import SlideLayout
 from holohisto.demo.tubules import CAST, DENSE, DILATED, DISTAL, PROXIMAL
 
 ANGLES = 24
@@ -16,7 +16,7 @@ VARIANTS = 6
 
 @dataclass(frozen=True)
 class Look:
-    """A kind of nucleus: half axes in micrometres, and how dark body and rim are, 0 to 1."""
+    """A kind of nucleus: half axes in micrometres, darkness of body and rim, 0 to 1."""
 
     long: float
     short: float
@@ -36,20 +36,20 @@ MUSCLE = Look(5.0, 1.15, 0.75, 0.05, 0.2)
 
 @dataclass
 class Crowd:
-    """Nuclei of one look: places (n, 2) as (y, x) in micrometres, and angles (n,) in radians."""
+    """Nuclei of one look: positions (n, 2) as (y, x), micrometres, and angles (n,), radians."""
 
     look: Look
-    places: np.ndarray
+    positions: np.ndarray
     angles: np.ndarray
 
 
-def crowds(plan: Plan, layout: Layout) -> list[Crowd]:
+def crowds(plan: Plan, layout: SlideLayout) -> list[Crowd]:
     """Place every nucleus of a slide."""
     rng = plan.rng("nuclei")
     return [*_tubular(rng, layout), *_elsewhere(rng, layout)]
 
 
-def stain(plan: Plan, layout: Layout) -> np.ndarray:
+def stain(plan: Plan, layout: SlideLayout) -> np.ndarray:
     """Draw all nuclei: (height, width) uint8 at the slide's pixels, 255 the darkest."""
     width, height = plan.size
     plane = np.zeros((height, width), np.uint8)
@@ -57,16 +57,16 @@ def stain(plan: Plan, layout: Layout) -> np.ndarray:
     for crowd in crowds(plan, layout):
         stamps = _stamps(rng, crowd.look, plan.mpp)
         half = stamps.shape[-1] // 2
-        corners = np.floor(crowd.places / plan.mpp).astype(int) - half
+        corners = np.floor(crowd.positions / plan.mpp).astype(int) - half
         turns = np.round(crowd.angles / np.pi * ANGLES).astype(int) % ANGLES
         looks = rng.integers(0, VARIANTS, len(corners))
         for (y, x), turn, look in zip(corners.tolist(), turns, looks, strict=True):
             stamp = stamps[look, turn]
             top, left = max(0, -y), max(0, -x)
-            part = plane[y + top : y + 2 * half + 1, x + left : x + 2 * half + 1]
-            if part.size:
-                piece = stamp[top : top + part.shape[0], left : left + part.shape[1]]
-                np.maximum(part, piece, out=part)
+            window = plane[y + top : y + 2 * half + 1, x + left : x + 2 * half + 1]
+            if window.size:
+                visible = stamp[top : top + window.shape[0], left : left + window.shape[1]]
+                np.maximum(window, visible, out=window)
     return plane
 
 
@@ -144,7 +144,7 @@ def _along(field: np.ndarray, points: np.ndarray) -> np.ndarray:
     return np.arctan2(slope[:, 1], -slope[:, 0])
 
 
-def _tubular(rng: np.random.Generator, layout: Layout) -> list[Crowd]:
+def _tubular(rng: np.random.Generator, layout: SlideLayout) -> list[Crowd]:
     """A ring of nuclei in every epithelium, denser in some kinds."""
     tubules = layout.tubules
     points = _scatter(rng, layout.shape, 3.0)
@@ -158,7 +158,7 @@ def _tubular(rng: np.random.Generator, layout: Layout) -> list[Crowd]:
     kind, label = kind[near], label[near]
     right = _at(tubules.label, points) == label
     points, kind = points[right], kind[right]
-    found = []
+    result = []
     for kinds, spacing, look in (
         ((PROXIMAL,), 10.5, TUBULAR),
         ((DISTAL,), 8.0, TUBULAR),
@@ -169,11 +169,11 @@ def _tubular(rng: np.random.Generator, layout: Layout) -> list[Crowd]:
         angles = _along(tubules.depth, kept)
         if look is TUBULAR:
             angles = rng.uniform(0, np.pi, len(kept))
-        found.append(Crowd(look, kept, angles))
-    return found
+        result.append(Crowd(look, kept, angles))
+    return result
 
 
-def _elsewhere(rng: np.random.Generator, layout: Layout) -> list[Crowd]:
+def _elsewhere(rng: np.random.Generator, layout: SlideLayout) -> list[Crowd]:
     """Nuclei of interstitium, infiltrates, tufts, capsules and vessels."""
     free = np.maximum.reduce([layout.glomerulus, layout.vessel, layout.infiltrate])
 

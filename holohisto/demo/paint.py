@@ -8,12 +8,14 @@ from scipy import ndimage
 
 from holohisto.demo import nuclei
 from holohisto.demo.groups import Plan
-from holohisto.demo.layout import Layout
+from holohisto.demo.layout import SlideLayout
 from holohisto.demo.noise import Enlarger, periodic, texture
 from holohisto.demo.tubules import CAST, DISTAL, PROXIMAL
 
 BAND = 256
+"""Rows painted at a time."""
 HALO = 4
+"""Rows beside a band that its blur needs."""
 # Optical density (natural logarithm) of each stain for red, green, blue.
 BLUE = np.array([1.12, 1.02, 0.50])
 MAGENTA = np.array([0.44, 1.18, 0.52])
@@ -22,7 +24,7 @@ PINK = np.array([[0.38, 0.50, 0.20], [0.24, 0.50, 0.22]])  # violet to pink
 
 @dataclass
 class Stains:
-    """What a slide is stained and lit with."""
+    """Stains, blur, noise and illumination of a slide."""
 
     density: np.ndarray
     """Optical density of blue, magenta and pink, (3 stains, 3 colours)."""
@@ -48,7 +50,7 @@ class Stains:
         return cls(density, glass, float(blur), float(rng.uniform(1.2, 2.4)), light)
 
 
-def annotation(plan: Plan, layout: Layout) -> Iterator[np.ndarray]:
+def annotation(plan: Plan, layout: SlideLayout) -> Iterator[np.ndarray]:
     """Yield the glomeruli, capsule included, as bands (rows, width) uint8 of 0 and 255."""
     enlarger = Enlarger(layout.shape, 1 / plan.mpp, plan.size[0])
     inside = np.minimum(layout.glomerulus + 0.5, layout.tissue)
@@ -57,7 +59,7 @@ def annotation(plan: Plan, layout: Layout) -> Iterator[np.ndarray]:
         yield np.where(enlarger.smooth(inside, rows) > 0, np.uint8(255), np.uint8(0))
 
 
-def paint(plan: Plan, layout: Layout) -> Iterator[np.ndarray]:
+def paint(plan: Plan, layout: SlideLayout) -> Iterator[np.ndarray]:
     """Yield the picture as bands (rows, width, 3) uint8, from top to bottom."""
     painter = _Painter(plan, layout)
     height = plan.size[1]
@@ -69,9 +71,9 @@ def paint(plan: Plan, layout: Layout) -> Iterator[np.ndarray]:
 
 
 class _Painter:
-    """Everything needed to paint any rows of a slide."""
+    """Paints any rows of a slide."""
 
-    def __init__(self, plan: Plan, layout: Layout) -> None:
+    def __init__(self, plan: Plan, layout: SlideLayout) -> None:
         self.plan, self.layout = plan, layout
         self.stains = Stains.of(plan)
         self.nuclei = nuclei.stain(plan, layout)
@@ -115,7 +117,7 @@ class _Painter:
     def _tubules(
         self, rows: np.ndarray, noise: dict[str, np.ndarray], tissue: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Epithelium, lumen, brush border, casts and membranes, and what is between tubules."""
+        """Epithelium, lumen, brush border, casts, membranes and the interstitium."""
         tubules = self.layout.tubules
         depth = self.enlarger.smooth(tubules.depth, rows)
         label = self.enlarger.nearest(tubules.label, rows)
@@ -206,7 +208,7 @@ class _Painter:
     def _expose(
         self, rows: np.ndarray, noise: dict[str, np.ndarray], tissue: np.ndarray, planes: np.ndarray
     ) -> np.ndarray:
-        """Turn stain densities into the colours a camera sees."""
+        """Turn stain densities into the colours of a camera picture."""
         width, height = self.plan.size
         slope_y, slope_x = self.stains.light
         light = 1 + slope_y * (rows / height - 0.5)[:, None]

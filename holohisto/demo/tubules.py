@@ -9,8 +9,10 @@ from holohisto.demo.groups import Plan
 from holohisto.demo.noise import distance, value_noise
 
 PROXIMAL, DISTAL, DENSE, DILATED, CAST = range(5)
-REACH = 30  # no tubule is wider than twice this, micrometres
+REACH = 30
+"""No tubule is wider than twice this, micrometres."""
 CORNER = 5.0
+"""Radius of the rounded corners, micrometres."""
 
 
 @dataclass
@@ -31,11 +33,11 @@ class Tubules:
 
 
 def pack_tubules(plan: Plan, taken: np.ndarray) -> Tubules:
-    """Fill the free part of a grid with tubules.
+    """Fill the free cells of a grid with tubules.
 
     Args:
         plan: The slide.
-        taken: Depth inside everything that is no tubule, (height, width) float32.
+        taken: Depth inside all other structures, micrometres, (height, width) float32.
     """
     rng = plan.rng("tubules")
     label, gaps = _grow(rng, taken)
@@ -54,7 +56,7 @@ def pack_tubules(plan: Plan, taken: np.ndarray) -> Tubules:
 
 
 def _grow(rng: np.random.Generator, taken: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Throw spines, long ones first; each cell goes to the nearest spine less its radius."""
+    """Throw spines, long ones first; a cell belongs to the spine nearest to it, less its radius."""
     shape = taken.shape
     label = np.zeros(shape, np.int32)
     gaps = np.where(taken > -80, -taken, 80).astype(np.float32)
@@ -99,22 +101,22 @@ def _add(
     spine: tuple[float, float, float, float, float],
     number: int,
 ) -> None:
-    """Give the cells nearest to a spine to it."""
+    """Assign to a spine the cells that are nearest to it."""
     y, x, dy, dx, radius = spine
     reach = REACH + 5
     window = tuple(
         slice(max(0, int(centre - abs(half) - reach)), int(centre + abs(half) + reach))
         for centre, half in ((y, dy), (x, dx))
     )
-    part = gaps[window]
-    py = np.arange(window[0].start, window[0].start + part.shape[0], dtype=np.float32)[:, None]
-    px = np.arange(window[1].start, window[1].start + part.shape[1], dtype=np.float32)[None, :]
+    near = gaps[window]
+    py = np.arange(window[0].start, window[0].start + near.shape[0], dtype=np.float32)[:, None]
+    px = np.arange(window[1].start, window[1].start + near.shape[1], dtype=np.float32)[None, :]
     py, px = py - np.float32(y) + warp[0][window], px - np.float32(x) + warp[1][window]
     squared = dy * dy + dx * dx
     along = np.clip((py * dy + px * dx) / squared, -1, 1) if squared else np.float32(0)
     gap = np.hypot(py - along * np.float32(dy), px - along * np.float32(dx)) - np.float32(radius)
-    closer = gap < part
-    part[closer] = gap[closer]
+    closer = gap < near
+    near[closer] = gap[closer]
     label[window][closer] = number
 
 

@@ -98,7 +98,7 @@ def test_files_sizes_and_mpp(small: Path) -> None:
 
 
 @lru_cache
-def laid_out(slide: str) -> layout.Layout:
+def laid_out(slide: str) -> layout.SlideLayout:
     return layout.lay_out(full_plan(slide))
 
 
