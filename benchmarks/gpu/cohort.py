@@ -7,6 +7,7 @@ import numpy as np
 from benchmarks.gpu import slides, verbs
 from benchmarks.gpu.sizes import Sizes
 from holohisto.config.training import TokenizerOptions, TokensOptions
+from holohisto.runtime.results import Results
 
 CLASSES = '{"glomerulus": {}}'
 
@@ -18,20 +19,12 @@ class Cohort:
         """Name the files in the folder `work`."""
         self.work, self.sizes = work, sizes
         self.names = [f"train-{number}" for number in range(sizes.training_slides)]
-        self.sheet, self.tokenizer = work / "slides.tsv", work / "tokenizer.safetensors"
+        self.results = Results(work)
+        self.sheet, self.tokenizer = work / "slides.tsv", self.results.tokenizer
 
     def image(self, name: str) -> Path:
         """The slide `name`."""
         return self.work / f"{name}.tif"
-
-    def pattern(self, kind: str) -> str:
-        """Path of a kind of file, with {slide}."""
-        suffix = {"record": "json", "foreground": "tif", "tokens": "safetensors"}[kind]
-        return str(self.work / f"{{slide}}.{kind}.{suffix}")
-
-    def path(self, kind: str, name: str) -> str:
-        """Path of the file of this kind of a slide."""
-        return self.pattern(kind).format(slide=name)
 
     def block(self) -> tuple[np.ndarray, np.ndarray]:
         """The painted block that all slides repeat, and its annotation."""
@@ -60,20 +53,20 @@ class Cohort:
 
     def encode(self) -> None:
         """Write the token maps of the training slides, in all variants."""
-        if not all(Path(self.path("tokens", name)).exists() for name in self.names):
+        if not all(self.results.tokens(name).exists() for name in self.names):
             verbs.run_together([self.tokens(name, TokensOptions()) for name in self.names])
 
     def check(self, name: str) -> list[str]:
         """The verb that checks a slide."""
-        return verbs.words("check", self.image(name), slide=name, output=self.path("record", name))
+        return verbs.words("check", self.image(name), slide=name, output=self.results.record(name))
 
     def foreground(self, name: str) -> list[str]:
         """The verb that finds the tissue of a slide."""
         return verbs.words(
             "foreground",
             self.image(name),
-            record=self.path("record", name),
-            foreground=self.path("foreground", name),
+            record=self.results.record(name),
+            foreground=self.results.foreground(name),
             picture=self.work / f"{name}.foreground.jpg",
         )
 
@@ -82,8 +75,7 @@ class Cohort:
         return verbs.words(
             "tokenizer",
             sheet=self.sheet,
-            record=self.pattern("record"),
-            foreground=self.pattern("foreground"),
+            results=self.results.folder,
             options=TokenizerOptions(**self.sizes.tokenizer).model_dump_json(),
             tokenizer=self.tokenizer,
             table=self.work / "tokenizer.tsv",
@@ -95,11 +87,11 @@ class Cohort:
         return verbs.words(
             "tokens",
             self.image(name),
-            record=self.path("record", name),
-            foreground=self.path("foreground", name),
+            record=self.results.record(name),
+            foreground=self.results.foreground(name),
             tokenizer=self.tokenizer,
             options=options.model_dump_json(),
-            tokens=self.path("tokens", name),
+            tokens=self.results.tokens(name),
             quality=self.quality(name),
             picture=self.work / f"{name}.tokens.jpg",
         )

@@ -12,6 +12,7 @@ from holohisto.config.parsing import from_json
 from holohisto.config.sections import Classes, CohortOptions
 from holohisto.errors import HolohistoError
 from holohisto.runtime import atomic
+from holohisto.runtime.results import Results
 from holohisto.sheet.rows import read_sheet
 from holohisto.statistics.comparisons import comparison_table
 from holohisto.statistics.distributions import distribution_table
@@ -24,7 +25,7 @@ logger = logging.getLogger(__name__)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sheet", type=Path, required=True, help="the sample sheet")
     parser.add_argument(
-        "--metrics", required=True, help="pattern of the metrics files, with {model} and {slide}"
+        "--results", type=Results, default="results", help="folder of the run's results"
     )
     parser.add_argument("--models", required=True, help="names, separated by commas")
     parser.add_argument("--reference", help="model the others are tested against; else the first")
@@ -80,7 +81,7 @@ def _read_scores(
     scored = [r for r in rows if r.split in splits and not r.exclude and r.annotation is not None]
     for model in models:
         for row in scored:
-            path = Path(_fill(arguments.metrics, model, row.slide))
+            path = arguments.results.metrics(model, row.slide)
             if not path.exists():
                 logger.warning("%s: no scores of model %s (%s)", row.slide, model, path)
                 continue
@@ -91,10 +92,6 @@ def _read_scores(
         pd.DataFrame(slides, columns=list(SLIDES)),
         pd.DataFrame(objects, columns=list(OBJECTS)),
     )
-
-
-def _fill(pattern: str, model: str, slide: str) -> str:
-    return pattern.replace("{model}", model).replace("{slide}", slide)
 
 
 def _record(path: Path, model: str) -> dict[str, Any]:

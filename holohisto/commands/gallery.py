@@ -22,6 +22,7 @@ from holohisto.gallery.choice import densest, largest_errors, objects_drawn, typ
 from holohisto.gallery.drawing import Field, outlined, shrunk, with_bar, with_box
 from holohisto.masks.overlay import fitted
 from holohisto.pyramid.raster import Raster
+from holohisto.runtime.results import Results
 from holohisto.sheet.cells import Row
 from holohisto.sheet.rows import read_sheet
 from holohisto.slide import Slide
@@ -42,13 +43,8 @@ LONGEST = 4096
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sheet", type=Path, required=True, help="the sample sheet")
-    parser.add_argument("--scores", type=Path, required=True, help="slides.tsv of cohort")
-    parser.add_argument("--record", required=True, help="pattern of check's records, with {slide}")
     parser.add_argument(
-        "--metrics", required=True, help="pattern of the metrics, with {model} and {slide}"
-    )
-    parser.add_argument(
-        "--masks", required=True, help="pattern of the masks, with {model}, {slide} and {class}"
+        "--results", type=Results, default="results", help="folder of the run's results"
     )
     parser.add_argument("--models", required=True, help="names, separated by commas")
     parser.add_argument("--reference", help="model whose scores choose; else the first")
@@ -69,7 +65,7 @@ def run(arguments: argparse.Namespace) -> None:
     rows = read_sheet(arguments.sheet, tuple(arguments.classes))
     models = arguments.models.split(",")
     reference = arguments.reference or models[0]
-    scores = read_table(arguments.scores)
+    scores = read_table(arguments.results.scores)
     known = scores[scores["slide"].isin(rows)] if len(scores) else scores
     folder = arguments.output.with_name(f".{arguments.output.name}.{os.getpid()}")
     folder.mkdir(parents=True)
@@ -114,7 +110,7 @@ class _Shown:
     @staticmethod
     @contextlib.contextmanager
     def open(arguments: argparse.Namespace, row: Row) -> "Iterator[_Shown]":
-        record = SlideRecord.read(Path(arguments.record.format(slide=row.slide)))
+        record = SlideRecord.read(arguments.results.record(row.slide))
         if row.annotation is None:
             raise HolohistoError(arguments.sheet, f"slide {row.slide} has no annotation")
         with (
@@ -138,14 +134,14 @@ class _Shown:
         return self.arguments.classes[name].colour
 
     def metrics(self, model: str) -> dict[str, Any]:
-        path = self._path(self.arguments.metrics, model)
+        path = self.arguments.results.metrics(model, self.row.slide)
         try:
             return json.loads(path.read_text())
         except (OSError, ValueError) as error:
             raise HolohistoError(path, f"cannot be read ({error})") from error
 
     def mask_path(self, model: str, name: str) -> Path:
-        return self._path(self.arguments.masks.replace("{class}", name), model)
+        return self.arguments.results.mask(model, self.row.slide, name)
 
     def input(self, field: Field) -> np.ndarray:
         """(h, w, 3) uint8 at full resolution."""
@@ -172,9 +168,6 @@ class _Shown:
                 found = fitted(*mask.overview(2 * side), size, side)[..., 0] >= 128
             picture = outlined(picture, found, self.colour(name))
         return with_box(picture, field, size)
-
-    def _path(self, pattern: str, model: str) -> Path:
-        return Path(pattern.replace("{model}", model).replace("{slide}", self.row.slide))
 
 
 def _field(

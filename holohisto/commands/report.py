@@ -14,6 +14,7 @@ from holohisto.report.results import Run
 from holohisto.report.tables.frames import frames
 from holohisto.report.tables.trained import trained
 from holohisto.runtime import atomic
+from holohisto.runtime.results import Results
 from holohisto.sheet.rows import read_sheet
 
 logger = logging.getLogger(__name__)
@@ -21,8 +22,10 @@ logger = logging.getLogger(__name__)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sheet", type=Path, required=True, help="the sample sheet")
-    parser.add_argument("--results", type=Path, required=True, help="folder of the results")
-    parser.add_argument("--logs", type=Path, required=True, help="folder of the logs")
+    parser.add_argument(
+        "--results", type=Results, default="results", help="folder of the run's results"
+    )
+    parser.add_argument("--logs", type=Path, default=Path("logs"), help="folder of the logs")
     parser.add_argument("--models", default="{}", help="section `models`, JSON")
     parser.add_argument("--classes", default="{}", help="section `classes`, JSON")
     parser.add_argument(
@@ -58,7 +61,7 @@ def run(arguments: argparse.Namespace) -> None:
     given = {"models": models, "classes": classes, "report": options.model_dump(mode="json")}
     gathered = Run(
         rows=read_sheet(arguments.sheet, tuple(classes) or None),
-        results=arguments.results,
+        results=arguments.results.folder,
         logs=arguments.logs,
         models=models,
         classes=tuple(classes),

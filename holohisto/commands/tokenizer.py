@@ -19,6 +19,7 @@ from holohisto.foreground.tissue import Tissue
 from holohisto.runtime import atomic, gpus
 from holohisto.runtime.arithmetic import ceil_div
 from holohisto.runtime.progress import phase, track
+from holohisto.runtime.results import Results
 from holohisto.runtime.tsv import write_tsv
 from holohisto.sheet.rows import read_sheet
 from holohisto.slide.record import SlideRecord
@@ -38,8 +39,9 @@ PICTURE_TILES, PICTURE_SIDE = 4, 384
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sheet", type=Path, required=True)
-    parser.add_argument("--record", required=True, help="pattern with {slide}")
-    parser.add_argument("--foreground", required=True, help="pattern with {slide}")
+    parser.add_argument(
+        "--results", type=Results, default="results", help="folder of the run's results"
+    )
     parser.add_argument("--options", type=from_json(TokenizerOptions), default=TokenizerOptions())
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tokenizer", type=Path, required=True, help="the tokenizer to write")
@@ -129,8 +131,8 @@ class TissueTiles:
         for row in rows:
             if row.split != "train":
                 continue
-            record = SlideRecord.read(Path(arguments.record.format(slide=row.slide)))
-            found = load_foreground(Path(arguments.foreground.format(slide=row.slide)), record)
+            record = SlideRecord.read(arguments.results.record(row.slide))
+            found = load_foreground(arguments.results.foreground(row.slide), record)
             tissue = Tissue(record.open(row.image), record.factor, found)
             self.slides.append((tissue, np.argwhere(found.mask)))
         areas = [len(cells) * tissue.foreground.cell**2 for tissue, cells in self.slides]

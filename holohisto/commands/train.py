@@ -30,6 +30,7 @@ from holohisto.foreground.map import load_foreground
 from holohisto.foreground.tissue import Tissue
 from holohisto.runtime import gpus
 from holohisto.runtime.progress import phase, track
+from holohisto.runtime.results import Results
 from holohisto.runtime.slurm import require
 from holohisto.runtime.tsv import write_tsv
 from holohisto.segmenter.baselines import pretrained
@@ -58,10 +59,9 @@ logger = logging.getLogger(__name__)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True, help="name of the model")
     parser.add_argument("--sheet", type=Path, required=True)
-    parser.add_argument("--record", required=True, help="pattern with {slide}")
-    parser.add_argument("--foreground", required=True, help="pattern with {slide}")
-    parser.add_argument("--tokens", default="", help="pattern with {slide}")
-    parser.add_argument("--tokenizer", type=Path)
+    parser.add_argument(
+        "--results", type=Results, default="results", help="folder of the run's results"
+    )
     parser.add_argument("--tokens-options", type=from_json(TokensOptions), default=TokensOptions())
     parser.add_argument("--model-options", type=from_json(ModelOptions), required=True)
     parser.add_argument("--options", type=from_json(TrainOptions), default=TrainOptions())
@@ -86,15 +86,11 @@ def run(arguments: argparse.Namespace) -> None:
         own = {"sampler": options.sampler}
         arguments.options = arguments.options.model_copy(update=own)
     mode = arguments.tokens_options.mode
-    if by_tokens and not (arguments.tokenizer and (arguments.tokens or mode == "online")):
-        raise HolohistoError(
-            arguments.model, "reads tokens", advice="give --tokenizer and --tokens"
-        )
     require(arguments.devices, arguments.nodes)
     gpus.take(arguments.devices)
     fabric = _fabric(arguments.devices, arguments.nodes)
     fabric.launch()  # on one node it starts the other devices' processes, each from the top
-    tokenizer = load_tokenizer(arguments.tokenizer) if by_tokens else None
+    tokenizer = load_tokenizer(arguments.results.tokenizer) if by_tokens else None
     with phase("opening slides"):
         slides = {split: _open(arguments, split, tokenizer) for split in ("train", "val")}
     if not slides["train"]:
@@ -230,8 +226,8 @@ def _open(
 
 
 def _open_one(arguments: argparse.Namespace, row: Row, digest: str | None) -> TrainingSlide:
-    record = SlideRecord.read(Path(arguments.record.format(slide=row.slide)))
-    found = load_foreground(Path(arguments.foreground.format(slide=row.slide)), record)
+    record = SlideRecord.read(arguments.results.record(row.slide))
+    found = load_foreground(arguments.results.foreground(row.slide), record)
     if row.annotation is None:
         raise HolohistoError(arguments.sheet, f"slide {row.slide} has no annotation to train with")
     annotation = Annotation(
@@ -239,7 +235,7 @@ def _open_one(arguments: argparse.Namespace, row: Row, digest: str | None) -> Tr
     )
     token_map = None
     if digest is not None:
-        path = Path(arguments.tokens.format(slide=row.slide))
+        path = arguments.results.tokens(row.slide)
         token_map = load_token_map(path)
         require_tokenizer(token_map, digest, path)
         require_slide(token_map, record.fingerprint, row.slide, path)
@@ -260,7 +256,7 @@ def _open_one(arguments: argparse.Namespace, row: Row, digest: str | None) -> Tr
 
 
 def _mpp(arguments: argparse.Namespace, slide: str) -> float:
-    return SlideRecord.read(Path(arguments.record.format(slide=slide))).working_mpp
+    return SlideRecord.read(arguments.results.record(slide)).working_mpp
 
 
 def _identity(

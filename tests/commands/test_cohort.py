@@ -7,6 +7,7 @@ import pytest
 import report_fixture
 
 from holohisto import cli
+from holohisto.runtime.results import Results
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +90,7 @@ def test_one_model_gives_a_header_only(folder, tmp_path):
 
 def test_no_scores_give_headers_only(folder, tmp_path):
     words = report_fixture.arguments(folder)["cohort"]
-    words[words.index("--metrics") + 1] = str(tmp_path / "{model}/{slide}.json")
+    words[words.index("--results") + 1] = str(tmp_path)
     words[words.index("--output") + 1] = str(tmp_path)
     assert cli.main(words) == 0
     for name in ("slides", "groups", "comparisons", "objects"):
@@ -98,8 +99,10 @@ def test_no_scores_give_headers_only(folder, tmp_path):
 
 def test_broken_metrics_are_an_error_that_names_the_file(folder, tmp_path, capsys):
     words = report_fixture.arguments(folder)["cohort"]
-    words[words.index("--metrics") + 1] = str(tmp_path / "{slide}.json")
-    (tmp_path / "DN_09.json").write_text("{")
+    words[words.index("--results") + 1] = str(tmp_path)
+    path = Results(tmp_path).metrics("holohisto", "DN_09")
+    path.parent.mkdir(parents=True)
+    path.write_text("{")
     assert cli.main(words) == 2
     assert "DN_09.json: is no metrics file" in capsys.readouterr().err
 

@@ -1,6 +1,7 @@
 """Which slides and places the report shows, and what is drawn there."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from holohisto import cli
 from holohisto.gallery.choice import densest, largest_errors, objects_drawn, typical, worst
 from holohisto.gallery.drawing import Field, bar_length, outlined, with_bar
 from holohisto.runtime.arithmetic import ceil_div
+from holohisto.runtime.results import Results
 
 CLASSES = {"tuft": {"colour": "#00c853"}, "capsule": {"colour": "#ff9100"}}
 
@@ -130,6 +132,9 @@ def made(tmp_path_factory):
     """One slide: one object well found, one extra, one missed; the verbs before, then this one."""
     folder = tmp_path_factory.mktemp("gallery")
     slide = LabelledSlide(folder, (1203, 2611), 2, 0.25)
+    results = Results(folder / "results")
+    results.record("s1").parent.mkdir(parents=True)
+    shutil.copy(slide.check, results.record("s1"))
     width, height = slide.working_size
     labels, marked = np.zeros((2, height, width), np.uint8)
     labels[480:540, 100:160] = 1
@@ -145,7 +150,7 @@ def made(tmp_path_factory):
     classes = json.dumps(CLASSES)
     common = ["--record", str(slide.check), "--probability", str(slide.probability)]
     sheet = ["--sheet", str(folder / "slides.tsv"), "--classes", classes]
-    patterns = ["--metrics", str(folder / "{model}.json"), "--models", "m1,absent"]
+    run = ["--results", str(results.folder), "--models", "m1,absent"]
     for words in (
         [
             "mask",
@@ -156,7 +161,7 @@ def made(tmp_path_factory):
             "--classes",
             classes,
             "--masks",
-            str(folder / "{model}_{slide}_{class}.tif"),
+            str(results.mask("m1", "s1", "{class}")),
             "--geojson",
             str(folder / "o.geojson"),
             "--overlay",
@@ -175,23 +180,17 @@ def made(tmp_path_factory):
             "--classes",
             classes,
             "--output",
-            str(folder / "{model}.json"),
+            str(results.metrics("m1", "s1")),
         ],
-        ["cohort", *sheet, *patterns, "--output", str(folder / "cohort")],
+        ["cohort", *sheet, *run, "--output", str(results.scores.parent)],
         [
             "gallery",
             *sheet,
-            *patterns,
-            "--scores",
-            str(folder / "cohort/slides.tsv"),
-            "--record",
-            str(slide.check),
-            "--masks",
-            str(folder / "{model}_{slide}_{class}.tif"),
+            *run,
             "--options",
             '{"field_um": 100, "side": 200}',
             "--output",
-            str(folder / "gallery"),
+            str(results.folder / "gallery"),
         ],
     ):
         assert cli.main(words) == 0
@@ -199,7 +198,7 @@ def made(tmp_path_factory):
 
 
 def picture(folder, file):
-    return np.asarray(Image.open(folder / "gallery" / file)).astype(int)
+    return np.asarray(Image.open(folder / "results/gallery" / file)).astype(int)
 
 
 def near(pixels, colour) -> np.ndarray:
@@ -209,7 +208,7 @@ def near(pixels, colour) -> np.ndarray:
 
 def test_a_row_shows_input_annotation_models_and_the_whole_slide(made):
     folder, _ = made
-    index = json.loads((folder / "gallery/gallery.json").read_text())
+    index = json.loads((folder / "results/gallery/gallery.json").read_text())
     (field,) = index["fields"]
     assert (field["slide"], field["group"], field["width_um"]) == ("s1", "DN", 100.0)
     assert [(one["what"], one["model"]) for one in field["pictures"]] == [
@@ -234,7 +233,7 @@ def test_a_row_shows_input_annotation_models_and_the_whole_slide(made):
 
 def test_errors_are_shown_where_they_are(made):
     folder, _ = made
-    index = json.loads((folder / "gallery/gallery.json").read_text())
+    index = json.loads((folder / "results/gallery/gallery.json").read_text())
     (failure,) = index["failures"]
     (extra,), (missed,) = failure["extra"], failure["missed"]
     assert (extra["class"], extra["area_um2"], extra["iou"]) == ("tuft", 1350.0, 0.0)
@@ -251,9 +250,6 @@ def test_errors_are_shown_where_they_are(made):
 
 def test_the_report_shows_them(made):
     folder, _ = made
-    (folder / "results").mkdir()
-    for name in ("gallery", "cohort"):
-        (folder / name).rename(folder / "results" / name)
     assert (
         cli.main(
             [
@@ -285,21 +281,17 @@ def test_a_slide_that_cannot_be_read_is_left_out(tmp_path):
         "slide\timage\tannotation\tsplit\ns1\tgone.tif\tgone.png\ttest\n"
     )
     table = scores({"s1": 0.5})
-    table.to_csv(tmp_path / "scores.tsv", sep="\t", index=False)
+    scored = Results(tmp_path).scores
+    scored.parent.mkdir()
+    table.to_csv(scored, sep="\t", index=False)
     assert (
         cli.main(
             [
                 "gallery",
                 "--sheet",
                 str(tmp_path / "slides.tsv"),
-                "--scores",
-                str(tmp_path / "scores.tsv"),
-                "--record",
-                str(tmp_path / "{slide}.json"),
-                "--metrics",
-                "{model}.json",
-                "--masks",
-                "{model}.tif",
+                "--results",
+                str(tmp_path),
                 "--models",
                 "m",
                 "--classes",

@@ -12,6 +12,7 @@ from PIL import Image
 from holohisto import cli
 from holohisto.annotation import Annotation
 from holohisto.config.parsing import read_config
+from holohisto.runtime.results import Results
 from holohisto.sheet.cells import Row
 from holohisto.sheet.rows import read_sheet
 from holohisto.slide.record import SlideRecord, inspect
@@ -282,9 +283,9 @@ def test_the_real_neptune_structures_are_learned_and_scored_one_class_each(data,
     chosen = [line for line in lines if line.split("\t")[0] in names | {"slide"}]
     (tmp_path / "s.tsv").write_text("\n".join(chosen) + "\n")
     classes = json.dumps({name: {} for name in NEPTUNE.classes})
-    folder = {name: str(tmp_path / name / "{slide}") for name in ("check", "foreground", "labels")}
+    results = Results(tmp_path)
     for row in kept:
-        check, tissue = (folder[n].format(slide=row.slide) for n in ("check", "foreground"))
+        check, tissue = str(results.record(row.slide)), str(results.foreground(row.slide))
         assert (
             cli.main(
                 [
@@ -335,10 +336,8 @@ def test_the_real_neptune_structures_are_learned_and_scored_one_class_each(data,
                 "floor",
                 "--sheet",
                 str(tmp_path / "s.tsv"),
-                "--record",
-                folder["check"],
-                "--foreground",
-                folder["foreground"],
+                "--results",
+                str(tmp_path),
                 "--model-options",
                 '{"kind": "colour_threshold"}',
                 "--options",
@@ -355,7 +354,8 @@ def test_the_real_neptune_structures_are_learned_and_scored_one_class_each(data,
     )
     tested = [row for row in kept if row.split == "test"]
     for row in tested:
-        check, tissue, labels = (folder[name].format(slide=row.slide) for name in folder)
+        check, tissue = str(results.record(row.slide)), str(results.foreground(row.slide))
+        labels = str(results.labels("floor", row.slide))
         assert (
             cli.main(
                 [

@@ -71,7 +71,6 @@ def build(
 def arguments(folder: Path, models: dict = MODELS) -> dict[str, list[str]]:
     """Command lines of `cohort` and `report` over the fabricated tree."""
     sheet = ["--sheet", str(folder / "slides.tsv"), "--classes", json.dumps(CLASSES)]
-    pattern = str(folder / "results/models/{model}/metrics/{slide}.json")
     parameters = {
         "infer": {"tile": [3840, 2160], "overlap": 0.25},
         "seed": 0,
@@ -81,8 +80,8 @@ def arguments(folder: Path, models: dict = MODELS) -> dict[str, list[str]]:
         "cohort": [
             "cohort",
             *sheet,
-            "--metrics",
-            pattern,
+            "--results",
+            str(folder / "results"),
             "--models",
             ",".join(models),
             "--reference",

@@ -35,6 +35,7 @@ from holohisto.commands.tokenizer import TissueTiles
 from holohisto.config import checkpoint_files
 from holohisto.errors import HolohistoError
 from holohisto.pyramid.write import write_slide_pyramid
+from holohisto.runtime.results import Results
 from holohisto.tiles.appearance import Strength
 from holohisto.tokenizer.attention import ChunkedAttention
 from holohisto.tokenizer.calibration import calibrate
@@ -690,6 +691,7 @@ def cohort(tmp_path_factory):
     rgb[((x - 350) / 280) ** 2 + ((y - 265) / 210) ** 2 < 1] = (214, 140, 190)
     rgb[(x // 12 + y // 12) % 3 == 0] = (150, 80, 140)
     write_slide_pyramid(folder / "a.tif", rgb, 0.5)
+    results = Results(folder)
     for split in ("train", "predict"):
         row = f"a\t{folder / 'a.tif'}\t{split}\t{folder / 'a.tif' if split == 'train' else ''}\n"
         (folder / f"{split}.tsv").write_text("slide\timage\tsplit\tannotation\n" + row)
@@ -701,15 +703,15 @@ def cohort(tmp_path_factory):
         "--classes",
         '{"glomerulus": {}}',
         "--output",
-        folder / "a.json",
+        results.record("a"),
     )
     verb(
         "foreground",
         folder / "a.tif",
         "--record",
-        folder / "a.json",
+        results.record("a"),
         "--foreground",
-        folder / "a-tissue.tif",
+        results.foreground("a"),
         "--picture",
         folder / "a.jpg",
     )
@@ -727,10 +729,8 @@ def tokenizer_of(cohort: Path, folder: Path, checkpoint: Path, split: str = "tra
         "tokenizer",
         "--sheet",
         cohort / f"{split}.tsv",
-        "--record",
-        cohort / "{slide}.json",
-        "--foreground",
-        cohort / "{slide}-tissue.tif",
+        "--results",
+        cohort,
         "--options",
         json.dumps(options),
         "--tokenizer",
@@ -753,11 +753,7 @@ def test_a_local_tokenizer_is_frozen_at_the_statistics_of_training_tissue(cohort
     summary = json.loads(header["summary"])
     assert summary["origin"] == "checkpoint given"
     assert 0 < summary["frozen_native_agreement"] <= 1
-    where = argparse.Namespace(
-        sheet=cohort / "train.tsv",
-        record=str(cohort / "{slide}.json"),
-        foreground=str(cohort / "{slide}-tissue.tif"),
-    )
+    where = argparse.Namespace(sheet=cohort / "train.tsv", results=Results(cohort))
     tiles = torch.from_numpy(np.stack([TissueTiles(where).tile(n, 64, 0) for n in range(3)]))
     features = model.encoder.conv_in(model.pixels(tiles.permute(0, 3, 1, 2))).double()
     statistics = torch.var_mean(features, dim=(0, 2, 3), correction=0)  # 32 channels, 32 groups
@@ -766,11 +762,7 @@ def test_a_local_tokenizer_is_frozen_at_the_statistics_of_training_tissue(cohort
 
 
 def test_training_tiles_come_in_looks_of_their_own(cohort):
-    where = argparse.Namespace(
-        sheet=cohort / "train.tsv",
-        record=str(cohort / "{slide}.json"),
-        foreground=str(cohort / "{slide}-tissue.tif"),
-    )
+    where = argparse.Namespace(sheet=cohort / "train.tsv", results=Results(cohort))
     source, looks = TissueTiles(where), Strength(0.5, 0.2, 0.0)
     plain = [source.tile(n, 64, 0) for n in range(6)]
     changed = [source.tile(n, 64, 0, looks) for n in range(6)]
@@ -813,10 +805,8 @@ def test_code_in_a_checkpoint_ends_the_verb_in_one_line(cohort, plain, tmp_path,
         "tokenizer",
         "--sheet",
         cohort / "train.tsv",
-        "--record",
-        cohort / "{slide}.json",
-        "--foreground",
-        cohort / "{slide}-tissue.tif",
+        "--results",
+        cohort,
         "--options",
         options,
         "--tokenizer",

@@ -21,6 +21,7 @@ from holohisto.config.training import TrainOptions
 from holohisto.demo import cohort
 from holohisto.pyramid.raster import Raster
 from holohisto.pyramid.write import write_slide_pyramid
+from holohisto.runtime.results import Results
 from holohisto.segmenter.baselines.pixels import PixelSegmenter
 from holohisto.segmenter.file import build_segmenter, load_segmenter
 from holohisto.sheet.rows import read_sheet
@@ -57,12 +58,12 @@ def folder(tmp_path_factory):
     for name, split in (("t1", "train"), ("e1", "test")):
         write_slide(folder, name)
         lines.append(f"{name}\t{folder / name}.tif\t{folder / name}.png\t{split}")
-        verb("check", folder / f"{name}.tif", slide=name, output=folder / f"{name}.json")
+        verb("check", folder / f"{name}.tif", slide=name, output=Results(folder).record(name))
         verb(
             "foreground",
             folder / f"{name}.tif",
-            check=folder / f"{name}.json",
-            foreground=folder / f"{name}_foreground.tif",
+            record=Results(folder).record(name),
+            foreground=Results(folder).foreground(name),
             picture=folder / f"{name}.jpg",
         )
     (folder / "slides.tsv").write_text("\n".join(lines) + "\n")
@@ -78,8 +79,7 @@ def train(folder: Path, name: str, options: ModelOptions, how: TrainOptions = TR
         "train",
         model=name,
         sheet=folder / "slides.tsv",
-        check=folder / "{slide}.json",
-        foreground=folder / "{slide}_foreground.tif",
+        results=folder,
         model_options=options.model_dump_json(),
         options=how.model_dump_json(),
         classes=CLASSES,
@@ -103,7 +103,8 @@ def test_start_tile_and_pixels_are_told_from_training_to_the_table(folder):
     assert summary["pixels"] == 96 * 80 * summary["tiles"]
 
     labels, probability = folder / "labels.tif", folder / "probability.tif"
-    common = {"check": folder / "e1.json", "foreground": folder / "e1_foreground.tif"}
+    results = Results(folder)
+    common = {"record": results.record("e1"), "foreground": results.foreground("e1")}
     verb(
         "infer",
         folder / "e1.tif",
@@ -124,12 +125,12 @@ def test_start_tile_and_pixels_are_told_from_training_to_the_table(folder):
         probability=probability,
         mask_options="{}",
         classes=CLASSES,
-        output=folder / "deeplab_e1.json",
+        output=results.metrics("deeplab", "e1"),
     )
     verb(
         "cohort",
         sheet=folder / "slides.tsv",
-        metrics=folder / "{model}_{slide}.json",
+        results=folder,
         models="deeplab",
         classes=CLASSES,
         output=folder / "cohort",
@@ -162,8 +163,8 @@ def test_tiles_of_a_baseline_are_its_own_when_it_segments(folder, monkeypatch):
     verb(
         "infer",
         folder / "e1.tif",
-        check=folder / "e1.json",
-        foreground=folder / "e1_foreground.tif",
+        record=Results(folder).record("e1"),
+        foreground=Results(folder).foreground("e1"),
         segmenter=segmenter,
         classes=CLASSES,
         labels=folder / "sam.tif",
@@ -187,12 +188,12 @@ def demo(tmp_path_factory):
     cohort.write_cohort(folder, scale=0.14, slides=4)
     rows = read_sheet(folder / "slides.tsv")
     for name, row in rows.items():
-        verb("check", row.image, slide=name, output=folder / f"{name}.json")
+        verb("check", row.image, slide=name, output=Results(folder).record(name))
         verb(
             "foreground",
             row.image,
-            check=folder / f"{name}.json",
-            foreground=folder / f"{name}_foreground.tif",
+            record=Results(folder).record(name),
+            foreground=Results(folder).foreground(name),
             picture=folder / f"{name}.jpg",
         )
     return folder, next(row for row in rows.values() if row.split == "test")
@@ -216,14 +217,14 @@ def test_every_network_of_table_1_learns_and_segments_the_demo_cohort(demo, name
     verb(
         "infer",
         slide.image,
-        check=folder / f"{slide.slide}.json",
-        foreground=folder / f"{slide.slide}_foreground.tif",
+        record=Results(folder).record(slide.slide),
+        foreground=Results(folder).foreground(slide.slide),
         segmenter=segmenter,
         classes=CLASSES,
         labels=labels,
         probability=folder / f"{name}_probability.tif",
     )
-    record = json.loads((folder / f"{slide.slide}.json").read_text())
+    record = json.loads(Results(folder).record(slide.slide).read_text())
     with Raster(labels) as raster, Raster(folder / f"{name}_probability.tif") as probability:
         assert list(raster.size) == record["working_size"]
         assert raster.header["model"] == name

@@ -49,7 +49,7 @@ rule cohort:
         """
         holohisto --log {log:q} cohort \
             --sheet {params.sheet:q} \
-            --metrics 'results/models/{{model}}/metrics/{{slide}}.json' \
+            --results results \
             --models {params.models:q} \
             --reference {params.reference:q} \
             --splits test \

@@ -66,7 +66,9 @@ try:
             advice="mark slides as train, or give trained ones with `tokenizer.checkpoint:` and"
             " the models' `weights:`",
         )
-    checkpoint_files = checkpoints.files(cfg.tokenizer.checkpoint) if cfg.tokenizer.checkpoint else []
+    checkpoint_files = (
+        checkpoints.files(cfg.tokenizer.checkpoint) if cfg.tokenizer.checkpoint else []
+    )
     if on_this_machine and cfg.train.nodes > 1 and "SLURM_JOB_ID" not in os.environ:
         raise HolohistoError(
             "config: train.nodes",

@@ -40,10 +40,7 @@ rule gallery:
         """
         holohisto --log {log:q} gallery \
             --sheet {params.sheet:q} \
-            --scores results/cohort/slides.tsv \
-            --record 'results/check/{{slide}}.json' \
-            --metrics 'results/models/{{model}}/metrics/{{slide}}.json' \
-            --masks 'results/models/{{model}}/masks/{{slide}}_{{class}}.tif' \
+            --results results \
             --models {params.models:q} \
             --reference {params.reference:q} \
             --options {params.options:q} \

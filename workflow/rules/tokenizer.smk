@@ -34,8 +34,7 @@ rule tokenizer:
         """
         holohisto --log {log:q} tokenizer \
             --sheet {params.sheet:q} \
-            --record 'results/check/{{slide}}.json' \
-            --foreground 'results/foreground/{{slide}}.tif' \
+            --results results \
             --options {params.options:q} \
             --seed {params.seed} \
             --tokenizer {output.tokenizer:q} \

@@ -44,10 +44,7 @@ rule train:
         {resources.start} holohisto --log {log:q} train \
             --model {wildcards.model} \
             --sheet {params.sheet:q} \
-            --record 'results/check/{{slide}}.json' \
-            --foreground 'results/foreground/{{slide}}.tif' \
-            --tokens 'results/tokens/{{slide}}.safetensors' \
-            --tokenizer results/tokenizer/tokenizer.safetensors \
+            --results results \
             --tokens-options {params.tokens_options:q} \
             --model-options {params.model:q} \
             --options {params.options:q} \

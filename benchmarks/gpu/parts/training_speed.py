@@ -102,10 +102,7 @@ def verb(task: Task, cohort: Cohort, size: str, together: int) -> list[str]:
         "train",
         model=size,
         sheet=cohort.sheet,
-        record=cohort.pattern("record"),
-        foreground=cohort.pattern("foreground"),
-        tokens=cohort.pattern("tokens"),
-        tokenizer=cohort.tokenizer,
+        results=cohort.results.folder,
         classes=CLASSES,
         tokens_options=TokensOptions().model_dump_json(),
         model_options=HolohistoModel(size=size).model_dump_json(),
@@ -117,7 +114,7 @@ def verb(task: Task, cohort: Cohort, size: str, together: int) -> list[str]:
 
 
 def _foreground_pixels(cohort: Cohort, name: str) -> int:
-    found = load_foreground(Path(cohort.path("foreground", name)))
+    found = load_foreground(cohort.results.foreground(name))
     return int(found.mask.sum()) * found.cell**2
 
 

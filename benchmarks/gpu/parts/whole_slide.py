@@ -66,15 +66,15 @@ def calls(
     """The verb of every stage and the JSON file of facts that it writes."""
     # An untrained network sees objects everywhere; at this threshold it finds none.
     options = InferOptions(tile=task.sizes.tile, threshold=0.5 if trained else 1.0)
-    image, own_record = cohort.image(NAME), cohort.path("record", NAME)
+    image, own_record = cohort.image(NAME), cohort.results.record(NAME)
     labels, probability = task.work / "labels.tif", task.work / "probability.tif"
     facts, count = task.work / "infer.json", task.work / "mask.json"
     infer = verbs.words(
         "infer",
         image,
         record=own_record,
-        foreground=cohort.path("foreground", NAME),
-        tokens=cohort.path("tokens", NAME),
+        foreground=cohort.results.foreground(NAME),
+        tokens=cohort.results.tokens(NAME),
         segmenter=segmenter,
         options=options.model_dump_json(exclude={"splits"}),
         classes=CLASSES,
@@ -114,7 +114,7 @@ def _segmenter(cohort: Cohort) -> tuple[Path, bool]:
     tokenizer, options = load_tokenizer(cohort.tokenizer), HolohistoModel(size=size)
     downscale = tokenizer.architecture.downscale
     model = build_segmenter(options, tokenizer.quantize.codes, downscale, 1)
-    record_of_slide = record.read(Path(cohort.path("record", cohort.names[0])))
+    record_of_slide = record.read(cohort.results.record(cohort.names[0]))
     card = Card(
         name=size,
         options=options,
