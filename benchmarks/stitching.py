@@ -12,8 +12,9 @@ import torch
 from monai.inferers import sliding_window_inference
 from torch import nn
 
-from holohisto.infer.pipeline import Job, Speed, TileData, segment_slide
-from holohisto.segmenter.inputs import Inputs
+from holohisto.infer.job import Job, Speed
+from holohisto.infer.pipeline import TileInputs, finished_bands
+from holohisto.infer.predict import Predictor
 from holohisto.tiles.grid import Tile
 
 SIDES = (4096, 8192, 16384)
@@ -49,12 +50,12 @@ def build(side: int) -> race.Contenders:
     model = Tiny().eval()
 
     def ours() -> int:
-        job = Job((side, side), (TILE, TILE), OVERLAP, lambda tile: True, 16)
+        job = Job((side, side), (TILE, TILE), OVERLAP, lambda tile: True, 16, 1)
 
-        def read(tile: Tile) -> TileData:
+        def read(tile: Tile) -> TileInputs:
             return None, tile_of(tile.y, tile.x, tile.height, tile.width)
 
-        bands = segment_slide(model, Inputs(model, None), read, job, 1, Speed(readers=1))
+        bands = finished_bands(Predictor(model), read, job, Speed(readers=1))
         return sum(int(band.labels.sum()) for band in bands)
 
     def monai() -> int:

@@ -15,11 +15,11 @@ ON_DEVICE = ("tokenise", "model", "stitch")
 class Clock:
     """Seconds that each stage was at work, over all threads. Stages overlap.
 
-    What is queued on a CUDA device is measured there, by events, and never waited for.
+    Work queued on a CUDA device is measured there, by events, and never waited for.
     """
 
     def __init__(self, device: torch.device) -> None:
-        """Start at 0."""
+        """All times are 0; `device` is where the stages ON_DEVICE run."""
         self._device = device
         self._seconds: dict[str, float] = dict.fromkeys(STAGES, 0.0)
         self._events: list[tuple[str, torch.cuda.Event, torch.cuda.Event]] = []
@@ -27,7 +27,7 @@ class Clock:
 
     @contextlib.contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
-        """Measure what is done inside."""
+        """Add the time spent inside to a stage."""
         if self._device.type == "cuda" and stage in ON_DEVICE:
             first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
             first.record()
@@ -41,7 +41,7 @@ class Clock:
         self.add(stage, time.perf_counter() - start)
 
     def add(self, stage: str, seconds: float) -> None:
-        """Add what was measured elsewhere."""
+        """Add seconds measured elsewhere."""
         with self._lock:
             self._seconds[stage] += seconds
 

@@ -3,39 +3,29 @@
 import torch
 from torch import Tensor
 
+from holohisto.infer.job import Job
 from holohisto.tiles.grid import Tile, gaussian_weights
 
-SEAM = 16
-"""Width of the strips along tile borders in which overlapping tiles are compared, pixels."""
-NEXT_TO_NOTHING = 1e-12
+LEAST_WEIGHT = 1e-12
+"""Divisor where no tile lies, so that the quotient is 0."""
 
 
 class OpenRows:
-    """Numerator and denominator of blended tiles, and where tiles disagree."""
+    """Numerator and denominator of blended tiles.
 
-    def __init__(
-        self,
-        classes: int,
-        width: int,
-        tile: tuple[int, int],
-        threshold: float,
-        device: torch.device,
-    ) -> None:
-        """All rows are empty.
+    Attributes:
+        top: First row of the slide that is open.
+        sum: (classes, rows, width) float32, weighted probabilities.
+        weight: (rows, width) float32.
+    """
 
-        Args:
-            classes: Number of classes.
-            width: Columns that tiles reach.
-            tile: Width and height of every tile.
-            threshold: Probability from which a pixel is the class.
-            device: Where the rows are kept.
-        """
-        self.device, self.threshold = device, threshold
-        self.weights = torch.from_numpy(gaussian_weights(*tile)).to(device)
-        self.top = 0
-        self.sum = torch.zeros(classes, tile[1], width, device=device)
-        self.weight = torch.zeros(tile[1], width, device=device)
-        self.seam = torch.zeros(classes, 2, dtype=torch.int64, device=device)
+    def __init__(self, job: Job, top: int, device: torch.device) -> None:
+        """Open the rows of a tile from `top` on, all empty, on `device`."""
+        (_, height), width = job.fitted, job.rows[0][-1].x + job.fitted[0]
+        self.top = top
+        self.weights = torch.from_numpy(gaussian_weights(*job.fitted)).to(device)
+        self.sum = torch.zeros(job.classes, height, width, device=device)
+        self.weight = torch.zeros(height, width, device=device)
 
     def add(self, tile: Tile, probability: Tensor) -> None:
         """Blend in a tile (classes, height, width) whose top is that of the open rows."""
@@ -43,32 +33,10 @@ class OpenRows:
         self.sum[:, :, columns].addcmul_(probability, self.weights)
         self.weight[:, columns].add_(self.weights)
 
-    def compare(self, tile: Tile, probability: Tensor, borders: list[tuple[slice, slice]]) -> None:
-        """Count where a tile differs from those before it, and where either has the class.
-
-        Args:
-            tile: The tile, not yet added.
-            probability: (classes, height, width).
-            borders: Rows and columns, within the tile, of strips along borders.
-        """
-        for rows, columns in borders:
-            there = slice(tile.x + columns.start, tile.x + columns.stop)
-            weight = self.weight[rows, there]
-            seen = weight > 0
-            before = (self.sum[:, rows, there] >= self.threshold * weight) & seen
-            now = (probability[:, rows, columns] >= self.threshold) & seen
-            self.seam[:, 0] += (before ^ now).sum(dim=(1, 2))
-            self.seam[:, 1] += (before | now).sum(dim=(1, 2))
-
-    def take_seam(self) -> Tensor:
-        """Return the counts (classes, 2) int64, differing and either, and start anew."""
-        counts, self.seam = self.seam, torch.zeros_like(self.seam)
-        return counts
-
     def upper(self, rows: int) -> Tensor:
         """Divide the uppermost rows, (classes, rows, columns); `move_down` must come next."""
         done = self.sum[:, :rows]
-        return done.div_(self.weight[:rows].clamp_min(NEXT_TO_NOTHING))
+        return done.div_(self.weight[:rows].clamp_min(LEAST_WEIGHT))
 
     def move_down(self, rows: int) -> None:
         """Forget the uppermost rows and open as many below."""

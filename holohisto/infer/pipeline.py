@@ -6,73 +6,26 @@ alters a result: tiles are blended in one order.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from holohisto.device import device_of
 from holohisto.infer.clock import Clock
-from holohisto.infer.open_rows import SEAM, OpenRows
-from holohisto.infer.predict import predict
+from holohisto.infer.job import DEFAULT_SPEED, Job, Speed
+from holohisto.infer.open_rows import OpenRows
+from holohisto.infer.predict import Predictor
 from holohisto.infer.probability_map import quarter
+from holohisto.infer.seams import Seams
 from holohisto.runtime.prefetch import prefetch
 from holohisto.runtime.progress import track
-from holohisto.segmenter.file import Segmenter
-from holohisto.segmenter.inputs import Inputs
-from holohisto.tiles.grid import Tile, tile_rows, whole
+from holohisto.tiles.grid import Tile
 
-TileData = tuple[np.ndarray | None, np.ndarray | None]
-ReadTile = Callable[[Tile], TileData]
+TileInputs = tuple[np.ndarray | None, np.ndarray | None]
+ReadInputs = Callable[[Tile], TileInputs]
 """Tokens (h, w) int64 and pixels (height, width, 3) uint8 of a tile; None for what is not read."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """What is segmented and how."""
-
-    size: tuple[int, int]
-    """Working width and height of the slide."""
-    tile: tuple[int, int]
-    overlap: float
-    wanted: Callable[[Tile], bool]
-    """Whether a tile holds foreground; the others are skipped."""
-    snap: int
-    """Tile origins and sides are multiples of it: of the tokens' f and of DIVISOR."""
-    threshold: float = 0.5
-    """Probability from which a pixel is the class."""
-
-    @property
-    def fitted(self) -> tuple[int, int]:
-        """Width and height of every tile, no larger than the slide needs."""
-        width, height = (min(t, s) for t, s in zip(self.tile, self.size, strict=True))
-        return whole((width, height), self.snap)
-
-    @property
-    def rows(self) -> list[list[Tile]]:
-        """All tiles, row by row; a band ends where the next row of tiles begins."""
-        return tile_rows(self.size, self.fitted, self.overlap, self.snap)
-
-    @property
-    def ends(self) -> list[int]:
-        """Row after the last of each band."""
-        return [*(row[0].y for row in self.rows[1:]), self.size[1]]
-
-
-@dataclass(frozen=True)
-class Speed:
-    """What alters the time that inference takes, and its memory, but no result."""
-
-    batch: int = 1
-    """Tiles that the model computes at once."""
-    readers: int = 2
-    """Threads that read tiles."""
-    queue: int = 4
-    """Batches that are read ahead."""
-    parallel_batches: int = 1
-    """Batches computed side by side, on a CPU."""
 
 
 @dataclass(frozen=True)
@@ -91,53 +44,47 @@ class Band:
 @dataclass(frozen=True)
 class _Batch:
     tiles: tuple[Tile, ...]
-    tokens: Tensor | None = None
-    rgb: Tensor | None = None
+    tokens: Tensor | None
+    rgb: Tensor | None
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Stages:
-    """The model, what feeds it, and what is measured on the way."""
+    """Reading and computing batches of tiles, with their times measured."""
 
-    model: Segmenter
-    inputs: Inputs
-    read: ReadTile
+    predictor: Predictor
+    read: ReadInputs
     clock: Clock
-    device: torch.device = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.device = device_of(self.model)
 
     def load(self, tiles: tuple[Tile, ...]) -> _Batch:
-        """Read tiles; for a GPU into page-locked memory, which torch hands round."""
+        """Read tiles; for a GPU into page-locked memory, which torch reuses."""
         with self.clock("read"):
             tokens, rgb = zip(*map(self.read, tiles), strict=True)
             return _Batch(tiles, self._stack(tokens), self._stack(rgb))
 
     def compute(self, batch: _Batch) -> list[tuple[Tile, Tensor]]:
-        """Return each tile with its probabilities (classes, height, width)."""
+        """Return each tile with its probabilities (classes, height, width) float32."""
+        inputs = self.predictor.inputs
         rgb = None if batch.rgb is None else batch.rgb.permute(0, 3, 1, 2)
-        with self.clock("tokenise" if self.inputs.tokenizer is not None else "model"):
-            given = self.inputs(batch.tokens, rgb, self.device)
-        tile = batch.tiles[0]
+        with self.clock("tokenise" if inputs.tokenizer is not None else "model"):
+            tokens, pixels = inputs(batch.tokens, rgb, self.predictor.device)
+        first = batch.tiles[0]
         with self.clock("model"):
-            found = predict(self.model, *given, (tile.height, tile.width))
-        return list(zip(batch.tiles, found, strict=True))
+            probabilities = self.predictor(tokens, pixels, (first.height, first.width))
+        return list(zip(batch.tiles, probabilities, strict=True))
 
-    def _stack(self, parts: tuple[np.ndarray | None, ...]) -> Tensor | None:
-        if parts[0] is None:
+    def _stack(self, arrays: tuple[np.ndarray | None, ...]) -> Tensor | None:
+        if arrays[0] is None:
             return None
-        stacked = torch.from_numpy(np.stack([part for part in parts if part is not None]))
-        return stacked.pin_memory() if self.device.type == "cuda" else stacked
+        stacked = torch.from_numpy(np.stack([array for array in arrays if array is not None]))
+        return stacked.pin_memory() if self.predictor.device.type == "cuda" else stacked
 
 
-def segment_slide(
-    model: Segmenter,
-    inputs: Inputs,
-    read: ReadTile,
+def finished_bands(
+    predictor: Predictor,
+    read: ReadInputs,
     job: Job,
-    classes: int,
-    speed: Speed = Speed(),  # frozen
+    speed: Speed = DEFAULT_SPEED,
     clock: Clock | None = None,
     first: int = 0,
 ) -> Iterator[Band]:
@@ -145,110 +92,72 @@ def segment_slide(
 
     Tiles overlap and are blended with Gaussian weights. Pixels that no tile covers are 0. Bands
     before `first` are not yielded, and only those of their tiles are computed that reach below.
+
+    Args:
+        predictor: The segmenter.
+        read: Reads the inputs of a tile; called by several threads at once.
+        job: What is segmented.
+        speed: Settings that alter no result.
+        clock: Measures the stages; None: they are not measured.
+        first: Number of the first band.
     """
-    clock = clock or Clock(device_of(model))
-    for seam, probability in _finished(model, inputs, read, job, classes, speed, clock, first):
+    clock = clock or Clock(predictor.device)
+    for probability, seam in blended_bands(predictor, read, job, speed, clock, first):
         with clock("stitch"):
-            parts = (_labels(probability, job.threshold), quarter(probability), seam)
-            band = Band(*(part.cpu().numpy() for part in parts))
+            tensors = (_label_bits(probability, job.threshold), quarter(probability), seam)
+            band = Band(*(tensor.cpu().numpy() for tensor in tensors))
         yield band
 
 
-def probability_bands(
-    model: Segmenter,
-    inputs: Inputs,
-    read: ReadTile,
-    job: Job,
-    classes: int,
-    speed: Speed = Speed(),  # frozen
-) -> Iterator[Tensor]:
-    """Yield class probabilities instead, (classes, rows, width) float32, to be copied at once."""
-    clock = Clock(device_of(model))
-    for _, probability in _finished(model, inputs, read, job, classes, speed, clock, 0):
-        yield probability
-
-
-def _finished(
-    model: Segmenter,
-    inputs: Inputs,
-    read: ReadTile,
-    job: Job,
-    classes: int,
-    speed: Speed,
-    clock: Clock,
-    first: int,
+def blended_bands(
+    predictor: Predictor, read: ReadInputs, job: Job, speed: Speed, clock: Clock, first: int = 0
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the seam counts of each row of tiles and the rows that it finishes."""
+    """Yield the probabilities (classes, rows, width) float32 of each band and its seam counts.
+
+    The probabilities are valid until the next band is asked for. Arguments as `finished_bands`.
+    """
     rows, ends = job.rows, job.ends
-    begin = next(n for n in range(len(rows)) if rows[n][0].y + job.fitted[1] > _top(ends, first))
+    top = ends[first - 1] if first else 0
+    begin = next(n for n in range(len(rows)) if rows[n][0].y + job.fitted[1] > top)
     wanted = {n: [tile for tile in rows[n] if job.wanted(tile)] for n in range(begin, len(rows))}
-    stages = _Stages(model, inputs, read, clock)
-    # A batch stays within its row of tiles, so that it is the same when work is taken up.
-    batches = [batch for tiles in wanted.values() for batch in _chunks(tiles, speed.batch)]
-    loaded = prefetch(stages.load, batches, speed.readers, speed.queue)
-    side_by_side = speed.parallel_batches if speed.parallel_batches > 1 else 0
-    computed = prefetch(stages.compute, loaded, side_by_side, speed.parallel_batches)
-    total = sum(map(len, wanted.values()))
-    predictions = track(chain.from_iterable(computed), total, "tiles")
-    width = max(tile.x + tile.width for tile in rows[0])
-    still = OpenRows(classes, width, job.fitted, job.threshold, stages.device)
-    still.top = rows[begin][0].y
-    columns = [tile.x for tile in rows[0]]
+    predictions = _predictions(_Stages(predictor, read, clock), list(wanted.values()), speed)
+    open_rows = OpenRows(job, rows[begin][0].y, predictor.device)
+    seams = Seams(job, predictor.device)
     for n in range(begin, len(rows)):
-        above = [row[0].y for row in rows[:n]]
         for _ in wanted[n]:
             tile, probability = next(predictions)
             with clock("stitch"):
                 if n >= first:
-                    left = [x for x in columns if x < tile.x]
-                    still.compare(tile, probability, strips(tile, left, above, job.size))
-                still.add(tile, probability)
-        count = ends[n] - still.top
+                    seams.compare(open_rows, tile, probability)
+                open_rows.add(tile, probability)
+        count = ends[n] - open_rows.top
         with clock("stitch"):
-            done = still.upper(count)[:, :, : job.size[0]] if n >= first else None
+            done = open_rows.upper(count)[:, :, : job.size[0]] if n >= first else None
         if done is not None:
-            yield still.take_seam(), done
-        still.move_down(count)
+            yield done, seams.take()
+        open_rows.move_down(count)
     next(predictions, None)  # ends the progress
 
 
-def strips(
-    tile: Tile, left: list[int], above: list[int], size: tuple[int, int]
-) -> list[tuple[slice, slice]]:
-    """Rows and columns, within a tile, along its borders and those of the tiles before it.
-
-    Args:
-        tile: The tile.
-        left: First columns of the tiles to its left.
-        above: First rows of the tiles above it.
-        size: Width and height of the slide; what hangs over is left out.
-    """
-    width, height = min(tile.width, size[0] - tile.x), min(tile.height, size[1] - tile.y)
-    across = _strips(tile.x, tile.width, left, width)
-    down = _strips(tile.y, tile.height, above, height)
-    vertical = [(slice(0, height), columns) for columns in across]
-    return vertical + [(rows, slice(0, width)) for rows in down]
+def _predictions(
+    stages: _Stages, rows: list[list[Tile]], speed: Speed
+) -> Iterator[tuple[Tile, Tensor]]:
+    """Yield the tiles of all rows, in order, with their probabilities."""
+    # A batch stays within its row of tiles, so that a resumed run computes the same batches.
+    batches = [batch for tiles in rows for batch in _batches(tiles, speed.batch)]
+    loaded = prefetch(stages.load, batches, speed.readers, speed.queue)
+    workers = speed.parallel_batches if speed.parallel_batches > 1 else 0
+    computed = prefetch(stages.compute, loaded, workers, speed.parallel_batches)
+    return track(chain.from_iterable(computed), sum(map(len, rows)), "tiles")
 
 
-def _strips(start: int, side: int, before: list[int], inside: int) -> list[slice]:
-    """Strips along one axis: after its own border, and before the borders of earlier tiles."""
-    ends = [other + side - start for other in before if other + side > start]
-    own = [slice(0, min(SEAM, inside))] if ends else []
-    return own + [
-        slice(max(0, end - SEAM), min(end, inside)) for end in ends if end - SEAM < inside
-    ]
-
-
-def _top(ends: list[int], first: int) -> int:
-    return ends[first - 1] if first else 0
-
-
-def _labels(band: Tensor, threshold: float) -> Tensor:
-    bits = torch.zeros(band.shape[1:], dtype=torch.uint8, device=band.device)
-    for index, probability in enumerate(band):
-        bits |= (probability >= threshold).to(torch.uint8) << index
+def _label_bits(probability: Tensor, threshold: float) -> Tensor:
+    """(classes, rows, width) -> (rows, width) uint8, bit i where class i reaches the threshold."""
+    bits = torch.zeros(probability.shape[1:], dtype=torch.uint8, device=probability.device)
+    for index, layer in enumerate(probability):
+        bits |= (layer >= threshold).to(torch.uint8) << index
     return bits
 
 
-def _chunks(tiles: list[Tile], count: int) -> list[tuple[Tile, ...]]:
+def _batches(tiles: list[Tile], count: int) -> list[tuple[Tile, ...]]:
     return [tuple(tiles[start : start + count]) for start in range(0, len(tiles), count)]

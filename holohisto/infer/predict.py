@@ -1,25 +1,61 @@
 """Probabilities of tiles."""
 
+import contextlib
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
 from holohisto.device import device_of
 from holohisto.segmenter.file import Segmenter
+from holohisto.segmenter.inputs import Inputs
+from holohisto.tokenizer.vqgan import VQGAN
+
+THREADS_A_TILE = 4
+"""Threads that share the arithmetic of a tile on a CPU, however many cores there are: another
+number would round differently."""
 
 
-@torch.no_grad()
-def predict(
-    model: Segmenter, tokens: Tensor | None, rgb: Tensor | None, size: tuple[int, int]
-) -> Tensor:
-    """Return the probabilities of tiles, (B, classes, height, width) float32.
+class Predictor:
+    """A segmenter, and the tokenizer that encodes its tiles where that is done on the way.
 
-    Args:
-        model: The segmenter.
-        tokens: (B, h, w) integers, if it reads them.
-        rgb: (B, 3, height, width) uint8, if it reads them.
-        size: (height, width) of a tile.
+    Attributes:
+        device: The device of the segmenter, where everything is computed.
+        inputs: Which of tokens and pixels are to be read of a tile.
     """
-    device = device_of(model).type
-    with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
-        logits = model(tokens, rgb, size)  # pyright: ignore
-    return logits.float().sigmoid()
+
+    def __init__(self, model: Segmenter, tokenizer: VQGAN | None = None) -> None:
+        """Take the networks.
+
+        Args:
+            model: The segmenter, on its device; it is brought to channels-last memory.
+            tokenizer: Its tokenizer, in mode `online` only.
+        """
+        self.device = device_of(model)
+        self.model = model.to(memory_format=torch.channels_last)  # pyright: ignore
+        self.inputs = Inputs(model, tokenizer)
+
+    @torch.no_grad()
+    def __call__(self, tokens: Tensor | None, rgb: Tensor | None, size: tuple[int, int]) -> Tensor:
+        """Return the probabilities of tiles, (B, classes, height, width) float32.
+
+        Args:
+            tokens: (B, h, w) integers on the device, if the segmenter reads them.
+            rgb: (B, 3, height, width) uint8 on the device, if it reads them.
+            size: (height, width) of a tile.
+        """
+        kind = self.device.type
+        with torch.autocast(kind, torch.bfloat16, enabled=kind == "cuda"):
+            logits = self.model(tokens, rgb, size)
+        return logits.float().sigmoid()
+
+
+@contextlib.contextmanager
+def fixed_threads() -> Iterator[None]:
+    """Compute each tile with THREADS_A_TILE threads inside, the same on every machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(THREADS_A_TILE)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,8 +1,10 @@
-"""The small picture of probabilities, a quarter of the working resolution."""
+"""The probability map, at a quarter of the working resolution."""
 
+import io
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import torch
@@ -12,6 +14,7 @@ from torch.nn import functional
 from holohisto.runtime.arithmetic import ceil_div
 
 DIVISOR = 4
+"""Working pixels a side of a pixel of the map."""
 ROWS = 512
 """Rows reduced, or read back, at a time."""
 
@@ -25,30 +28,41 @@ def quarter(band: Tensor) -> Tensor:
     Returns:
         (ceil(rows / 4), ceil(width / 4)) uint8, 255 for 1.
     """
-    parts = []
-    for part in band.split(ROWS, dim=1):
-        largest = part.amax(dim=0)[None, None]
+    reduced = []
+    for rows in band.split(ROWS, dim=1):
+        largest = rows.amax(dim=0)[None, None]
         margin = (0, -largest.shape[3] % DIVISOR, 0, -largest.shape[2] % DIVISOR)
         wide = functional.pad(largest, margin, mode="replicate")
-        parts.append((functional.avg_pool2d(wide, DIVISOR)[0, 0] * 255).round().to(torch.uint8))
-    return torch.cat(parts)
+        reduced.append((functional.avg_pool2d(wide, DIVISOR)[0, 0] * 255).round().to(torch.uint8))
+    return torch.cat(reduced)
 
 
 class Spool:
-    """Keeps the small picture in a nameless file until the labels are written."""
+    """Keeps the probability map until the labels are written, in a file without a name.
 
-    def __init__(self, size: tuple[int, int], folder: Path) -> None:
-        """`size` is the working width and height; the spool lies in `folder`."""
-        folder.mkdir(parents=True, exist_ok=True)
+    Attributes:
+        size: Width and height of the map.
+    """
+
+    def __init__(self, size: tuple[int, int], folder: Path | None) -> None:
+        """Start empty.
+
+        Args:
+            size: Working width and height of the slide.
+            folder: Folder of the file; None: the map is kept in memory.
+        """
         self.size = (ceil_div(size[0], DIVISOR), ceil_div(size[1], DIVISOR))
-        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # closed by bands()
+        self._file: IO[bytes] = io.BytesIO()
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # closed by bands()
 
     def add(self, rows: np.ndarray) -> None:
-        """Take the next rows, (rows, width) uint8."""
+        """Append the next rows, (rows, width) uint8."""
         self._file.write(np.ascontiguousarray(rows).tobytes())
 
     def bands(self) -> Iterator[np.ndarray]:
-        """Yield the picture from the top in bands, (rows, width) uint8."""
+        """Yield the map from the top in bands, (rows, width) uint8."""
         self._file.seek(0)
         width, height = self.size
         for row in range(0, height, ROWS):

@@ -11,9 +11,11 @@ from lightning_fabric import Fabric
 from training_runs import OPTIONS, numbers, run, trainer
 
 from holohisto.config.models import HolohistoModel
-from holohisto.infer.pipeline import Job, probability_bands
+from holohisto.infer.clock import Clock
+from holohisto.infer.job import Job, Speed
+from holohisto.infer.pipeline import blended_bands
+from holohisto.infer.predict import Predictor
 from holohisto.segmenter.file import build_segmenter
-from holohisto.segmenter.inputs import Inputs
 from holohisto.tokenizer.architecture import Architecture
 from holohisto.tokenizer.calibration import calibrate
 from holohisto.tokenizer.vqgan import VQGAN
@@ -82,12 +84,12 @@ def test_probabilities_on_both_devices(picture):
         part[: found.shape[0], : found.shape[1]] = found
         return part, read_pixels(tile)
 
-    job = Job(SIZE, (256, 192), 0.25, lambda tile: True, 16)
+    job = Job(SIZE, (256, 192), 0.25, lambda tile: True, 16, 2)
     found = {}
     for device in ("cpu", "cuda"):
-        on_device = model.to(device)
-        bands = probability_bands(on_device, Inputs(on_device, None), read, job, 2)
-        found[device] = torch.cat([band.cpu().clone() for band in bands], dim=1)
+        predictor = Predictor(model.to(device))
+        bands = blended_bands(predictor, read, job, Speed(), Clock(predictor.device))
+        found[device] = torch.cat([band.cpu().clone() for band, _ in bands], dim=1)
     assert (found["cpu"] - found["cuda"]).abs().max() < 0.05  # bf16 on the GPU
 
 

@@ -5,10 +5,11 @@ from monai.inferers import sliding_window_inference
 from torch import nn
 
 from holohisto.config.models import HolohistoModel
-from holohisto.infer.clock import bottleneck
-from holohisto.infer.pipeline import Job, Speed, probability_bands, segment_slide
+from holohisto.infer.clock import Clock, bottleneck
+from holohisto.infer.job import Job, Speed
+from holohisto.infer.pipeline import blended_bands, finished_bands
+from holohisto.infer.predict import Predictor
 from holohisto.segmenter.file import build_segmenter
-from holohisto.segmenter.inputs import Inputs
 from holohisto.tiles.grid import tile_rows
 
 SIZE = (611, 443)
@@ -44,10 +45,14 @@ def reader(rgb):
 
 
 def segment(rgb, tile, overlap, wanted=lambda tile: True):
-    job = Job((rgb.shape[1], rgb.shape[0]), tile, overlap, wanted, 16)
-    model = Convolution()
-    bands = probability_bands(model, Inputs(model, None), reader(rgb), job, 2)
-    return torch.cat([band.clone() for band in bands], dim=1).numpy()
+    job = Job((rgb.shape[1], rgb.shape[0]), tile, overlap, wanted, 16, 2)
+    return torch.cat(probabilities(rgb, job), dim=1).numpy()
+
+
+def probabilities(rgb, job):
+    predictor = Predictor(Convolution())
+    bands = blended_bands(predictor, reader(rgb), job, Speed(), Clock(predictor.device))
+    return [band.clone() for band, _ in bands]
 
 
 @pytest.mark.parametrize("overlap", [0.0, 0.25, 0.5])
@@ -97,10 +102,8 @@ def test_skipped_tiles_leave_zero_and_change_nothing_else():
 
 def test_only_the_open_rows_are_kept():
     tall = np.zeros((1203, 211, 3), np.uint8)
-    job = Job((211, 1203), (128, 96), 0.25, lambda tile: True, 16)
-    model = Convolution()
-    bands = probability_bands(model, Inputs(model, None), reader(tall), job, 2)
-    heights = [band.shape[1] for band in bands]
+    job = Job((211, 1203), (128, 96), 0.25, lambda tile: True, 16, 2)
+    heights = [band.shape[1] for band in probabilities(tall, job)]
     assert sum(heights) == 1203
     assert max(heights) <= 96
 
@@ -119,7 +122,7 @@ class Given(nn.Module):
 
 
 def run(model, rgb, job, first=0):
-    return list(segment_slide(model, Inputs(model, None), reader(rgb), job, 2, first=first))
+    return list(finished_bands(Predictor(model), reader(rgb), job, first=first))
 
 
 def joined(bands):
@@ -134,7 +137,7 @@ def test_labels_hold_one_bit_a_class_and_the_small_picture_the_largest_mean():
     rgb = np.full((90, 131, 3), 96, np.uint8)
     rgb[20:60, 30:91, 0] = 160
     rgb[40:80, 60:120, 1] = 128  # probability 0.5: the class
-    job = Job((131, 90), (64, 48), 0.25, lambda tile: True, 16)
+    job = Job((131, 90), (64, 48), 0.25, lambda tile: True, 16, 2)
     labels, probability, _ = joined(run(Given(), rgb, job))
     expected = (rgb[..., 0] == 160) * 1 + (rgb[..., 1] == 128) * 2
     assert np.array_equal(labels, expected)
@@ -165,10 +168,10 @@ def test_no_batch_thread_or_queue_alters_a_bit(speed):
         part = tokens[tile.y // 16 :, tile.x // 16 :][: tile.height // 16, : tile.width // 16]
         return part, pixels(tile)[1]
 
-    job = Job(SIZE, (176, 128), 0.25, lambda tile: (tile.x + tile.y) % 5 != 0, 16)
+    job = Job(SIZE, (176, 128), 0.25, lambda tile: (tile.x + tile.y) % 5 != 0, 16, 2)
     found = [
-        joined(segment_slide(model, Inputs(model, None), read, job, 2, one))
-        for one in (Speed(1, 1, 1), speed)
+        joined(finished_bands(Predictor(model), read, job, each))
+        for each in (Speed(1, 1, 1), speed)
     ]
     assert len(np.unique(found[0][0])) > 1
     for one, other in zip(*found, strict=True):
@@ -177,7 +180,7 @@ def test_no_batch_thread_or_queue_alters_a_bit(speed):
 
 @pytest.mark.parametrize("overlap", [0.0, 0.25, 0.5, 0.75])
 def test_bands_are_the_same_from_any_one_on(overlap):
-    job = Job(SIZE, (176, 96), overlap, lambda tile: (tile.x + tile.y) % 5 != 0, 16)
+    job = Job(SIZE, (176, 96), overlap, lambda tile: (tile.x + tile.y) % 5 != 0, 16, 2)
     whole = run(Convolution(), picture(), job)
     assert len(whole) == len(job.ends) > 4
     for first in range(len(whole) + 1):
@@ -189,7 +192,7 @@ def test_bands_are_the_same_from_any_one_on(overlap):
 
 
 def test_tiles_that_see_the_same_disagree_nowhere():
-    *_, seam = joined(run(Given(), picture(), Job(SIZE, (128, 96), 0.25, bool, 16)))
+    *_, seam = joined(run(Given(), picture(), Job(SIZE, (128, 96), 0.25, bool, 16, 2)))
     assert (seam[:, 0] == 0).all()
     assert (seam[:, 1] > 0).all()
 
@@ -206,13 +209,13 @@ class Sided(Given):
 def test_seams_are_counted_where_overlapping_tiles_differ():
     """Two tiles of 128 x 64 that share columns 64 to 127: there one says yes, the other no."""
     rgb = np.zeros((64, 192, 3), np.uint8)
-    job = Job((192, 64), (128, 64), 0.5, lambda tile: True, 16)
+    job = Job((192, 64), (128, 64), 0.5, lambda tile: True, 16, 2)
     (band,) = run(Sided(), rgb, job)
     strips = 2 * 16 * 64  # after the second tile's border, and before the first one's
     assert band.seam.tolist() == [[strips, strips]] * 2
-    alone = Job((192, 64), (128, 64), 0.5, lambda tile: tile.x == 0, 16)
+    alone = Job((192, 64), (128, 64), 0.5, lambda tile: tile.x == 0, 16, 2)
     assert run(Sided(), rgb, alone)[0].seam.tolist() == [[0, 0]] * 2
-    apart = Job((256, 64), (128, 64), 0.0, lambda tile: True, 16)
+    apart = Job((256, 64), (128, 64), 0.0, lambda tile: True, 16, 2)
     assert run(Sided(), np.zeros((64, 256, 3), np.uint8), apart)[0].seam.tolist() == [[0, 0]] * 2
 
 

@@ -1,0 +1,115 @@
+"""Whether a segmenter suits the slide, the classes and the tokens that it is given."""
+
+from pathlib import Path
+
+from holohisto.config.sections import Classes
+from holohisto.errors import HolohistoError
+from holohisto.segmenter.file import Card
+from holohisto.slide.record import SlideRecord
+from holohisto.tokenizer.file import load_tokenizer, tokenizer_digest
+from holohisto.tokenizer.vqgan import VQGAN
+from holohisto.tokens.token_map import (
+    TokenMap,
+    load_token_map,
+    require_mode,
+    require_slide,
+    require_tokenizer,
+)
+
+MPP_RATIO = 1.4
+"""Largest ratio of a slide's working resolution to the segmenter's: both may deviate from the
+configured resolution by `check.mpp_tolerance`."""
+
+
+def require_resolution(card: Card, record: SlideRecord, path: Path) -> None:
+    """Refuse the segmenter at `path` for a slide of another working resolution.
+
+    Raises:
+        HolohistoError: the ratio of the two resolutions exceeds MPP_RATIO.
+    """
+    ratio = record.working_mpp / card.mpp
+    if max(ratio, 1 / ratio) > MPP_RATIO:
+        raise HolohistoError(
+            path,
+            "segmenter was trained at another resolution",
+            found=f"{card.mpp:g} um/px, slide {record.slide} at {record.working_mpp:g} um/px",
+            advice="set check.mpp to the segmenter's",
+        )
+
+
+def require_classes(card: Card, classes: Classes | None, path: Path) -> None:
+    """Refuse the segmenter at `path` for a configuration with other classes; None: any will do.
+
+    Raises:
+        HolohistoError: names or their order differ.
+    """
+    if classes is not None and tuple(classes) != card.classes:
+        raise HolohistoError(
+            path,
+            "segmenter finds other classes than the config names",
+            found=", ".join(card.classes),
+            allowed=", ".join(classes),
+            advice="name the segmenter's in `classes`, or train one",
+        )
+
+
+def token_map_for(
+    card: Card, segmenter: Path, tokens: Path | None, record: SlideRecord
+) -> TokenMap | None:
+    """Load the token map of a slide; None for a segmenter that reads no token maps.
+
+    Args:
+        card: Card of the segmenter.
+        segmenter: Its file.
+        tokens: File of the token map.
+        record: The slide.
+
+    Raises:
+        HolohistoError: a token map is needed but not given, or it is of another slide, tokenizer
+            or mode.
+    """
+    if card.tokenizer is None or card.mode == "online":
+        return None
+    if tokens is None:
+        raise HolohistoError(segmenter, "reads tokens", advice="give --tokens")
+    token_map = load_token_map(tokens)
+    require_tokenizer(token_map, card.tokenizer, tokens)
+    require_slide(token_map, record.fingerprint, record.slide, tokens)
+    require_mode(token_map, card.mode, tokens)
+    return token_map
+
+
+def online_tokenizer(card: Card, segmenter: Path, tokenizer: Path | None) -> VQGAN | None:
+    """Load the tokenizer of a segmenter trained in mode `online`; None in the other modes.
+
+    Args:
+        card: Card of the segmenter.
+        segmenter: Its file.
+        tokenizer: File of the tokenizer.
+
+    Raises:
+        HolohistoError: a tokenizer is needed but not given, or it is not the segmenter's.
+    """
+    if card.tokenizer is None or card.mode != "online":
+        return None
+    if tokenizer is None:
+        raise HolohistoError(segmenter, "was trained online", advice="give --tokenizer")
+    model = load_tokenizer(tokenizer)
+    require_own_tokenizer(card, model, tokenizer)
+    return model
+
+
+def require_own_tokenizer(card: Card, tokenizer: VQGAN, where: object) -> None:
+    """Refuse a tokenizer that the segmenter was not trained with.
+
+    Raises:
+        HolohistoError: the digests differ.
+    """
+    digest = tokenizer_digest(tokenizer)
+    if digest != card.tokenizer:
+        raise HolohistoError(
+            where,
+            "is not the tokenizer that the segmenter was trained with",
+            found=digest[:12],
+            allowed=(card.tokenizer or "none")[:12],
+        )
