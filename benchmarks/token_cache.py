@@ -31,7 +31,7 @@ from holohisto.segmenter.inputs import Inputs
 from holohisto.slide import Slide
 from holohisto.tokens.token_map import TokenMap
 from holohisto.training.loss import dice_bce
-from holohisto.training.sampler import Field, RandomSampler
+from holohisto.training.sampler import RandomSampler, SamplingArea
 from holohisto.training.slides import TrainingSlide, View, stack
 
 TILE, SIZE, CELL = (3840, 2160), (2 * WIDTH, 4003), 16
@@ -53,7 +53,7 @@ def training_slide(folder: Path) -> TrainingSlide:
         tissue=Tissue(Slide(image), 1, Foreground(foreground, CELL, 0.0)),
         annotation=Annotation(outlines, {"glomerulus": ClassOptions()}, SIZE, 1, None),
         known=(True,),
-        field=Field(SIZE, CELL, foreground, ~foreground),
+        area=SamplingArea(SIZE, CELL, foreground, ~foreground),
         token_map=TokenMap([some], "slide", "", "", 16, (0,), TokensOptions()),
     )
 
@@ -63,7 +63,7 @@ def contenders(channels: int, step: bool, device: str) -> race.Contenders:
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as name:  # the open files outlive it
         slide = training_slide(Path(name))
-    sampler = RandomSampler([slide.field], TILE, 16, seed=0, annotated_share=0.0)
+    sampler = RandomSampler([slide.area], TILE, 16, seed=0, annotated_share=0.0)
     tokenizer = network(channels, device)
     options = HolohistoModel(size="T", decoder="tokens")
     model = build_segmenter(options, tokenizer.quantize.codes, 16, classes=1).to(device)

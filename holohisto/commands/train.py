@@ -4,14 +4,11 @@ import argparse
 import hashlib
 import json
 import logging
-import math
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments.lightning import LightningEnvironment
-from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 
 from holohisto import __version__
 from holohisto.annotation import Annotation
@@ -47,9 +44,13 @@ from holohisto.tokens.token_map import (
     require_slide,
     require_tokenizer,
 )
-from holohisto.training.sampler import Field
+from holohisto.training.progress import EpochRow
+from holohisto.training.ranks import make_fabric
+from holohisto.training.sampler import SamplingArea
 from holohisto.training.slides import TrainingSlide, annotated_cells
-from holohisto.training.trainer import EpochRow, Trainer, fit_threshold
+from holohisto.training.summary import kept_weights, threshold_summary, training_summary
+from holohisto.training.threshold_fit import fit_threshold
+from holohisto.training.trainer import Trainer
 
 LINEAR_DOWNSCALE = 16
 """Pixels a side of what is embedded where no tokens are."""
@@ -88,7 +89,7 @@ def run(arguments: argparse.Namespace) -> None:
     mode = arguments.tokens_options.mode
     require(arguments.devices, arguments.nodes)
     gpus.take(arguments.devices)
-    fabric = _fabric(arguments.devices, arguments.nodes)
+    fabric = make_fabric(arguments.devices, arguments.nodes)
     fabric.launch()  # on one node it starts the other devices' processes, each from the top
     tokenizer = load_tokenizer(arguments.results.tokenizer) if by_tokens else None
     with phase("opening slides"):
@@ -126,38 +127,6 @@ def run(arguments: argparse.Namespace) -> None:
     arguments.segmenter.with_suffix(".checkpoint").unlink(missing_ok=True)
 
 
-def _fabric(devices: int, nodes: int) -> Fabric:
-    """One process a GPU; without GPUs one, or as many as srun started on several nodes."""
-    strategy = "ddp" if devices * nodes > 1 else "auto"
-    # On one node of SLURM too the processes are started from here, not by srun.
-    environment = SLURMEnvironment() if nodes > 1 else LightningEnvironment()
-    if not torch.cuda.is_available():
-        devices, strategy = (devices, strategy) if nodes > 1 else (1, "auto")
-        return Fabric(
-            accelerator="cpu",
-            devices=devices,
-            num_nodes=nodes,
-            strategy=strategy,
-            plugins=[environment],
-        )
-    if devices > torch.cuda.device_count():
-        raise HolohistoError(
-            "--devices",
-            "asks for more GPUs than there are",
-            found=devices,
-            allowed=torch.cuda.device_count(),
-            advice="see `resources: gpu` of rule train",
-        )
-    return Fabric(
-        accelerator="cuda",
-        devices=devices,
-        num_nodes=nodes,
-        strategy=strategy,
-        precision="bf16-mixed",
-        plugins=[environment],
-    )
-
-
 def _train(
     arguments: argparse.Namespace,
     model: Segmenter,
@@ -180,23 +149,10 @@ def _train(
         online,
     )
     identity = _identity(arguments, slides, online)
-    rows: list[EpochRow] = []
     for rows in trainer.run(arguments.segmenter.with_suffix(".checkpoint"), identity):
         if fabric.is_global_zero:
             write_tsv(rows, EpochRow, arguments.table)
-    best = trainer.best or trainer.average.state_dict()
-    summary = {
-        "epochs": trainer.epoch,
-        "steps": trainer.step,
-        "validation_dice": trainer.best_dice if slides["val"] else None,
-        "tile": trainer.seen,
-        "tiles_a_step": trainer.batch,
-        "tiles": trainer.step * trainer.batch,
-        "pixels": trainer.step * trainer.batch * math.prod(trainer.seen),
-        "seconds": sum(row.read_seconds + row.step_seconds for row in rows),
-        "parameters": sum(p.numel() for p in model.parameters()),
-    }
-    return best, summary
+    return kept_weights(trainer), training_summary(trainer)
 
 
 def _fit(
@@ -207,8 +163,7 @@ def _fit(
     for place, name in enumerate(arguments.classes):
         logger.info("%s: %s", name, model.describe(place))
     write_tsv([], EpochRow, arguments.table)
-    words = [model.describe(place) for place in range(len(arguments.classes))]
-    return model.state_dict(), {"fitted": words, "parameters": 2 * len(words)}
+    return model.state_dict(), threshold_summary(model, len(arguments.classes))
 
 
 def _open(
@@ -250,7 +205,7 @@ def _open_one(arguments: argparse.Namespace, row: Row, digest: str | None) -> Tr
         tissue=Tissue(record.open(row.image), record.factor, found),
         annotation=annotation,
         known=tuple(row.annotated is None or name in row.annotated for name in arguments.classes),
-        field=Field(size, cell, found.mask, annotated),
+        area=SamplingArea(size, cell, found.mask, annotated),
         token_map=token_map,
     )
 
@@ -277,7 +232,7 @@ def _identity(
             facts = [split, one.name, one.tissue.slide.fingerprint, one.factor, one.known.tolist()]
             sha.update(json.dumps(facts).encode())
             sha.update(_file_digest(one.annotation.path))
-            sha.update(one.field.foreground.tobytes())
+            sha.update(one.area.foreground.tobytes())
             if one.token_map is not None:
                 sha.update(one.token_map.tokenizer.encode())
                 for part in one.token_map.tokens:

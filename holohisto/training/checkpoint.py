@@ -1,33 +1,78 @@
-"""The state of a training in a file, so that it can be left at any step and taken up again."""
+"""The full state of a training in a file, from which it resumes at any step."""
 
 import logging
 import struct
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from holohisto.runtime import atomic
+from holohisto.training.progress import EpochRow, Progress
 
 logger = logging.getLogger(__name__)
 
 
-def save_checkpoint(path: Path, identity: str, state: dict[str, Any]) -> None:
-    """Write a state (tensors, numbers, texts, lists and dicts of them), atomically."""
+@dataclass
+class Checkpoint:
+    """Everything that a training needs to resume."""
+
+    progress: Progress
+    model: dict[str, Tensor]
+    average: dict[str, Tensor]
+    optimiser: dict[str, Any]
+    random: Tensor
+    """State of torch's random numbers on the CPU."""
+
+
+def save_checkpoint(path: Path, identity: str, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint, atomically; `identity` names the training that may resume from it."""
+    progress = checkpoint.progress
+    state = {
+        **vars(progress),
+        "rows": [asdict(row) for row in progress.rows],
+        "model": checkpoint.model,
+        "average": checkpoint.average,
+        "optimiser": checkpoint.optimiser,
+        "random": checkpoint.random,
+    }
     with atomic.replacing(path) as temporary:
         torch.save({"identity": identity, "state": state}, temporary)
 
 
-def load_checkpoint(path: Path, identity: str) -> dict[str, Any] | None:
-    """Return the state of the training with this identity; None when there is none."""
+def load_checkpoint(path: Path, identity: str) -> Checkpoint | None:
+    """Return the checkpoint of the training with this identity, with tensors on the CPU.
+
+    Returns:
+        None if there is no file, or (with a warning) if it is damaged or of another training.
+    """
     if not path.is_file():
         return None
     try:
         file: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         if file["identity"] == identity:
-            return file["state"]
+            return _checkpoint(file["state"])
     except (RuntimeError, KeyError, TypeError, EOFError, struct.error, UnpicklingError):
         pass
-    logger.warning("%s is of another training; starting anew", path)
+    logger.warning("%s is damaged or of another training: starting from scratch", path)
     return None
+
+
+def _checkpoint(state: dict[str, Any]) -> Checkpoint:
+    progress = Progress(
+        epoch=state["epoch"],
+        step=state["step"],
+        losses=state["losses"],
+        reading=state["reading"],
+        computing=state["computing"],
+        best=state["best"],
+        best_dice=state["best_dice"],
+        best_epoch=state["best_epoch"],
+        rows=[EpochRow(**row) for row in state["rows"]],
+    )
+    return Checkpoint(
+        progress, state["model"], state["average"], state["optimiser"], state["random"]
+    )

@@ -1,8 +1,9 @@
-"""Pairs of training tiles exchange a rectangle: CutMix (arXiv 1905.04899) as for segmentation.
+"""CutMix (arXiv 1905.04899) for segmentation: pairs of training tiles exchange a rectangle.
 
-A segmenter that attends to a whole tile can learn a small cohort's tiles by heart; amid the
-surroundings of another tile it has to look at the object itself (arXiv 1906.01916). Nothing is
-added nor lost: a pair shows the pixels that it would show without, unless an epoch ends within it.
+A segmenter that attends to a whole tile can memorise the tiles of a small cohort; within the
+surroundings of another tile it has to recognise the object itself (arXiv 1906.01916). No pixel is
+lost or repeated: a pair shows the same pixels as without the exchange, unless an epoch ends between
+its two tiles.
 """
 
 from dataclasses import replace
@@ -12,7 +13,7 @@ import numpy as np
 from holohisto.training.slides import Batch
 
 SIDES = (0.3, 0.8)
-"""Least and largest side of the rectangle, as a share of the tile's."""
+"""Smallest and largest side of the rectangle, as a share of the tile's."""
 
 Rectangle = tuple[slice, slice]
 """Rows and columns."""
@@ -20,32 +21,35 @@ Rectangle = tuple[slice, slice]
 
 def random_rectangle(height: int, width: int, random: np.random.Generator) -> Rectangle:
     """Return a random rectangle within height x width squares."""
-    rows, columns = (_stretch(side, random) for side in (height, width))
+    rows, columns = (_interval(side, random) for side in (height, width))
     return rows, columns
 
 
-def _stretch(side: int, random: np.random.Generator) -> slice:
+def _interval(side: int, random: np.random.Generator) -> slice:
     length = max(1, round(side * float(random.uniform(*SIDES))))
     start = int(random.integers(side - length + 1))
     return slice(start, start + length)
 
 
-def exchange(batch: Batch, first: int, second: int, chosen: Rectangle, square: int) -> Batch:
-    """Exchange a rectangle between two tiles, in place; returns the batch with their names mixed.
+def exchange(batch: Batch, first: int, second: int, rectangle: Rectangle, square: int) -> Batch:
+    """Exchange a rectangle between two tiles of a batch.
 
     Args:
-        batch: Tiles whose sides are multiples of `square`.
-        first: A tile's place in the batch.
-        second: The other's.
-        chosen: In squares of `square` pixels, each of which is a token where there are tokens.
-        square: Its side, pixels.
+        batch: Tiles whose sides are multiples of `square`; its arrays are changed in place.
+        first: Index of a tile in the batch.
+        second: Index of the other tile.
+        rectangle: In squares of `square` pixels, each of which is one token where tokens are read.
+        square: Side of a square, pixels.
+
+    Returns:
+        The batch, with the names of both tiles changed.
     """
     for array in (batch.rgb, batch.target, batch.known):
         if array is not None:
-            rows, columns = (slice(part.start * square, part.stop * square) for part in chosen)
+            rows, columns = (slice(s.start * square, s.stop * square) for s in rectangle)
             _swap(array[..., rows, columns], first, second)
     if batch.tokens is not None:
-        _swap(batch.tokens[:, *chosen], first, second)
+        _swap(batch.tokens[:, *rectangle], first, second)
     names = list(batch.names)
     names[first], names[second] = (
         f"{names[a]} with a part of {names[b]}" for a, b in ((first, second), (second, first))

@@ -8,15 +8,16 @@ from holohisto.training.ranks import over_ranks
 
 
 def dice_bce(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
-    """Return the mean over classes of soft Dice loss (over all ranks' tiles) plus cross-entropy.
+    """Return the mean over classes of soft Dice loss plus binary cross-entropy.
 
-    In fp32, because sums run over millions of pixels. Classes without a known pixel in the batch
-    do not count.
+    Soft Dice as in V-Net (Milletari et al. 2016, arXiv 1606.04797), over the tiles of all ranks and
+    with 1 added to numerator and denominator. Computed in fp32, because sums run over millions of
+    pixels. Classes without a known pixel in the batch do not count.
 
     Args:
         logits: (B, C, H, W).
         target: (B, C, H, W) bool.
-        known: (B, C, H, W) bool; False where the annotation says nothing of the class.
+        known: (B, C, H, W) bool; False where the annotation does not cover the class.
 
     Returns:
         A scalar; 0 if nothing is known.
@@ -25,20 +26,10 @@ def dice_bce(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
         logits, truth, weight = logits.float(), target.float(), known.float()
         entropy = functional.binary_cross_entropy_with_logits(logits, truth, reduction="none")
         probability = logits.sigmoid() * weight
-        sums = torch.stack(
-            [
-                part.sum(dim=(0, 2, 3))
-                for part in (
-                    weight,
-                    entropy * weight,
-                    probability * truth,
-                    probability,
-                    truth * weight,
-                )
-            ]
-        )
-        pixels, entropy, overlap, found, true = over_ranks(sums)  # each (C,)
-        dice = 1 - (2 * overlap + 1) / (found + true + 1)
+        summands = (weight, entropy * weight, probability * truth, probability, truth * weight)
+        sums = torch.stack([summand.sum(dim=(0, 2, 3)) for summand in summands])  # (5, C)
+        pixels, entropy, overlap, predicted, true = over_ranks(sums)  # each (C,)
+        dice = 1 - (2 * overlap + 1) / (predicted + true + 1)
         counted = pixels > 0
         loss = (dice + entropy / pixels.clamp_min(1)) * counted
         return loss.sum() / counted.sum().clamp_min(1)

@@ -1,15 +1,104 @@
-"""Sums over all ranks of a training, with gradients: one rank or many, the same numbers."""
+"""Training on several ranks (processes, one per GPU): launch, sums, norms and checks.
+
+One rank or many compute the same numbers but for rounding.
+"""
+
+from pathlib import Path
 
 import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from torch import Tensor, distributed, nn
 from torch.distributed.nn.functional import all_reduce
 
+from holohisto.device import best_device
+from holohisto.errors import HolohistoError
+
+
+def make_fabric(devices: int, nodes: int) -> Fabric:
+    """Make the Fabric of a training: one rank per GPU, in bf16 mixed precision.
+
+    Without GPUs there is one rank, or as many as `srun` started on several nodes, in fp32.
+
+    Args:
+        devices: GPUs per node.
+        nodes: Nodes of the SLURM job; 1 outside of SLURM.
+
+    Raises:
+        HolohistoError: this machine has fewer GPUs.
+    """
+    # On a single node of SLURM, too, Fabric starts the ranks, not srun.
+    environment = SLURMEnvironment() if nodes > 1 else LightningEnvironment()
+    on_cpu = best_device().type == "cpu"
+    if on_cpu and nodes == 1:
+        devices = 1
+    if not on_cpu and devices > torch.cuda.device_count():
+        raise HolohistoError(
+            "--devices",
+            "asks for more GPUs than there are",
+            found=devices,
+            allowed=torch.cuda.device_count(),
+            advice="see `resources: gpu` of rule train",
+        )
+    return Fabric(
+        accelerator="cpu" if on_cpu else "cuda",
+        devices=devices,
+        num_nodes=nodes,
+        strategy="ddp" if devices * nodes > 1 else "auto",
+        precision=None if on_cpu else "bf16-mixed",
+        plugins=[environment],
+    )
+
+
+def require_equal_shares(batch: int, ranks: int) -> None:
+    """Refuse a step of `batch` tiles that the ranks cannot share equally.
+
+    Raises:
+        HolohistoError: `batch` is no multiple of `ranks`.
+    """
+    if batch % ranks:
+        raise HolohistoError(
+            "train.batch",
+            "cannot be shared out evenly",
+            found=f"{batch} tiles a step over {ranks} devices",
+            allowed="a multiple of the devices",
+        )
+
+
+def require_one_step(fabric: Fabric, step: int, checkpoint: Path) -> None:
+    """Check that all ranks resumed from the same step.
+
+    Raises:
+        HolohistoError: they did not, because not all nodes see the same checkpoint file.
+    """
+    ranks = fabric.world_size
+    if ranks == 1:
+        return
+    steps = torch.zeros(ranks, dtype=torch.int64)
+    steps[fabric.global_rank] = step
+    steps = sum_over_ranks(fabric, steps).tolist()
+    if len(set(steps)) > 1:
+        raise HolohistoError(
+            checkpoint,
+            "the training's processes do not all see the same checkpoint",
+            found=f"steps {steps}",
+            advice="it must lie on a file system that all nodes share; if it does, run again",
+        )
+
+
+def sum_over_ranks(fabric: Fabric, values: Tensor) -> Tensor:
+    """Return the sum of a tensor over the ranks, on the CPU, without gradients."""
+    summed = fabric.all_reduce(values.to(fabric.device), reduce_op="sum")
+    assert isinstance(summed, Tensor)
+    return summed.cpu()
+
 
 def over_ranks(sums: Tensor) -> Tensor:
-    """Add up a tensor over the ranks; as it is where there is one.
+    """Return the sum of a tensor over the ranks, with gradients; unchanged on a single rank.
 
-    Gradients are added up too, so that with DDP's mean over ranks every rank ends with those of
-    the whole batch.
+    Gradients are summed, too, so that with DDP's mean over the ranks every rank ends with the
+    gradients of the whole batch.
     """
     if not (distributed.is_available() and distributed.is_initialized()):
         return sums
@@ -17,7 +106,16 @@ def over_ranks(sums: Tensor) -> Tensor:
 
 
 class SynchronisedNorm(nn.BatchNorm2d):
-    """BatchNorm over the tiles of all ranks, on any device (torch's own needs a GPU)."""
+    """Batch norm over the tiles of all ranks, on any device (torch's SyncBatchNorm needs a GPU)."""
+
+    @classmethod
+    def replacing(cls, norm: nn.BatchNorm2d) -> "SynchronisedNorm":
+        """Return a synchronised norm that shares the parameters and statistics of `norm`."""
+        made = cls(norm.num_features, norm.eps, norm.momentum)
+        made.weight, made.bias = norm.weight, norm.bias
+        made.running_mean, made.running_var = norm.running_mean, norm.running_var
+        made.num_batches_tracked = norm.num_batches_tracked
+        return made.train(norm.training)
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (B, C, H, W)."""
@@ -30,11 +128,11 @@ class SynchronisedNorm(nn.BatchNorm2d):
             values = x.float()
             axes, channels = (0, 2, 3), x.shape[1]
             count = values.new_tensor([values.numel() / channels])
-            sums = over_ranks(torch.cat([values.sum(axes), count]))
+            sums = over_ranks(torch.cat([values.sum(axes), count]))  # (C + 1,)
             n = sums[channels].detach()
             mean = sums[:channels] / n
             centred = values - mean[:, None, None]
-            variance = over_ranks(centred.square().sum(axes)) / n
+            variance = over_ranks(centred.square().sum(axes)) / n  # (C,)
             with torch.no_grad():
                 self.running_mean.lerp_(mean, self.momentum)
                 self.running_var.lerp_(variance * n / (n - 1), self.momentum)
@@ -43,8 +141,12 @@ class SynchronisedNorm(nn.BatchNorm2d):
         return out.to(x.dtype)
 
 
-def synchronise(model: nn.Module) -> None:
-    """Let every BatchNorm of a model see the tiles of all ranks."""
-    for module in model.modules():
-        if type(module) is nn.BatchNorm2d:
-            module.__class__ = SynchronisedNorm
+def synchronise_norms(model: nn.Module) -> None:
+    """Replace every BatchNorm2d of a model, in place, by one over the tiles of all ranks."""
+    replaced: dict[nn.Module, SynchronisedNorm] = {}
+    for parent in list(model.modules()):
+        for name, norm in list(parent.named_children()):
+            if type(norm) is nn.BatchNorm2d:
+                if norm not in replaced:
+                    replaced[norm] = SynchronisedNorm.replacing(norm)
+                setattr(parent, name, replaced[norm])

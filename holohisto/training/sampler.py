@@ -11,24 +11,26 @@ from holohisto.tiles.grid import Tile, holds_foreground, tile_rows, whole
 from holohisto.tiles.randomness import generator
 from holohisto.tiles.variants import Variant, transposes
 
-AS_IT_IS = (Variant(),)
+ORIGINAL_ONLY = (Variant(),)
+"""No augmentation: every tile as it is on the slide."""
 
 
 @dataclass(frozen=True)
-class Field:
-    """Where the tissue of a slide is, in cells of `cell` working pixels."""
+class SamplingArea:
+    """Where training tiles are drawn from on a slide, in square cells."""
 
     size: tuple[int, int]
     """Working width and height of the slide."""
     cell: int
+    """Side of a cell, working pixels."""
     foreground: np.ndarray
-    """(rows, columns) bool."""
+    """(rows, columns) bool, cells that hold tissue."""
     annotated: np.ndarray
     """(rows, columns) bool, cells that hold an annotated object."""
 
     @property
-    def area(self) -> int:
-        """Foreground in working pixels."""
+    def pixels(self) -> int:
+        """Area of the foreground, working pixels."""
         return int(self.foreground.sum()) * self.cell**2
 
 
@@ -37,67 +39,68 @@ class Sample:
     """One training tile."""
 
     slide: int
-    """Place of the slide in the list that the sampler was given."""
+    """Index of the slide in the sampler's list."""
     tile: Tile
     """In the variant's coordinates, before it is turned."""
     variant: int = 0
-    """Place in the list of variants that the sampler was given."""
+    """Index of the variant in the sampler's list."""
 
 
 class RandomSampler:
     """The paper's sampler: tiles anywhere in the foreground, chosen while training.
 
     A slide is drawn by its foreground area, a cell of it uniformly, a point in the cell uniformly;
-    the point lies at a uniformly random place of the tile, so that tissue is not always central.
-    Origins are multiples of `snap`, so that the tile's tokens are a slice of the token map.
+    the point lies at a uniformly random position within the tile, so that tissue is not always
+    central. Origins are multiples of `snap`, so that the tile's tokens are a slice of the token
+    map.
     """
 
     def __init__(
         self,
-        fields: list[Field],
+        areas: Sequence[SamplingArea],
         tile: tuple[int, int],
         snap: int,
         seed: int,
         annotated_share: float,
-        variants: Sequence[Variant] = AS_IT_IS,
+        variants: Sequence[Variant] = ORIGINAL_ONLY,
     ) -> None:
-        """Prepare the cells to draw from.
+        """Index the cells to draw from.
 
         Args:
-            fields: Where tissue and annotated objects are, slide by slide.
-            tile: Width and height of a tile as the segmenter sees it, turned.
-            snap: Every origin is a multiple of it.
-            seed: Of the random numbers.
+            areas: Tissue and annotated objects of each slide.
+            tile: Width and height of a tile as the segmenter sees it, after it is turned.
+            snap: Tile origins are multiples of it, working pixels.
+            seed: Seed of all draws.
             annotated_share: Share of the samples that draw their point from annotated cells.
-            variants: To choose from, evenly.
+            variants: Variants, drawn uniformly.
         """
         self.variants = variants
-        self.fields, self.tile, self.snap, self.seed = fields, whole(tile, snap), snap, seed
+        self.areas, self.tile, self.snap, self.seed = areas, whole(tile, snap), snap, seed
         self.annotated_share = annotated_share
-        self._foreground = _Cells([field.foreground for field in fields])
-        self._annotated = _Cells([field.foreground & field.annotated for field in fields])
+        self._foreground = _Cells([area.foreground for area in areas])
+        self._annotated = _Cells([area.foreground & area.annotated for area in areas])
 
     def __call__(self, epoch: int, n: int) -> Sample:
         """Return sample n of an epoch."""
         random = generator(self.seed, epoch, n)
-        chosen = int(random.integers(len(self.variants)))
-        variant = self.variants[chosen]
+        index = int(random.integers(len(self.variants)))
+        variant = self.variants[index]
         width, height = self.tile[:: -1 if transposes(variant.orientation) else 1]
         from_annotated = random.random() < self.annotated_share and self._annotated.total > 0
         slide, row, column = (self._annotated if from_annotated else self._foreground).draw(random)
-        field = self.fields[slide]
+        area = self.areas[slide]
         y, x = (
-            min(cell * field.cell + int(random.integers(field.cell)), side - 1)
-            for cell, side in ((row, field.size[1]), (column, field.size[0]))
+            min(cell * area.cell + int(random.integers(area.cell)), side - 1)
+            for cell, side in ((row, area.size[1]), (column, area.size[0]))
         )
-        size = variant.size(field.size)
+        size = variant.size(area.size)
         tile = Tile(
             self._origin(int(y * variant.scale), height, size[1], random),
             self._origin(int(x * variant.scale), width, size[0], random),
             width,
             height,
         )
-        return Sample(slide, tile, chosen)
+        return Sample(slide, tile, index)
 
     def _origin(self, point: int, tile: int, side: int, random: np.random.Generator) -> int:
         offset = int(random.integers(tile - self.snap + 1))
@@ -110,34 +113,34 @@ class GridSampler:
 
     def __init__(
         self,
-        fields: list[Field],
+        areas: Sequence[SamplingArea],
         tile: tuple[int, int],
         snap: int,
         seed: int,
-        variants: Sequence[Variant] = AS_IT_IS,
+        variants: Sequence[Variant] = ORIGINAL_ONLY,
     ) -> None:
-        """Lay the grid over every slide; tiles are not scaled, nor laid on their side."""
+        """Lay the grid over every slide; tiles are not scaled, and transposed only if square."""
         self.seed = seed
         square = tile[0] == tile[1]
         self.variants = [
             n
-            for n, one in enumerate(variants)
-            if one.scale == 1 and (square or not transposes(one.orientation))
+            for n, variant in enumerate(variants)
+            if variant.scale == 1 and (square or not transposes(variant.orientation))
         ]
         self.tiles = [
-            (place, tile_)
-            for place, field in enumerate(fields)
-            for tile_ in foreground_tiles(field, tile, snap)
+            (slide, grid_tile)
+            for slide, area in enumerate(areas)
+            for grid_tile in foreground_tiles(area, tile, snap)
         ]
 
     def __call__(self, epoch: int, n: int) -> Sample:
-        """Return sample n of an epoch; after all tiles had their turn they come again."""
-        turn, place = divmod(n, len(self.tiles))
+        """Return sample n of an epoch; every run through all tiles has an order of its own."""
+        turn, position = divmod(n, len(self.tiles))
         random = generator(self.seed, epoch, turn)
         order = random.permutation(len(self.tiles))
-        chosen = random.integers(len(self.variants), size=len(self.tiles))
-        slide, tile = self.tiles[order[place]]
-        return Sample(slide, tile, self.variants[chosen[place]])
+        drawn = random.integers(len(self.variants), size=len(self.tiles))
+        slide, tile = self.tiles[order[position]]
+        return Sample(slide, tile, self.variants[drawn[position]])
 
 
 class _Cells:
@@ -151,27 +154,27 @@ class _Cells:
 
     def draw(self, random: np.random.Generator) -> tuple[int, int, int]:
         """Return slide, row and column of one cell."""
-        place = int(random.integers(self.total))
-        slide = int(np.searchsorted(self.ends, place, side="right"))
+        index = int(random.integers(self.total))
+        slide = int(np.searchsorted(self.ends, index, side="right"))
         start = int(self.ends[slide - 1]) if slide else 0
-        row, column = divmod(int(self.flat[slide][place - start]), self.columns[slide])
+        row, column = divmod(int(self.flat[slide][index - start]), self.columns[slide])
         return slide, row, column
 
 
-def foreground_tiles(field: Field, tile: tuple[int, int], snap: int) -> list[Tile]:
+def foreground_tiles(area: SamplingArea, tile: tuple[int, int], snap: int) -> list[Tile]:
     """Return the tiles of the origin-anchored grid without overlap that hold foreground."""
     return [
         t
-        for row in tile_rows(field.size, whole(tile, snap), 0.0, snap)
+        for row in tile_rows(area.size, whole(tile, snap), 0.0, snap)
         for t in row
-        if holds_foreground(field.foreground, field.cell, t)
+        if holds_foreground(area.foreground, area.cell, t)
     ]
 
 
-def fitted(tile: tuple[int, int], fields: list[Field]) -> tuple[int, int]:
-    """Cut a tile to the largest slide: what hangs over all of them is background only."""
+def fitted(tile: tuple[int, int], areas: Sequence[SamplingArea]) -> tuple[int, int]:
+    """Limit a tile to the size of the largest slide: beyond it there is only background."""
     width, height = (
-        min(side, max(field.size[axis] for field in fields)) for axis, side in enumerate(tile)
+        min(side, max(area.size[axis] for area in areas)) for axis, side in enumerate(tile)
     )
     return width, height
 
@@ -179,8 +182,8 @@ def fitted(tile: tuple[int, int], fields: list[Field]) -> tuple[int, int]:
 def equal_pixels(batch: int, tile: tuple[int, int], other: tuple[int, int]) -> int:
     """Return how many tiles of the size `other` have as many pixels as a batch of `tile`.
 
-    Where it does not come out even: the nearest multiple of 8, 4 or 2 within 2 %, which as many
-    devices can share, else the nearest number.
+    If that is no whole number, it is rounded to the nearest multiple of 8, 4 or 2 within 2 %, which
+    as many devices can share, else to the nearest whole number.
     """
     exact = batch * tile[0] * tile[1] / (other[0] * other[1])
     if exact.is_integer():
@@ -192,8 +195,10 @@ def equal_pixels(batch: int, tile: tuple[int, int], other: tuple[int, int]) -> i
     return max(1, round(exact))
 
 
-def epoch_length(fields: list[Field], tile: tuple[int, int], coverage: float, batch: int) -> int:
-    """Return the samples of an epoch: expected coverage of the foreground, in whole batches."""
-    area = sum(field.area for field in fields)
-    samples = math.ceil(coverage * area / (tile[0] * tile[1]))
+def epoch_length(
+    areas: Sequence[SamplingArea], tile: tuple[int, int], coverage: float, batch: int
+) -> int:
+    """Return the samples per epoch: `coverage` times the foreground, in whole batches."""
+    pixels = sum(area.pixels for area in areas)
+    samples = math.ceil(coverage * pixels / (tile[0] * tile[1]))
     return max(1, math.ceil(samples / batch)) * batch

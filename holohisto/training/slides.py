@@ -1,4 +1,4 @@
-"""A slide as training sees it: tokens, pixels and annotation of any tile."""
+"""Tokens, pixels and annotation of the tiles of a training slide, and batches of them."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -11,29 +11,33 @@ from holohisto.runtime.arithmetic import ceil_div
 from holohisto.tiles.grid import Tile
 from holohisto.tiles.variants import Variant, orient, resample_labels
 from holohisto.tokens.token_map import TokenMap, tile_tokens
-from holohisto.training.sampler import Field
+from holohisto.training.sampler import SamplingArea
+
+ORIGINAL = Variant()
+"""The slide itself: not turned, not scaled, not recoloured."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Tiles of one shape, stacked.
-
-    `tokens` (B, h, w) int64 or None, `rgb` (B, 3, H, W) uint8 or None, `target` and `known`
-    (B, C, H, W) bool; `names` says slide and tile of each, for messages; `seeds` are of what is
-    random within the network.
-    """
+    """Tiles of one shape, stacked."""
 
     tokens: np.ndarray | None
+    """(B, h, w) int64, -1 for a token left out; None for networks that read none."""
     rgb: np.ndarray | None
+    """(B, 3, H, W) uint8; None for networks that read no pixels."""
     target: np.ndarray
+    """(B, C, H, W) bool, where each class is annotated."""
     known: np.ndarray
+    """(B, C, H, W) bool, where the annotation covers the class."""
     names: tuple[str, ...]
+    """Slide and position of each tile, for messages."""
     seeds: tuple[int, ...]
+    """Seed of each tile's random choices within the network."""
 
     def split(self, parts: int) -> list["Batch"]:
-        """Return it in parts of nearly equal numbers of tiles."""
-        ends = [len(self.names) * part // parts for part in range(parts + 1)]
-        return [self.tiles(start, end) for start, end in pairwise(ends)]
+        """Split into `parts` batches of nearly equal numbers of tiles."""
+        bounds = [len(self.names) * n // parts for n in range(parts + 1)]
+        return [self.tiles(start, end) for start, end in pairwise(bounds)]
 
     def tiles(self, start: int, end: int) -> "Batch":
         """Return the tiles from `start` to before `end`."""
@@ -56,13 +60,22 @@ class TrainingSlide:
         tissue: Tissue,
         annotation: Annotation,
         known: tuple[bool, ...],
-        field: Field,
+        area: SamplingArea,
         token_map: TokenMap | None,
     ) -> None:
-        """`known` says of each class whether the slide's annotation covers it."""
+        """Keep open what tiles are read from.
+
+        Args:
+            name: The slide's id.
+            tissue: Its pixels, white outside the foreground.
+            annotation: Its annotation.
+            known: For each class, whether the annotation covers it.
+            area: Where training tiles are drawn.
+            token_map: Its token map; None where the network reads no cached tokens.
+        """
         self.name, self.tissue, self.factor = name, tissue, tissue.factor
         self.annotation, self.known = annotation, np.array(known)
-        self.field, self.token_map = field, token_map
+        self.area, self.token_map = area, token_map
 
     def tokens(self, tile: Tile, variant: int = 0) -> np.ndarray:
         """Return the tile's slice of a variant of the token map, (h, w) int64."""
@@ -74,17 +87,17 @@ class TrainingSlide:
         return self.tissue.read(tile)
 
     def target(self, tile: Tile) -> tuple[np.ndarray, np.ndarray]:
-        """Return what is annotated and what is known, each (classes, height, width) bool."""
+        """Return where classes are annotated and known, each (classes, height, width) bool.
+
+        Nothing is known beyond the slide's borders.
+        """
         xy = (tile.x * self.factor, tile.y * self.factor)
         bits = self.annotation.read(xy, (tile.width, tile.height))
         classes = np.arange(len(self.known), dtype=np.uint8)[:, None, None]
         inside = np.zeros(bits.shape, bool)
-        width, height = self.field.size
+        width, height = self.area.size
         inside[: max(0, height - tile.y), : max(0, width - tile.x)] = True
         return (bits >> classes & 1).astype(bool), self.known[:, None, None] & inside
-
-
-AS_IT_IS = Variant()
 
 
 @dataclass(frozen=True)
@@ -93,20 +106,20 @@ class View:
 
     slide: TrainingSlide
     tile: Tile
-    """In the variant's coordinates, not turned."""
-    variant: Variant = AS_IT_IS
-    place: int = 0
-    """Of the variant in the slide's token map."""
+    """In the variant's coordinates, before it is turned."""
+    variant: Variant = ORIGINAL
+    variant_index: int = 0
+    """Index of the variant in the slide's token map."""
     token_dropout: float = 0.0
     """Share of the tokens that are left out."""
     random: np.random.Generator | None = None
-    """Chooses which."""
+    """Draws which tokens are left out; None: none are."""
     seed: int = 0
-    """Of what the network leaves out."""
+    """Seed of the network's channel dropout."""
 
     def tokens(self) -> np.ndarray:
         """Return the tokens, (h, w) int64; -1 where one is left out."""
-        tokens = orient(self.slide.tokens(self.tile, self.place), self.variant.orientation)
+        tokens = orient(self.slide.tokens(self.tile, self.variant_index), self.variant.orientation)
         if self.random is None or self.token_dropout == 0:
             return tokens
         return np.where(self.random.random(tokens.shape) < self.token_dropout, -1, tokens)
@@ -117,14 +130,14 @@ class View:
         return orient(rgb, self.variant.orientation).transpose(2, 0, 1)
 
     def target(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return what is annotated and what is known, each (classes, height, width) bool."""
+        """Return where classes are annotated and known, each (classes, height, width) bool."""
         both = resample_labels(self._target, self.tile, self.variant.scale)
         turned = orient(both, self.variant.orientation).transpose(2, 0, 1)
         classes = len(self.slide.known)
         return turned[:classes], turned[classes:]
 
     def _target(self, tile: Tile) -> np.ndarray:
-        """Annotated, then known, in the slide's coordinates, (height, width, 2 * classes)."""
+        """Return target, then known, in the slide's coordinates, (height, width, 2 * classes)."""
         return np.concatenate(self.slide.target(tile)).transpose(1, 2, 0)
 
 
@@ -147,11 +160,18 @@ def annotated_cells(
     """Return which cells hold an annotated pixel of any class, (rows, columns) bool.
 
     Reads the annotation once, in bands of 32 cells.
+
+    Args:
+        annotation: The slide's annotation.
+        size: Working width and height of the slide.
+        factor: Level-0 pixels per working pixel.
+        cell: Side of a cell, working pixels.
     """
     rows, columns = ceil_div(size[1], cell), ceil_div(size[0], cell)
-    found = np.zeros((rows, columns), bool)
+    annotated = np.zeros((rows, columns), bool)
     for row in range(0, rows, 32):
         height = min(32, rows - row)
         bits = annotation.read((0, row * cell * factor), (columns * cell, height * cell))
-        found[row : row + height] = bits.reshape(height, cell, columns, cell).any(axis=(1, 3))
-    return found
+        cells = bits.reshape(height, cell, columns, cell)  # (rows, y, columns, x)
+        annotated[row : row + height] = cells.any(axis=(1, 3))
+    return annotated

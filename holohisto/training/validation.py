@@ -1,4 +1,6 @@
-"""How well a segmenter does on an annotated slide while it is trained."""
+"""Slide-level Dice of a segmenter on annotated slides, while it is trained."""
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -7,8 +9,32 @@ from torch import nn
 
 from holohisto.runtime.prefetch import prefetch
 from holohisto.segmenter.inputs import Inputs
+from holohisto.training.ranks import sum_over_ranks
 from holohisto.training.sampler import foreground_tiles
 from holohisto.training.slides import TrainingSlide, View, stack
+
+
+def mean_dice(
+    model: nn.Module,
+    inputs: Inputs,
+    slides: Sequence[TrainingSlide],
+    tile: tuple[int, int],
+    snap: int,
+    fabric: Fabric,
+) -> float:
+    """Return the mean Dice over slides and known classes; NaN without slides.
+
+    The ranks share the slides; all return the same mean. Arguments as of `slide_dice`.
+    """
+    if not slides:
+        return float("nan")
+    scores = torch.zeros(len(slides), len(slides[0].known))
+    for index, slide in enumerate(slides):
+        if index % fabric.world_size == fabric.global_rank:
+            scores[index] = torch.from_numpy(slide_dice(model, inputs, slide, tile, snap, fabric))
+    if fabric.world_size > 1:
+        scores = sum_over_ranks(fabric, scores)
+    return float(scores.nanmean())
 
 
 @torch.no_grad()
@@ -20,24 +46,37 @@ def slide_dice(
     snap: int,
     fabric: Fabric,
 ) -> np.ndarray:
-    """Return the Dice of a slide per class, (C,), NaN where unknown; each pixel counts once."""
+    """Return the Dice of a slide per class, (C,) float64, NaN where the class is unknown.
+
+    Every pixel of a foreground tile counts once; a class that is neither annotated nor predicted
+    scores 1.
+
+    Args:
+        model: The network, in evaluation mode.
+        inputs: Its inputs.
+        slide: The annotated slide.
+        tile: Width and height of a tile, working pixels; limited to the slide's size.
+        snap: Tile origins are multiples of it.
+        fabric: Device and precision.
+    """
     counts = np.zeros((3, len(slide.known)), np.int64)
-    width, height = (min(t, s) for t, s in zip(tile, slide.field.size, strict=True))
-    tiles = foreground_tiles(slide.field, (width, height), snap)
-    read = prefetch(lambda t: stack([View(slide, t)], inputs.tokens, inputs.pixels), tiles, 1)
-    for place, batch in zip(tiles, read, strict=True):
-        batch.known[:, :, : -place.y % place.height] = False  # the tile above has these rows
-        batch.known[:, :, :, : -place.x % place.width] = False
+    width, height = (min(t, s) for t, s in zip(tile, slide.area.size, strict=True))
+    tiles = foreground_tiles(slide.area, (width, height), snap)
+    batches = prefetch(lambda t: stack([View(slide, t)], inputs.tokens, inputs.pixels), tiles, 1)
+    for position, batch in zip(tiles, batches, strict=True):
+        # The tiles above and to the left have these rows and columns already.
+        batch.known[:, :, : -position.y % position.height] = False
+        batch.known[:, :, :, : -position.x % position.width] = False
         with fabric.autocast():
             tokens, rgb = inputs(batch.tokens, batch.rgb, fabric.device)
             logits = model(tokens, rgb, size=batch.target.shape[2:])
-        found = (logits > 0).cpu().numpy() & batch.known
+        predicted = (logits > 0).cpu().numpy() & batch.known
         truth = batch.target & batch.known
         axes = (0, 2, 3)
         counts += [
-            (found & truth).sum(axes),
-            (found & ~truth).sum(axes),
-            (~found & truth).sum(axes),
+            (predicted & truth).sum(axes),
+            (predicted & ~truth).sum(axes),
+            (~predicted & truth).sum(axes),
         ]
     tp, fp, fn = counts
     dice = np.where(tp + fp + fn == 0, 1.0, 2 * tp / np.maximum(2 * tp + fp + fn, 1))

@@ -125,7 +125,7 @@ def test_each_learns_and_its_file_keeps_it(kind, tmp_path):
     a_trainer = trainer(kind, tmp_path, options)
     rows = run(a_trainer, tmp_path)
     assert rows[-1].loss < 0.9 * rows[0].loss
-    assert a_trainer.best_dice > 0.6
+    assert a_trainer.progress.best_dice > 0.6
     path = tmp_path / "segmenter.safetensors"
     card = Card(
         name=kind,
@@ -138,13 +138,13 @@ def test_each_learns_and_its_file_keeps_it(kind, tmp_path):
         mode="frozen",
         summary={"pretrained": pretrained.SCRATCH},
     )
-    save_segmenter(a_trainer.best, card, path)
+    save_segmenter(a_trainer.progress.best, card, path)
     again, found, _ = load_segmenter(path)
     assert found == card
-    a_trainer.average.load_state_dict(a_trainer.best)
+    a_trainer.average.model.load_state_dict(a_trainer.progress.best)
     rgb = pixels(61, 90)
     with torch.no_grad():
-        assert torch.equal(again(None, rgb, (61, 90)), a_trainer.average(None, rgb, (61, 90)))
+        assert torch.equal(again(None, rgb, (61, 90)), a_trainer.average.model(None, rgb, (61, 90)))
 
 
 @pytest.mark.parametrize("kind", ["segformer", "deeplabv3plus"])
@@ -171,30 +171,30 @@ def test_every_weight_is_trained(kind):
 def test_a_step_sees_as_many_pixels_with_another_tile(tmp_path):
     small = trainer("unet", tmp_path, tile=(48, 32))
     usual = trainer("unet", tmp_path)
-    assert (usual.batch, small.batch) == (OPTIONS.batch, 4 * OPTIONS.batch)
-    assert small.seen == (48, 32)
-    assert small.steps == usual.steps > 0
-    batch = small._batch(0)
+    assert (usual.plan.batch, small.plan.batch) == (OPTIONS.batch, 4 * OPTIONS.batch)
+    assert small.plan.tile == (48, 32)
+    assert small.plan.steps == usual.plan.steps > 0
+    batch = small.batches.read(0, 0)
     assert batch.rgb.shape == (8, 3, 32, 48)
     large = trainer("unet", tmp_path, tile=(5000, 5000))
-    assert large.seen == (336, 256)  # the slides' size, in whole snaps
-    assert large.batch == 1
+    assert large.plan.tile == (336, 256)  # the slides' size, in whole snaps
+    assert large.plan.batch == 1
 
 
 def test_parts_of_a_step_add_up_to_the_mean_of_their_losses(tmp_path):
     options = OPTIONS.model_copy(update={"batch": 6, "clip": 1e9})
     a_trainer = trainer("unet", tmp_path, options, micro_batch=4)
-    assert a_trainer.parts == 2
-    batch = a_trainer._batch(0)
+    assert a_trainer.plan.micro_batches == 2
+    batch = a_trainer.batches.read(0, 0)
     parts = batch.split(2)
     assert [part.names for part in parts] == [batch.names[:3], batch.names[3:]]
     np.testing.assert_array_equal(np.concatenate([part.rgb for part in parts]), batch.rgb)
     np.testing.assert_array_equal(np.concatenate([part.target for part in parts]), batch.target)
     assert parts[0].tokens is None
-    mean = sum(a_trainer._loss(part) for part in parts) / 2
-    expected = torch.autograd.grad(mean, list(a_trainer.raw.parameters()))
-    assert a_trainer._step(batch) == pytest.approx(mean.item(), rel=1e-6)
-    for parameter, gradient in zip(a_trainer.raw.parameters(), expected, strict=True):
+    mean = sum(a_trainer.loss(part) for part in parts) / 2
+    expected = torch.autograd.grad(mean, list(a_trainer.raw_model.parameters()))
+    assert a_trainer.step(batch) == pytest.approx(mean.item(), rel=1e-6)
+    for parameter, gradient in zip(a_trainer.raw_model.parameters(), expected, strict=True):
         torch.testing.assert_close(parameter.grad, gradient, rtol=1e-4, atol=1e-7)
 
 

@@ -212,8 +212,8 @@ def test_training_killed_by_its_time_limit_goes_on(finished):
     assert (first.memory, second.memory) == ("32000M", "64000M")
     assert second.minutes == 2 * 1440
     log = (finished / "logs/train/holohisto.log").read_text()
-    taken_up = int(log.split("taking up the training after epoch ")[1].split(",")[0])
-    assert 1 <= taken_up < EPOCHS
+    resumed_after = int(log.split("resuming after epoch ")[1].split(",")[0])
+    assert 1 <= resumed_after < EPOCHS
     table = (finished / "results/models/holohisto/training.tsv").read_text().splitlines()
     assert len(table) == 1 + EPOCHS
     assert not (finished / "results/models/holohisto/segmenter.checkpoint").exists()
@@ -322,7 +322,7 @@ def test_training_that_makes_room_for_another_job_goes_on_bit_for_bit(cancelled,
     assert (job.rule, job.state, str(job.number)) == ("train", "COMPLETED", number)
     assert "Restarts=1 " in slurm("scontrol", "show", "job", number)
     log = (finished / "logs/train/holohisto.log").read_text()
-    assert "taking up the training after epoch" in log
+    assert "resuming after epoch" in log
     assert len(expected) == EPOCHS
     assert losses(finished) == expected
 

@@ -14,7 +14,7 @@ from holohisto.runtime.arithmetic import ceil_div
 from holohisto.segmenter.file import build_segmenter
 from holohisto.slide import Slide
 from holohisto.tokens.token_map import TokenMap
-from holohisto.training.sampler import Field
+from holohisto.training.sampler import SamplingArea
 from holohisto.training.slides import TrainingSlide
 from holohisto.training.trainer import (
     Trainer,
@@ -72,7 +72,7 @@ def slide(seed, known=(True,)):
         tissue=Tissue(cast(Slide, pixels), 2, Foreground(everywhere, 16, 0.0)),
         annotation=Bits(pixels),
         known=known,
-        field=Field(SIZE, 16, everywhere, everywhere),
+        area=SamplingArea(SIZE, 16, everywhere, everywhere),
         token_map=TokenMap([tokens.astype(np.uint16)], "s", "p", "t", 16, (0,), TokensOptions()),
     )
 

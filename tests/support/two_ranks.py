@@ -27,14 +27,14 @@ def main() -> None:
         model, [slide(1), slide(2)], [slide(3), slide(4), slide(5)], options, 0, fabric, 1
     )
     losses, shares = [], set()
-    step = trainer._step
+    step = trainer.step
 
     def noting(batch):
         shares.add(len(batch.names))
         losses.append(step(batch))
         return losses[-1]
 
-    trainer._step = noting
+    trainer.step = noting
     with tempfile.TemporaryDirectory() as folder:
         *_, rows = trainer.run(Path(folder) / "checkpoint", "identity")
     if fabric.is_global_zero:

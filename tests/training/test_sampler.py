@@ -7,10 +7,10 @@ from scipy import stats
 from holohisto.tiles.grid import Tile, holds_foreground
 from holohisto.tiles.variants import Variant
 from holohisto.training.sampler import (
-    Field,
     GridSampler,
     RandomSampler,
     Sample,
+    SamplingArea,
     epoch_length,
     equal_pixels,
     foreground_tiles,
@@ -19,7 +19,7 @@ from holohisto.training.sampler import (
 TILE = (320, 208)
 
 
-def fields():
+def areas():
     first = np.zeros((50, 70), bool)
     first[10:30, 15:60] = True
     second = np.zeros((41, 33), bool)
@@ -28,13 +28,13 @@ def fields():
     annotated = np.zeros((50, 70), bool)
     annotated[12:14, 20:22] = True
     return [
-        Field((70 * 16 - 5, 50 * 16 - 3), 16, first, annotated),
-        Field((33 * 16 - 7, 41 * 16 - 1), 16, second, np.zeros_like(second)),
+        SamplingArea((70 * 16 - 5, 50 * 16 - 3), 16, first, annotated),
+        SamplingArea((33 * 16 - 7, 41 * 16 - 1), 16, second, np.zeros_like(second)),
     ]
 
 
 def sampler(share=0.0, seed=3):
-    return RandomSampler(fields(), TILE, 16, seed, share)
+    return RandomSampler(areas(), TILE, 16, seed, share)
 
 
 def test_sample_is_a_function_of_seed_epoch_and_number():
@@ -46,15 +46,15 @@ def test_sample_is_a_function_of_seed_epoch_and_number():
 
 
 def test_every_tile_holds_foreground_and_lies_on_the_lattice():
-    all_fields = fields()
+    all_areas = areas()
     for n in range(600):
         sample = sampler()(0, n)
-        field, tile = all_fields[sample.slide], sample.tile
-        assert holds_foreground(field.foreground, field.cell, tile)
+        area, tile = all_areas[sample.slide], sample.tile
+        assert holds_foreground(area.foreground, area.cell, tile)
         assert tile.x % 16 == tile.y % 16 == 0
         assert (tile.width, tile.height) == TILE
-        assert 0 <= tile.x < max(16, field.size[0] - tile.width + 16)
-        assert 0 <= tile.y < max(16, field.size[1] - tile.height + 16)
+        assert 0 <= tile.x < max(16, area.size[0] - tile.width + 16)
+        assert 0 <= tile.y < max(16, area.size[1] - tile.height + 16)
 
 
 def test_slides_and_cells_are_drawn_by_foreground_area():
@@ -63,7 +63,7 @@ def test_slides_and_cells_are_drawn_by_foreground_area():
     for n in range(20_000):
         slide, row, column = drawn._foreground.draw(np.random.default_rng(n))
         cells[slide][row, column] += 1
-    counts = np.concatenate([cells[i][f.foreground] for i, f in enumerate(fields())])
+    counts = np.concatenate([cells[i][f.foreground] for i, f in enumerate(areas())])
     assert counts.sum() == 20_000
     assert stats.chisquare(counts).pvalue > 1e-3
 
@@ -72,7 +72,7 @@ def test_the_point_lies_anywhere_in_the_tile():
     """Centred tiles would always show tissue in the middle."""
     lonely = np.zeros((200, 300), bool)
     lonely[100, 150] = True
-    one = RandomSampler([Field((4800, 3200), 16, lonely, lonely)], TILE, 16, 0, 0.0)
+    one = RandomSampler([SamplingArea((4800, 3200), 16, lonely, lonely)], TILE, 16, 0, 0.0)
     offsets = np.array(
         [(150 * 16 - t.x, 100 * 16 - t.y) for t in (one(0, n).tile for n in range(2000))]
     )
@@ -86,7 +86,7 @@ def test_the_point_lies_anywhere_in_the_tile():
 def test_annotated_share_draws_from_annotated_cells():
     def hits(share):
         return sum(
-            holds_foreground(fields()[0].annotated, 16, sample.tile)
+            holds_foreground(areas()[0].annotated, 16, sample.tile)
             for sample in (sampler(share)(0, n) for n in range(300))
             if sample.slide == 0
         )
@@ -96,29 +96,29 @@ def test_annotated_share_draws_from_annotated_cells():
 
 
 def test_a_slide_smaller_than_the_tile_gives_whole_tiles_at_its_origin():
-    small = Field((100, 90), 16, np.ones((6, 7), bool), np.zeros((6, 7), bool))
+    small = SamplingArea((100, 90), 16, np.ones((6, 7), bool), np.zeros((6, 7), bool))
     one = RandomSampler([small], TILE, 16, 0, 0.0)
     assert {(one(0, n).tile.x, one(0, n).tile.y) for n in range(20)} == {(0, 0)}
     assert {(one(0, n).tile.width, one(0, n).tile.height) for n in range(20)} == {TILE}
 
 
 def test_grid_sampler_visits_every_foreground_tile_once_a_turn():
-    grid = GridSampler(fields(), TILE, 16, 0)
+    grid = GridSampler(areas(), TILE, 16, 0)
     expected = {
         Sample(i, tile)
-        for i, field in enumerate(fields())
-        for tile in foreground_tiles(field, TILE, 16)
+        for i, area in enumerate(areas())
+        for tile in foreground_tiles(area, TILE, 16)
     }
     turn = [grid(1, n) for n in range(len(expected))]
     assert set(turn) == expected
     assert turn != [grid(2, n) for n in range(len(expected))]
-    assert turn == [GridSampler(fields(), TILE, 16, 0)(1, n) for n in range(len(expected))]
+    assert turn == [GridSampler(areas(), TILE, 16, 0)(1, n) for n in range(len(expected))]
 
 
 @pytest.mark.parametrize("coverage", [0.5, 1.0, 3.0])
 def test_epoch_covers_the_foreground_in_expectation(coverage):
-    area = sum(f.foreground.sum() for f in fields()) * 256
-    samples = epoch_length(fields(), TILE, coverage, 4)
+    area = sum(f.foreground.sum() for f in areas()) * 256
+    samples = epoch_length(areas(), TILE, coverage, 4)
     assert samples % 4 == 0
     assert 0 <= samples * 320 * 208 - coverage * area < 4 * 320 * 208 + 320 * 208
 
@@ -127,28 +127,28 @@ VARIANTS = (Variant(), Variant(3, 0.5), Variant(5, 1.5))
 
 
 def test_variants_are_drawn_evenly_and_hit_foreground_in_their_own_coordinates():
-    one = RandomSampler(fields(), TILE, 16, 0, 0.0, VARIANTS)
+    one = RandomSampler(areas(), TILE, 16, 0, 0.0, VARIANTS)
     found = [one(0, n) for n in range(300)]
     assert np.bincount([sample.variant for sample in found], minlength=3).min() > 70
     for sample in found:
         size = (sample.tile.width, sample.tile.height)
         assert size == (TILE[::-1] if sample.variant == 2 else TILE)
         assert sample.tile.x % 16 == sample.tile.y % 16 == 0
-        field, scale = fields()[sample.slide], VARIANTS[sample.variant].scale
+        area, scale = areas()[sample.slide], VARIANTS[sample.variant].scale
         y, x, width, height = (
             math.floor(sample.tile.y / scale),
             math.floor(sample.tile.x / scale),
             math.ceil(sample.tile.width / scale) + 1,
             math.ceil(sample.tile.height / scale) + 1,
         )
-        assert holds_foreground(field.foreground, field.cell, Tile(y, x, width, height))
+        assert holds_foreground(area.foreground, area.cell, Tile(y, x, width, height))
 
 
 def test_grid_tiles_are_turned_but_not_scaled_nor_on_their_side():
     turned = (Variant(), Variant(3), Variant(5), Variant(3, 1.2))
-    grid = GridSampler(fields(), TILE, 16, 0, turned)
+    grid = GridSampler(areas(), TILE, 16, 0, turned)
     assert {grid(e, n).variant for e in range(9) for n in range(5)} == {0, 1}
-    square = GridSampler(fields(), (64, 64), 16, 0, turned)
+    square = GridSampler(areas(), (64, 64), 16, 0, turned)
     assert {square(e, n).variant for e in range(9) for n in range(9)} == {0, 1, 2}
 
 

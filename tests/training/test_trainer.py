@@ -27,26 +27,25 @@ from holohisto.tokenizer.architecture import Architecture
 from holohisto.tokenizer.vqgan import VQGAN
 from holohisto.tokens.token_map import TokenMap
 from holohisto.training import validation
+from holohisto.training.batches import drawn_variants
+from holohisto.training.progress import EpochRow
+from holohisto.training.ranks import require_equal_shares
 from holohisto.training.sampler import foreground_tiles
+from holohisto.training.schedule import learning_rate
 from holohisto.training.slides import Batch, View, annotated_cells, stack
-from holohisto.training.trainer import (
-    EpochRow,
-    Trainer,
-    _require_shares,
-    fit_threshold,
-    learning_rate,
-)
+from holohisto.training.threshold_fit import fit_threshold
+from holohisto.training.trainer import Trainer
 from holohisto.training.validation import slide_dice
 
 
 def test_tokens_left_out_are_a_function_of_seed_epoch_and_number():
     options = OPTIONS.model_copy(update={"token_dropout": 0.25})
-    batches = [trainer(options)._batch(step) for step in range(8)]
+    batches = [trainer(options).batches.read(0, step) for step in range(8)]
     share = np.mean([(batch.tokens == -1).mean() for batch in batches])
     assert 0.15 < share < 0.35
-    assert np.array_equal(batches[5].tokens, trainer(options)._batch(5).tokens)
+    assert np.array_equal(batches[5].tokens, trainer(options).batches.read(0, 5).tokens)
     assert not np.array_equal(batches[5].tokens == -1, batches[6].tokens == -1)
-    none = trainer(OPTIONS.model_copy(update={"token_dropout": 0.0}))._batch(5)
+    none = trainer(OPTIONS.model_copy(update={"token_dropout": 0.0})).batches.read(0, 5)
     kept = batches[5].tokens >= 0
     assert (none.tokens >= 0).all()
     assert np.array_equal(none.tokens[kept], batches[5].tokens[kept])
@@ -57,13 +56,13 @@ def test_channels_left_out_are_a_function_of_seed_epoch_and_number():
         a_trainer = trainer(OPTIONS.model_copy(update={"channel_dropout": share}))
         a_trainer.model.train()
         torch.manual_seed(state)  # must not matter
-        return a_trainer._loss(a_trainer._batch(0)).item()
+        return a_trainer.loss(a_trainer.batches.read(0, 0)).item()
 
     assert loss(0.2) == loss(0.2, state=5)
     assert loss(0.2) != loss(0.0)
     assert loss(0.0) == loss(0.0, state=5)
-    batches = [trainer()._batch(step) for step in range(8)]
-    assert batches[5].seeds == trainer()._batch(5).seeds
+    batches = [trainer().batches.read(0, step) for step in range(8)]
+    assert batches[5].seeds == trainer().batches.read(0, 5).seeds
     assert len({seed for batch in batches for seed in batch.seeds}) == 16
     parts = batches[0].split(2)
     assert parts[0].seeds + parts[1].seeds == batches[0].seeds
@@ -79,10 +78,10 @@ def test_interrupted_training_equals_uninterrupted_bit_for_bit(tmp_path):
     resumed = trainer(MIXED)
     again = run(resumed, tmp_path / "b")
     assert numbers(again) == numbers(rows)
-    for name, value in whole.average.state_dict().items():
-        assert torch.equal(value, resumed.average.state_dict()[name]), name
-    for name, value in whole.best.items():
-        assert torch.equal(value, resumed.best[name]), name
+    for name, value in whole.average.model.state_dict().items():
+        assert torch.equal(value, resumed.average.model.state_dict()[name]), name
+    for name, value in whole.progress.best.items():
+        assert torch.equal(value, resumed.progress.best[name]), name
 
 
 def test_another_training_is_not_taken_up(tmp_path):
@@ -99,7 +98,7 @@ def test_it_learns_and_the_best_epoch_is_kept(decoder, tmp_path):
     rows = run(a_trainer, tmp_path)
     dices = [row.val_dice for row in rows]
     assert rows[-1].loss < 0.4 * rows[0].loss
-    assert a_trainer.best_dice == max(dices) > (0.95 if decoder == "rgb" else 0.8)
+    assert a_trainer.progress.best_dice == max(dices) > (0.95 if decoder == "rgb" else 0.8)
 
 
 def test_threads_do_not_change_the_training(tmp_path):
@@ -115,7 +114,7 @@ def test_threads_do_not_change_the_training(tmp_path):
 def test_a_loss_that_is_not_finite_names_the_tiles(tmp_path):
     broken = trainer()
     with torch.no_grad():
-        next(broken.raw.parameters()).fill_(float("nan"))
+        next(broken.raw_model.parameters()).fill_(float("nan"))
     with pytest.raises(HolohistoError, match=r"not finite at step 0.*slide\d at \(\d+, \d+\)"):
         run(broken, tmp_path)
 
@@ -165,7 +164,7 @@ def test_annotated_cells_are_those_with_a_pixel():
 def test_validation_counts_every_pixel_of_the_slide_once(monkeypatch):
     """The last row and column of tiles are pulled back over the ones before."""
     counted = np.zeros(SIZE[::-1], int)
-    tiles = foreground_tiles(slide(3).field, (320, 240), 16)
+    tiles = foreground_tiles(slide(3).area, (320, 240), 16)
     a_slide = slide(3)
     masks = []
 
@@ -204,7 +203,7 @@ def test_a_changed_training_has_another_identity(change, tmp_path):
         a_slide.annotation.path = path
         a_slide.tissue.slide.fingerprint = "f"
         if facts.get("foreground"):
-            a_slide.field.foreground[0, 0] = False
+            a_slide.area.foreground[0, 0] = False
         if facts.get("tokens"):
             a_slide.token_map.tokens[0][0, 0] += 1
         return {"train": [a_slide], "val": []}
@@ -281,9 +280,9 @@ def test_tokens_pixels_and_annotation_of_a_sample_are_seen_alike():
     a_trainer = trainer(OPTIONS.model_copy(update=OFF), slides=slides)
     seen = set()
     for n in range(60):
-        view = a_trainer._view(n)
+        view = a_trainer.batches.view(0, n)
         batch = stack([view], needs_tokens=True, needs_pixels=True)
-        k, tile = view.place, view.tile
+        k, tile = view.variant_index, view.tile
         assert batch.rgb.shape == (1, 3, 64, 96)
         assert batch.target.shape == batch.known.shape == (1, 1, 64, 96)
         assert batch.tokens.shape == (1, 4, 6)
@@ -309,9 +308,8 @@ def test_tokens_pixels_and_annotation_of_a_sample_are_seen_alike():
 
 def test_a_pixel_reader_sees_all_orientations_and_scales_and_none_when_told():
     def seen(**facts):
-        a_trainer = trainer(OPTIONS.model_copy(update=facts))
-        a_trainer.inputs.tokens = False
-        return a_trainer._variants()
+        options = OPTIONS.model_copy(update=facts)
+        return drawn_variants([slide(1)], options, from_token_maps=False)
 
     every = seen(orientations=8, augmentation=Augmentation(scale_jitter=0.21))
     assert {one.orientation for one in every} == set(range(8))
@@ -367,22 +365,22 @@ def test_told_to_stop_it_saves_between_steps_and_goes_on_bit_for_bit(tmp_path):
     whole = trainer(MIXED, decoder="tokens")
     rows = run(whole, tmp_path / "a")
     stopped = trainer(MIXED, decoder="tokens")
-    step = stopped._step
+    step = stopped.step
 
     def told(batch):
         loss = step(batch)
-        if stopped.step == whole.epoch_steps + 2:  # within the second epoch
+        if stopped.progress.step == whole.plan.epoch_steps + 2:  # within the second epoch
             signal.raise_signal(signal.SIGTERM)
         return loss
 
-    stopped._step = told
+    stopped.step = told
     with pytest.raises(SystemExit) as ended:
         run(stopped, tmp_path / "b")
     assert ended.value.code == 128 + signal.SIGTERM
     resumed = trainer(MIXED, decoder="tokens")
     assert numbers(run(resumed, tmp_path / "b")) == numbers(rows)
-    for name, value in whole.average.state_dict().items():
-        assert torch.equal(value, resumed.average.state_dict()[name]), name
+    for name, value in whole.average.model.state_dict().items():
+        assert torch.equal(value, resumed.average.model.state_dict()[name]), name
 
 
 def test_it_stops_when_the_best_epoch_is_too_long_ago(tmp_path, monkeypatch):
@@ -391,7 +389,7 @@ def test_it_stops_when_the_best_epoch_is_too_long_ago(tmp_path, monkeypatch):
     monkeypatch.setattr(a_trainer, "validate", lambda: next(scores))
     rows = run(a_trainer, tmp_path)
     assert [row.val_dice for row in rows] == [0.3, 0.5, 0.4, 0.5001, 0.2, 0.3]
-    assert a_trainer.best_epoch == 4
+    assert a_trainer.progress.best_epoch == 4
 
 
 def test_parts_of_a_step_add_up_to_its_gradient():
@@ -401,7 +399,7 @@ def test_parts_of_a_step_add_up_to_its_gradient():
         options = OPTIONS.model_copy(update={"batch": 4, "micro_batch": micro_batch, "clip": 1e9})
         a_trainer = trainer(options, decoder="tokens")
         a_trainer.model.eval()
-        batch = a_trainer._batch(0)
+        batch = a_trainer.batches.read(0, 0)
         same = Batch(
             *(
                 None if part is None else np.concatenate([part[:1]] * 4)
@@ -410,8 +408,8 @@ def test_parts_of_a_step_add_up_to_its_gradient():
             batch.names,
             batch.seeds,
         )
-        a_trainer._step(same)
-        gradients.append([p.grad.clone() for p in a_trainer.raw.parameters()])
+        a_trainer.step(same)
+        gradients.append([p.grad.clone() for p in a_trainer.raw_model.parameters()])
     for a, b in zip(*gradients, strict=True):
         assert (a - b).abs().max() <= 1e-2 * a.abs().max() + 1e-7
 
@@ -438,4 +436,4 @@ def test_two_ranks_compute_what_one_does(tmp_path):
 
 def test_a_step_that_cannot_be_shared_is_refused():
     with pytest.raises(HolohistoError, match=r"train.batch.*found 3 tiles a step over 2 devices"):
-        _require_shares(3, 2)
+        require_equal_shares(3, 2)

@@ -1,0 +1,120 @@
+"""The tiles of every training step, as a function of seed, epoch, step and rank alone.
+
+Reading threads, interruptions and the number of ranks therefore do not change a training.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from holohisto.config.sections import TrainOptions
+from holohisto.segmenter.inputs import Inputs
+from holohisto.tiles.appearance import Appearance, Strength
+from holohisto.tiles.randomness import generator
+from holohisto.tiles.variants import Variant
+from holohisto.training.cutmix import Rectangle, exchange, random_rectangle
+from holohisto.training.sampler import GridSampler, RandomSampler
+from holohisto.training.schedule import StepPlan
+from holohisto.training.slides import Batch, TrainingSlide, View, stack
+
+SCALE_POWERS = (-1.0, -0.5, 0.0, 0.5, 1.0)
+"""Powers of 1 + `scale_jitter` that tiles are scaled by."""
+
+
+class Batches:
+    """Draws and reads one rank's tiles of any step."""
+
+    def __init__(
+        self,
+        slides: list[TrainingSlide],
+        inputs: Inputs,
+        plan: StepPlan,
+        options: TrainOptions,
+        seed: int,
+        rank: int = 0,
+    ) -> None:
+        """Set the sampler up.
+
+        Args:
+            slides: The training slides.
+            inputs: Whether tokens, pixels or both are read.
+            plan: Tile size, and tiles per step and rank.
+            options: The training options: sampler, augmentation, dropout of tokens, CutMix.
+            seed: Seed of all random choices.
+            rank: The rank whose tiles are read.
+        """
+        self.slides, self.inputs, self.plan = slides, inputs, plan
+        self.options, self.seed, self.rank = options, seed, rank
+        self.strength = Strength.of(options.augmentation)
+        self.variants = drawn_variants(slides, options, inputs.tokens)
+        areas = [slide.area for slide in slides]
+        if options.sampler == "random":
+            self.sampler = RandomSampler(
+                areas, plan.fitted_tile, plan.snap, seed, options.annotated_share, self.variants
+            )
+        else:
+            self.sampler = GridSampler(areas, plan.fitted_tile, plan.snap, seed, self.variants)
+
+    def read(self, epoch: int, step: int) -> Batch:
+        """Read this rank's share of a step of an epoch, both counted from 0.
+
+        Samples 2k and 2k + 1 are a pair that may exchange a rectangle. If only one of them belongs
+        to this rank and step, the other is read for the exchange and then dropped.
+        """
+        share = self.plan.share
+        first = step * self.plan.batch + self.rank * share
+        samples = list(range(first, first + share))
+        rectangles = self.rectangles(epoch, samples)
+        samples += [n for even in rectangles for n in (even, even + 1) if n not in samples]
+        views = [self.view(epoch, n) for n in samples]
+        batch = stack(views, self.inputs.tokens, self.inputs.pixels)
+        for even, rectangle in rectangles.items():
+            pair = samples.index(even), samples.index(even + 1)
+            batch = exchange(batch, *pair, rectangle, self.plan.snap)
+        return batch.tiles(0, share)
+
+    def rectangles(self, epoch: int, samples: list[int]) -> dict[int, Rectangle]:
+        """Draw which pairs of these samples exchange which rectangle: even sample -> rectangle."""
+        width, height = (side // self.plan.snap for side in self.plan.tile)
+        drawn = {}
+        for even in sorted({n - n % 2 for n in samples}):
+            random = generator(self.seed + 2, epoch, even)
+            if random.random() < self.options.cutmix:
+                drawn[even] = random_rectangle(height, width, random)
+        return drawn
+
+    def view(self, epoch: int, n: int) -> View:
+        """Return sample n of an epoch with its variant, appearance and dropout of tokens."""
+        sample = self.sampler(epoch, n)
+        slide = self.slides[sample.slide]
+        random = generator(self.seed + 1, epoch, n)
+        jitter = Appearance.draw(self.strength, random)
+        variants = self.variants
+        if self.inputs.tokens:
+            assert slide.token_map is not None
+            variants = slide.token_map.variants
+        variant = variants[sample.variant]
+        return View(
+            slide=slide,
+            tile=sample.tile,
+            variant=replace(variant, appearance=variant.appearance.then(jitter)),
+            variant_index=sample.variant,
+            token_dropout=self.options.token_dropout,
+            random=random,
+            seed=int(random.integers(2**63)),
+        )
+
+
+def drawn_variants(
+    slides: Sequence[TrainingSlide], options: TrainOptions, from_token_maps: bool
+) -> list[Variant]:
+    """Return the variants that samples are drawn from.
+
+    They are the variants that all slides' token maps hold or, where only pixels are read, all
+    orientations and scales.
+    """
+    if from_token_maps:
+        maps = [slide.token_map for slide in slides if slide.token_map is not None]
+        return min((token_map.variants for token_map in maps), key=len)
+    jitter = options.augmentation.scale_jitter
+    scales = [(1 + jitter) ** power for power in SCALE_POWERS] if jitter else [1.0]
+    return [Variant(turn, scale) for scale in scales for turn in range(options.orientations)]

@@ -1,0 +1,98 @@
+"""The plan of a training: tiles per step, steps per epoch, learning rate, parameter groups."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from holohisto.config.sections import TrainOptions
+from holohisto.runtime.arithmetic import ceil_div
+from holohisto.segmenter.file import Segmenter
+from holohisto.tiles.grid import whole
+from holohisto.training.ranks import require_equal_shares
+from holohisto.training.sampler import SamplingArea, epoch_length, equal_pixels, fitted
+
+PIXEL_SNAP = 16
+"""Tile origins are multiples of this many working pixels for networks that read no tokens."""
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """How many tiles of which size a step has, and how many steps a training."""
+
+    fitted_tile: tuple[int, int]
+    """Width and height of a tile, not larger than the largest slide; working pixels."""
+    tile: tuple[int, int]
+    """`fitted_tile` rounded up to multiples of `snap`: the width and height that are read."""
+    snap: int
+    """Tile origins are multiples of it, working pixels."""
+    batch: int
+    """Tiles per step over all ranks."""
+    share: int
+    """Tiles per step and rank."""
+    micro_batches: int
+    """Forward and backward passes of a rank per step, whose gradients accumulate."""
+    epoch_steps: int
+    """Steps per epoch."""
+    steps: int
+    """Steps of the whole training, unless it stops early."""
+
+    @classmethod
+    def of(
+        cls, model: Segmenter, areas: Sequence[SamplingArea], options: TrainOptions, ranks: int
+    ) -> "StepPlan":
+        """Plan a training so that all models see equally many pixels per step and per epoch.
+
+        Args:
+            model: The network; its own tile and micro-batch take precedence over the options'.
+            areas: Foreground of the training slides.
+            options: The training options.
+            ranks: Processes that share each step.
+
+        Raises:
+            HolohistoError: the tiles of a step cannot be shared equally by the ranks.
+        """
+        snap = model.downscale if model.needs_tokens else PIXEL_SNAP
+        usual = fitted(options.tile, areas)
+        own = fitted(model.tile or options.tile, areas)
+        tile = whole(own, snap)
+        batch = equal_pixels(options.batch, whole(usual, snap), tile)
+        require_equal_shares(batch, ranks)
+        share = batch // ranks
+        micro_batch = min(model.micro_batch or share, options.micro_batch or share)
+        samples = epoch_length(areas, usual, options.coverage, options.batch)
+        epoch_steps = samples // options.batch
+        return cls(
+            fitted_tile=own,
+            tile=tile,
+            snap=snap,
+            batch=batch,
+            share=share,
+            micro_batches=ceil_div(share, micro_batch),
+            epoch_steps=epoch_steps,
+            steps=options.epochs * epoch_steps,
+        )
+
+
+def learning_rate(options: TrainOptions, step: int, steps: int) -> float:
+    """Return the learning rate of a step: linear warm-up, then a cosine down to 1 % of the peak.
+
+    Cosine decay: Loshchilov and Hutter 2017, SGDR, arXiv 1608.03983, without restarts.
+    """
+    warmup = max(1, round(options.warmup * steps))
+    if step < warmup:
+        return options.learning_rate * (step + 1) / warmup
+    done = (step - warmup) / max(1, steps - warmup)
+    return options.learning_rate * (0.505 + 0.495 * math.cos(math.pi * done))
+
+
+def parameter_groups(model: nn.Module, options: TrainOptions) -> list[dict[str, Any]]:
+    """Return the optimiser's groups: weight decay for matrices, none for norms and biases."""
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    others = [p for p in model.parameters() if p.ndim <= 1]
+    return [
+        {"params": decayed, "weight_decay": options.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
