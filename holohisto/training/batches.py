@@ -6,7 +6,7 @@ Reading threads, interruptions and the number of ranks therefore do not change a
 from collections.abc import Sequence
 from dataclasses import replace
 
-from holohisto.config.sections import TrainOptions
+from holohisto.config.training import TrainOptions
 from holohisto.segmenter.inputs import Inputs
 from holohisto.tiles.appearance import Appearance, Strength
 from holohisto.tiles.randomness import generator

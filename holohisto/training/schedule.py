@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from holohisto.config.sections import TrainOptions
+from holohisto.config.training import TrainOptions
 from holohisto.runtime.arithmetic import ceil_div
 from holohisto.segmenter.file import Segmenter
 from holohisto.tiles.grid import whole
