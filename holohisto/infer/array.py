@@ -1,15 +1,17 @@
 """Segmenting a picture in memory, as the verbs segment the file of a slide."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 
 from holohisto.config.config import Config
 from holohisto.device import device_of
 from holohisto.errors import HolohistoError
-from holohisto.foreground.map import Foreground, find_foreground
+from holohisto.foreground.map import find_foreground
 from holohisto.foreground.tissue import WHITE, Tissue
-from holohisto.infer.checks import require_own_tokenizer
-from holohisto.infer.job import DEFAULT_SPEED, Speed
+from holohisto.infer.checks import config_for, require_own_tokenizer
+from holohisto.infer.job import DEFAULT_SPEED, Job, Speed
 from holohisto.infer.predict import Predictor, fixed_threads
 from holohisto.infer.segmentation import Segmentation, input_reader, job_for
 from holohisto.segmenter.file import Card, Segmenter
@@ -37,9 +39,7 @@ def segment_array(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Segment a picture of any size; the result is that of the verbs on the same pixels.
 
-    As the verbs do, this finds the tissue, brings its stain to the common one, computes tokens if
-    the segmenter reads them, and blends overlapping tiles. A segmenter and its tokenizer are loaded
-    once and used for many pictures, here for one region of a slide::
+    Networks are loaded once and used for many pictures, here for one region of a slide::
 
         model, card, _ = load_segmenter(Path("segmenter.safetensors"))
         tokenizer = load_tokenizer(Path("tokenizer.safetensors"))
@@ -49,68 +49,75 @@ def segment_array(
         glomeruli = labels >> card.classes.index("glomerulus") & 1
 
     Args:
-        model: The segmenter of `load_segmenter`, on the device to compute on.
+        model: The segmenter, on the device to compute on.
         card: Its card.
         rgb: (height, width, 3) uint8.
-        tokenizer: The segmenter's tokenizer, for segmenters that read tokens (`card.tokenizer`
-            is not None); it is moved to the segmenter's device.
-        mpp: Micrometres per pixel of `rgb`; None: the segmenter's working resolution, `card.mpp`.
-        config: The sections `check`, `foreground`, `tokens` and `infer` are used, but for the
-            resolution and the mode of the tokens, which are the segmenter's; None: the defaults.
+        tokenizer: The segmenter's tokenizer, if it reads tokens; moved to the model's device.
+        mpp: Micrometres per pixel of `rgb`; None: the segmenter's, `card.mpp`.
+        config: Its sections check, foreground, tokens and infer are used; None: the defaults.
         speed: Settings that alter the time and the memory, but no result.
 
     Returns:
-        Labels at working resolution, (height, width) uint8, bit i where the probability of class i
-        reaches `infer.threshold`, and the probability map, (height / 4, width / 4) uint8, rounded
-        up: the mean over 4 x 4 pixels of the largest probability of any class, 255 for 1. Both are
-        0 in tiles without tissue.
+        Labels at the segmenter's resolution, (height, width) uint8, bit i for class i, and the
+        probability map, (height / 4, width / 4) uint8, rounded up: the mean over 4 x 4 pixels of
+        the largest probability of any class, 255 for 1.
 
     Raises:
         ValueError: `rgb` is no such array.
-        HolohistoError: the picture shows no tissue, its resolution does not lead to the
-            segmenter's by a whole factor, or the tokenizer is missing or another one.
+        HolohistoError: no tissue, an unsuited resolution, or a missing or foreign tokenizer.
     """
-    config = config or Config()
-    if card.tokenizer is not None:
-        if tokenizer is None:
-            raise HolohistoError(NAME, "the segmenter reads tokens", advice="give its tokenizer")
-        require_own_tokenizer(card, tokenizer, NAME)
-        tokenizer = tokenizer.to(device_of(model))
-    mpp = card.mpp if mpp is None else mpp
-    slide = ArraySlide(rgb, mpp=mpp)
-    check = config.check.model_copy(update={"mpp": card.mpp})
-    record = record_of(NAME, slide, mpp, None, check)
-    foreground = find_foreground(slide, record, config.foreground, None)
-    tissue = Tissue(slide, record.factor, foreground)
+    picture = _Picture.of(
+        rgb, card.mpp if mpp is None else mpp, config_for(card, config or Config())
+    )
+    tokenizer = _checked(tokenizer, card, device_of(model))
     online = card.mode == "online"
-    token_map = None
-    if tokenizer is not None and card.tokenizer is not None and not online:
-        token_map = _token_map(tissue, foreground, record, tokenizer, card.mode, config)
+    token_map = picture.token_map(tokenizer) if tokenizer is not None and not online else None
     predictor = Predictor(model, tokenizer if online else None)
-    job = job_for(card, model.tile, record.working_size, foreground, config.infer)
-    segmentation = Segmentation(predictor, job, speed)
+    segmentation = Segmentation(predictor, picture.job(card, model.tile), speed)
     with fixed_threads():
-        labels = list(segmentation.labels(input_reader(predictor, tissue, token_map)))
+        labels = list(segmentation.labels(input_reader(predictor, picture.tissue, token_map)))
     return np.concatenate(labels), np.concatenate(list(segmentation.probability()))
 
 
-def _token_map(
-    tissue: Tissue,
-    foreground: Foreground,
-    record: SlideRecord,
-    tokenizer: VQGAN,
-    mode: str,
-    config: Config,
-) -> TokenMap:
-    """Compute the tokens of the picture, once, seen as it is."""
-    options = config.tokens.model_copy(update={"mode": mode}).single_variant
-    on_gpu = device_of(tokenizer).type == "cuda"
-    bf16 = options.precision == "bf16" or (options.precision == "auto" and on_gpu)
-    tokenizer = tokenizer.to(memory_format=torch.channels_last)  # pyright: ignore
-    encoder = encoder_for(tokenizer, mode, bf16)
-    f = tokenizer.architecture.downscale
-    size = record.working_size
-    needed = needed_tokens(foreground.mask, foreground.cell, size, f)
-    background = background_token(encoder, np.array(WHITE, np.uint8))
-    tokens = encode(tissue.read, size, needed, encoder, background, options.block).tokens
-    return TokenMap([tokens], NAME, record.fingerprint, "", f, (background,), options)
+def _checked(tokenizer: VQGAN | None, card: Card, device: torch.device) -> VQGAN | None:
+    """The tokenizer on the device if the segmenter needs it; it must be the segmenter's own."""
+    if card.tokenizer is None:
+        return None
+    if tokenizer is None:
+        raise HolohistoError(NAME, "the segmenter reads tokens", advice="give its tokenizer")
+    require_own_tokenizer(card, tokenizer, NAME)
+    return tokenizer.to(device)
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """The picture with its tissue, found as the verbs check and foreground do."""
+
+    record: SlideRecord
+    tissue: Tissue
+    config: Config
+
+    @classmethod
+    def of(cls, rgb: np.ndarray, mpp: float, config: Config) -> "_Picture":
+        slide = ArraySlide(rgb, mpp=mpp)
+        record = record_of(NAME, slide, mpp, None, config.check)
+        foreground = find_foreground(slide, record, config.foreground, None)
+        return cls(record, Tissue(slide, record.factor, foreground), config)
+
+    def job(self, card: Card, tile: tuple[int, int] | None) -> Job:
+        foreground, size = self.tissue.foreground, self.record.working_size
+        return job_for(card, tile, size, foreground, self.config.infer)
+
+    def token_map(self, tokenizer: VQGAN) -> TokenMap:
+        """Compute the tokens as the verb tokens does, in one variant."""
+        options, size = self.config.tokens.single_variant, self.record.working_size
+        on_gpu = device_of(tokenizer).type == "cuda"
+        bf16 = options.precision == "bf16" or (options.precision == "auto" and on_gpu)
+        tokenizer = tokenizer.to(memory_format=torch.channels_last)  # pyright: ignore
+        encoder = encoder_for(tokenizer, options.mode, bf16)
+        f, foreground = tokenizer.architecture.downscale, self.tissue.foreground
+        needed = needed_tokens(foreground.mask, foreground.cell, size, f)
+        background = background_token(encoder, np.array(WHITE, np.uint8))
+        read, block = self.tissue.read, options.block
+        tokens = encode(read, size, needed, encoder, background, block).tokens
+        return TokenMap([tokens], NAME, self.record.fingerprint, "", f, (background,), options)

@@ -1,8 +1,9 @@
-"""Whether a segmenter suits the slide, the classes and the tokens that it is given."""
+"""Whether a segmenter suits the slide, the classes and the tokens; what it fixes of the rest."""
 
 from pathlib import Path
 
-from holohisto.config.sections import Classes
+from holohisto.config.config import Config
+from holohisto.config.sections import Classes, ClassOptions
 from holohisto.errors import HolohistoError
 from holohisto.segmenter.file import Card
 from holohisto.slide.record import SlideRecord
@@ -113,3 +114,11 @@ def require_own_tokenizer(card: Card, tokenizer: VQGAN, where: object) -> None:
             found=digest[:12],
             allowed=(card.tokenizer or "none")[:12],
         )
+
+
+def config_for(card: Card, config: Config) -> Config:
+    """Return the configuration with the segmenter's own classes, resolution and mode of tokens."""
+    classes = {name: config.classes.get(name, ClassOptions()) for name in card.classes}
+    check = config.check.model_copy(update={"mpp": card.mpp})
+    tokens = config.tokens.model_copy(update={"mode": card.mode})
+    return config.model_copy(update={"classes": classes, "check": check, "tokens": tokens})
