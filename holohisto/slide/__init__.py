@@ -1,4 +1,4 @@
-"""Reading slides: any format, level-0 positions, working resolution."""
+"""Read whole-slide images of any format, at level-0 positions and any integer reduction."""
 
 from holohisto.slide.slide import Slide
 

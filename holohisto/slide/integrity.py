@@ -1,4 +1,4 @@
-"""The bytes of a slide: which files hold them, and whether a TIFF has all its tags point to."""
+"""Which files hold the bytes of a slide, and whether a TIFF is truncated."""
 
 import os
 import struct
@@ -9,7 +9,7 @@ from holohisto.errors import HolohistoError
 
 COPY_AGAIN = "copy the file again from its source"
 MOST_PAGES = 10_000
-"""Pages looked at; a chain of more is taken for a loop."""
+"""Largest number of pages that are checked: a longer chain of pages is a loop."""
 TYPE_BYTES = {
     1: 1,
     2: 1,
@@ -28,13 +28,14 @@ TYPE_BYTES = {
     17: 8,
     18: 8,
 }
+"""Bytes of a value of each TIFF data type."""
 SUB_PAGES = 330
 ESSENTIAL = (258, 270, 273, 279, 324, 325, 347, SUB_PAGES)
-"""Tags no reader can do without; private ones of vendors may point anywhere."""
+"""Tags that readers need. Vendors' private tags may point anywhere."""
 
 
 def file_bytes(path: Path) -> list[Path]:
-    """The files that hold a slide: itself, and the folder of a MIRAX slide."""
+    """Return the files that hold a slide: its own, and those in the folder of a MIRAX slide."""
     side = path.with_suffix("")
     if path.suffix.lower() == ".mrxs" and side.is_dir():
         return [path, *sorted(Path(entry.path) for entry in os.scandir(side) if entry.is_file())]
@@ -42,7 +43,7 @@ def file_bytes(path: Path) -> list[Path]:
 
 
 def cut_short(path: Path, length: int, needed: int) -> HolohistoError:
-    """The error of a file of `length` bytes whose tags point to byte `needed`."""
+    """Return the error of a file of `length` bytes whose tags point to byte `needed`."""
     return HolohistoError(
         path,
         "the file is damaged, it was cut off: its tags point beyond its end",
@@ -53,12 +54,12 @@ def cut_short(path: Path, length: int, needed: int) -> HolohistoError:
 
 
 def check_whole(path: Path) -> None:
-    """Follow the tags of all pages of a TIFF and look whether they lie in the file.
+    """Check that the tags of all pages of a TIFF, and their values, lie within the file.
 
-    Two short reads a page; tile data is not looked at.
+    Costs two short reads per page; the data of tiles is not read.
 
     Raises:
-        HolohistoError: the file is shorter than its tags need, or lists no page.
+        HolohistoError: the file is shorter than its tags require, or lists no page.
     """
     with path.open("rb") as file:
         length = file.seek(0, 2)
@@ -79,7 +80,7 @@ def check_whole(path: Path) -> None:
 
 
 class _Tags:
-    """Reads the tags of a TIFF or BigTIFF by hand."""
+    """The tags of a TIFF or BigTIFF, read without a library, since libraries skip broken ones."""
 
     def __init__(self, file: BinaryIO, path: Path, length: int) -> None:
         self._file, self._path, self._length = file, path, length
@@ -89,11 +90,11 @@ class _Tags:
         self._size = 8 if self._big else 4  # of an offset
 
     def first(self) -> int:
-        """Offset of the first page; 0 without."""
+        """Return the offset of the first page; 0 without a page."""
         return self._numbers(8 if self._big else 4, 1, self._size)[0]
 
     def page(self, offset: int) -> list[int]:
-        """Look at the page at `offset`; returns the offsets of its sub-pages and of the next."""
+        """Check the page at `offset`; returns the offsets of the next page and of sub-pages."""
         width = 8 if self._big else 2
         count = self._numbers(offset, 1, width)[0]
         entry = 20 if self._big else 12
@@ -104,7 +105,7 @@ class _Tags:
         return following
 
     def _entry(self, entry: bytes) -> list[int]:
-        """Look where the value of one tag lies; returns offsets of sub-pages."""
+        """Check where the value of one tag lies; returns the offsets of sub-pages."""
         tag, kind = struct.unpack(self._order + "HH", entry[:4])
         count = struct.unpack(self._order + self._code(self._size), entry[4 : -self._size])[0]
         if tag not in ESSENTIAL or kind not in TYPE_BYTES:

@@ -1,4 +1,4 @@
-"""What is known of a slide before anything is computed: the record that `check` writes."""
+"""The record of a slide that `check` writes and every later verb reads."""
 
 import json
 from pathlib import Path
@@ -14,17 +14,18 @@ from holohisto.slide import Slide
 from holohisto.slide.probe import picture_size, probe
 
 SAMPLED_TILES = 64
-"""Tiles of each level that are decoded."""
+"""Number of tiles of each level that are decoded."""
 SAMPLED_ENDS = 2**17
-"""Most tiles of each level whose first and last bytes are read; larger levels, of more than 8
-gigapixels in tiles of 256, are sampled evenly."""
+"""Largest number of tiles of each level whose first and last bytes are checked. Levels with more
+tiles, above 8 gigapixels in tiles of 256, are sampled evenly."""
 FLAT_SIDE = 8192
-"""Longest side up to which a slide without a pyramid is no trouble."""
+"""Longest side of a slide without a pyramid that is read without a warning."""
 MPP_GAP = 0.02
+"""Relative difference between two resolutions above which a warning is given."""
 
 
 class SlideRecord(BaseModel):
-    """Facts about one slide that every later verb goes by."""
+    """The properties of one slide on which all later verbs rely."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -46,7 +47,7 @@ class SlideRecord(BaseModel):
     working_mpp: float
     fingerprint: str
     annotation: dict[str, Any] | None = None
-    """`size` and what it `fits`: "level 0" or "working"."""
+    """`size` in pixels, and `fits`: the resolution of that size, "level 0" or "working"."""
     warnings: list[str] = []
     estimates: dict[str, Any] = {}
 
@@ -55,7 +56,7 @@ class SlideRecord(BaseModel):
         """Read a record that `check` wrote.
 
         Raises:
-            HolohistoError: missing, or of another version.
+            HolohistoError: missing, or not a record of this version.
         """
         try:
             return cls.model_validate_json(Path(path).read_text())
@@ -85,7 +86,7 @@ class SlideRecord(BaseModel):
         return slide
 
     def text(self) -> str:
-        """The record as JSON, one field a line."""
+        """Return the record as JSON, one field per line."""
         fields = self.model_dump(mode="json")
         lines = (f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in fields.items())
         return "{\n" + ",\n".join(lines) + "\n}\n"
@@ -98,25 +99,25 @@ def inspect(
     mpp: float | None,
     options: CheckOptions,
 ) -> SlideRecord:
-    """Look at a slide and say how it will be processed.
+    """Check a slide and return its record.
 
     Args:
         slide_id: Id of the slide.
         image: The image file.
-        annotation: Its annotation picture, if any.
-        mpp: Micrometres per pixel of level 0 from the sheet, over what the file says.
+        annotation: Its annotation, if any.
+        mpp: Micrometres per pixel of level 0 from the sheet; replaces the file's own value.
         options: Working resolution and tolerance.
 
     Raises:
         HolohistoError: the image is unreadable, its mpp unknown or unsuited, or the annotation
-            has another size.
+            differs from it in size.
     """
     probe(image, samples=SAMPLED_TILES, ends=SAMPLED_ENDS)
     with Slide(image, mpp=mpp) as slide:
         if slide.mpp is None:
             raise HolohistoError(
                 image,
-                f"slide {slide_id}: the file does not tell its micrometres per pixel",
+                f"slide {slide_id}: the file does not state its micrometres per pixel",
                 advice="set the column `mpp` of the sheet or `segment --mpp` (40x: 0.25, 20x: 0.5)",
             )
         return record_of(slide_id, slide, slide.mpp, annotation, options)
@@ -159,21 +160,27 @@ def record_of(
 
 
 def working_factor(where: object, mpp: float, options: CheckOptions) -> int:
-    """Return round(working mpp / mpp), at least 1.
+    """Return the reduction from level 0 to the working resolution, at least 1.
+
+    Args:
+        where: The slide, for the error message.
+        mpp: Micrometres per pixel of level 0.
+        options: Working resolution and tolerance.
 
     Raises:
-        HolohistoError: the working resolution that follows is too far from the one asked for.
+        HolohistoError: the nearest whole factor misses the working resolution by more than the
+            tolerance.
     """
     factor = max(1, round(options.mpp / mpp))
-    got = mpp * factor
-    if abs(got / options.mpp - 1) > options.mpp_tolerance:
+    nearest = mpp * factor
+    if abs(nearest / options.mpp - 1) > options.mpp_tolerance:
         raise HolohistoError(
             where,
             f"no whole factor leads from {mpp:g} to the working {options.mpp:g} um per"
-            f" pixel; nearest is {got:g}",
+            f" pixel; nearest is {nearest:g}",
             allowed=f"{options.mpp:g} within {options.mpp_tolerance:.0%}",
-            advice=f"set `check.mpp: {got:g}` in the config for the whole cohort, or, if the slide"
-            " is wrong, its true value in the sheet's column `mpp`",
+            advice=f"set `check.mpp: {nearest:g}` in the config for the whole cohort, or, if the"
+            " slide is wrong, its true value in the sheet's column `mpp`",
         )
     return factor
 
@@ -181,23 +188,23 @@ def working_factor(where: object, mpp: float, options: CheckOptions) -> int:
 def _fit(
     annotation: Path | None, size: tuple[int, int], working_size: tuple[int, int]
 ) -> dict[str, Any] | None:
-    """Say which resolution an annotation has."""
+    """Size and resolution of an annotation, for the record."""
     if annotation is None:
         return None
-    found = size if is_outlines(annotation) else picture_size(annotation)
+    own_size = size if is_outlines(annotation) else picture_size(annotation)
     for name, allowed in (("level 0", size), ("working", working_size)):
-        if found == allowed:
-            return {"size": list(found), "fits": name}
+        if own_size == allowed:
+            return {"size": list(own_size), "fits": name}
     raise HolohistoError(
         annotation,
         "the annotation has not the slide's size",
-        found="{}x{}".format(*found),
+        found="{}x{}".format(*own_size),
         allowed="{}x{} (level 0) or {}x{} (working)".format(*size, *working_size),
     )
 
 
 def _warnings(slide: Slide, factor: int, options: CheckOptions) -> list[str]:
-    """What is odd, but not wrong."""
+    """Unusual properties of a slide that are no errors."""
     warnings = []
     if len(slide.levels) == 1 and max(slide.size) > FLAT_SIDE:
         warnings.append("no pyramid: overviews read every pixel; a pyramidal TIFF is faster")

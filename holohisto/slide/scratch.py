@@ -1,4 +1,4 @@
-"""A slide on node-local disk while a job reads it."""
+"""Copy a slide to node-local disk for the duration of a job."""
 
 import contextlib
 import fcntl
@@ -17,40 +17,44 @@ logger = logging.getLogger(__name__)
 
 PREFIX = "holohisto-slide-"
 SPARE_BYTES = 2**30
-"""Left free on the scratch disk."""
+"""Space that a copy leaves free on the scratch disk."""
 
 
 @contextlib.contextmanager
 def staged(image: Path, scratch: str | None) -> Iterator[Path]:
-    """Yield a copy of the slide in a folder of its own under `scratch`, removed at the end.
+    """Yield a copy of the slide in a temporary folder on node-local disk.
 
-    Folders of jobs that were killed before they could remove theirs are removed first.
-    Variables such as `$TMPDIR` are those of this job. Side files of a MIRAX slide come along. Where
-    `scratch` is empty, or the disk has no room, `image` itself is yielded.
+    The copy is removed at the end. Folders that killed jobs left behind are removed first. The
+    files of a MIRAX slide are copied with it.
+
+    Args:
+        image: The slide.
+        scratch: Folder for copies; variables such as `$TMPDIR` take this job's values. Where it is
+            empty or None, or the disk is too full, `image` itself is yielded.
 
     Raises:
-        HolohistoError: there is no such folder, or a copy has not the size of its original.
+        HolohistoError: `scratch` is no folder, or a copy differs from its original in size.
     """
     if not scratch:
         yield image
         return
-    place = Path(os.path.expandvars(scratch))
-    if not place.is_dir():
-        raise HolohistoError("scratch", f"no such folder on this node: {place}", found=scratch)
-    _remove_abandoned(place)
+    disk = Path(os.path.expandvars(scratch))
+    if not disk.is_dir():
+        raise HolohistoError("scratch", f"no such folder on this node: {disk}", found=scratch)
+    _remove_abandoned(disk)
     files = {path: path.stat().st_size for path in file_bytes(image)}
-    total, free = sum(files.values()), shutil.disk_usage(place).free
+    total, free = sum(files.values()), shutil.disk_usage(disk).free
     if total + SPARE_BYTES > free:
         logger.warning(
-            "scratch %s has %s free, too little for %s: reading %s where it is",
-            place,
+            "scratch %s has %s free, too little for a copy of %s: reading %s itself",
+            disk,
             bytes_text(free),
             bytes_text(total),
             image,
         )
         yield image
         return
-    with _own_folder(place) as folder:
+    with _own_folder(disk) as folder:
         for path, size in files.items():
             _copy(path, Path(folder) / path.relative_to(image.parent), size)
         logger.info("%s copied to %s: %s", image, folder, bytes_text(total))
@@ -58,20 +62,20 @@ def staged(image: Path, scratch: str | None) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _own_folder(place: Path) -> Iterator[str]:
-    """A temporary folder that is locked as long as this process lives."""
+def _own_folder(disk: Path) -> Iterator[str]:
+    """A temporary folder, locked for as long as this process runs."""
     with contextlib.ExitStack() as stack:
-        with _lock(place):  # else it could be taken for abandoned before it is locked
-            name = stack.enter_context(tempfile.TemporaryDirectory(prefix=PREFIX, dir=place))
+        with _lock(disk):  # so that no other job removes the folder before it is locked
+            name = stack.enter_context(tempfile.TemporaryDirectory(prefix=PREFIX, dir=disk))
             stack.enter_context(_lock(Path(name)))
         yield name
 
 
-def _remove_abandoned(place: Path) -> None:
-    """Remove this user's folders under `place` whose process has ended."""
-    with _lock(place):
-        for folder in place.glob(f"{PREFIX}*"):
-            with contextlib.suppress(OSError):  # another's, in use, or gone meanwhile
+def _remove_abandoned(disk: Path) -> None:
+    """Remove this user's folders on `disk` whose process has ended."""
+    with _lock(disk):
+        for folder in disk.glob(f"{PREFIX}*"):
+            with contextlib.suppress(OSError):  # another user's, in use, or just removed
                 if folder.stat().st_uid == os.getuid():
                     with _lock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):
                         shutil.rmtree(folder)
@@ -80,7 +84,7 @@ def _remove_abandoned(place: Path) -> None:
 
 @contextlib.contextmanager
 def _lock(folder: Path, kind: int = fcntl.LOCK_EX) -> Iterator[None]:
-    """Hold a folder's lock; it ends with the process at the latest."""
+    """Hold a folder's lock; the system releases it when the process ends."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(handle, kind)

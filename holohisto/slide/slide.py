@@ -1,4 +1,4 @@
-"""A slide of any format: level-0 positions, exact integer reduction, its own background."""
+"""A slide of any format: level-0 positions, exact integer reduction, its own background colour."""
 
 import hashlib
 import threading
@@ -16,7 +16,7 @@ from holohisto.slide.tiff import whole_downsample
 
 WHITE = (255, 255, 255)
 SOURCE_SIDE = 2048
-"""Longest side of the source pixels held at once while reducing; more is read in parts."""
+"""Longest side of the region of source pixels that is reduced at a time."""
 
 
 class Slide:
@@ -25,11 +25,11 @@ class Slide:
     Attributes:
         path: The file.
         size: Width and height of level 0.
-        mpp: Micrometres per pixel of level 0; None if neither given nor in the file.
+        mpp: Micrometres per pixel of level 0; None where neither given nor in the file.
         mpp_source: "sheet" (given), "header" (vendor, OME) or "tags" (resolution); None without.
-        header_mpp: What the file itself says, or None.
+        header_mpp: Micrometres per pixel according to the file, or None.
         reader: cucim, openslide, tifffile or libvips.
-        compression: Of level 0, as TIFF or the vendor calls it.
+        compression: Compression of level 0, named as in TIFF or by the vendor.
         levels: Width and height of each level, the full resolution first.
     """
 
@@ -44,38 +44,40 @@ class Slide:
 
         Args:
             path: The image file.
-            mpp: Micrometres per pixel, over what the file says.
-            background: Colour around the slide; estimated from its borders when first needed.
+            mpp: Micrometres per pixel of level 0; replaces the file's own value.
+            background: Colour around the slide; None: estimated from its borders when first needed.
 
         Raises:
-            HolohistoError: missing, damaged, cut off, or no 8-bit RGB or grey picture.
+            HolohistoError: missing, damaged, truncated, or no 8-bit RGB or grey picture.
         """
-        found = probe(Path(path))
-        self._use(Path(path), found, open_source(Path(path), found), mpp, background)
+        probed = probe(Path(path))
+        self._use(Path(path), probed, open_source(Path(path), probed), mpp, background)
 
     def _use(
         self,
         path: Path,
-        found: Probe,
+        probed: Probe,
         source: Source,
         mpp: float | None,
         background: tuple[int, int, int] | None,
     ) -> None:
         """Set all attributes."""
         self.path, self._source = path, source
-        self.reader, self.compression = found.reader, found.compression
+        self.reader, self.compression = probed.reader, probed.compression
         self.levels = self._source.levels
         self.size = self.levels[0]
-        self.header_mpp = found.mpp
-        self.mpp = mpp if mpp is not None else found.mpp
-        self.mpp_source = "sheet" if mpp is not None else found.mpp_source
+        self.header_mpp = probed.mpp
+        self.mpp = mpp if mpp is not None else probed.mpp
+        self.mpp_source = "sheet" if mpp is not None else probed.mpp_source
         self._downsamples = [whole_downsample(self.size, level) for level in self.levels]
         self._background = background
         self._lock = threading.Lock()
 
     @property
     def background(self) -> tuple[int, int, int]:
-        """Colour around the slide: given, or the white or black of its borders, else white."""
+        """Colour around the slide: as given, else the near-white or near-black of its borders, else
+        white.
+        """
         with self._lock:
             if self._background is None:
                 self._background = self._estimate_background()
@@ -83,47 +85,63 @@ class Slide:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the size, file lengths and samples of the bytes: the content, not the path."""
+        """SHA-256 of the size, the lengths of the files and samples of their bytes; independent of
+        the path.
+        """
         digest = hashlib.sha256(repr(self.size).encode())
         for path in file_bytes(self.path):
             length = path.stat().st_size
             digest.update(length.to_bytes(8, "little"))
             chunk = 64 * 1024
             with path.open("rb") as file:
-                for part in range(17):
-                    file.seek(max(0, length - chunk) * part // 16)
-                    digest.update(file.read(chunk if part in (0, 16) else 4096))
+                for sample in range(17):
+                    file.seek(max(0, length - chunk) * sample // 16)
+                    digest.update(file.read(chunk if sample in (0, 16) else 4096))
         return digest.hexdigest()
 
     def read(self, xy: tuple[int, int], size: tuple[int, int], factor: int = 1) -> np.ndarray:
-        """Return pixels (height, width, 3) uint8, reduced by an integer factor.
+        """Return the pixels of a rectangle, reduced by an integer factor.
 
-        Read from the largest level whose downsample divides `factor`, then every block of pixels
-        becomes its mean, rounded half up. Outside the slide, also in blocks that its right or
-        lower border cuts, is the background colour. Levels of JPEG slides are reductions made
-        by the scanner; they are taken as they are.
+        The level with the largest downsample that divides `factor` is read, and every block of its
+        pixels is replaced by its mean, rounded half up. Pixels outside the slide, also those within
+        a block that crosses its right or lower border, have the background colour. Levels that the
+        scanner has reduced and compressed are used without correction.
 
         Args:
-            xy: Level-0 position, a multiple of `factor`; may lie outside.
-            size: Width and height of the result, in pixels of `factor` level-0 pixels.
-            factor: Level-0 pixels a side of a result pixel, 1 or more.
+            xy: Level-0 position of the top-left corner, a multiple of `factor`; may lie outside.
+            size: Width and height of the result, in pixels of the result.
+            factor: Level-0 pixels a side of a pixel of the result, 1 or more.
+
+        Returns:
+            (height, width, 3) uint8.
 
         Raises:
-            HolohistoError: the file is damaged there.
+            HolohistoError: the file is damaged in the rectangle.
+            ValueError: `xy` is no multiple of `factor`, or `factor` or `size` is too small.
         """
         return self._read(xy, size, factor, self.background)
 
     def overview(self, max_side: int) -> tuple[np.ndarray, float]:
-        """Return a small picture (height, width, 3) uint8 of the whole slide, and its scale.
+        """Return a small picture of the whole slide, in bounded memory.
 
-        The scale is level-0 pixels per picture pixel. Memory is bounded, for flat files too.
+        Args:
+            max_side: Upper bound on both sides of the picture, pixels.
+
+        Returns:
+            The picture, (height, width, 3) uint8, and its scale in level-0 pixels per pixel.
+
+        Raises:
+            HolohistoError: the file is damaged.
         """
         factor = self.overview_factor(max_side)
         width, height = (ceil_div(side, factor) for side in self.size)
         return self.read((0, 0), (width, height), factor), float(factor)
 
     def overview_factor(self, max_side: int) -> int:
-        """Smallest factor whose picture fits `max_side` and which a level divides well."""
+        """Return the reduction of an overview of at most `max_side` pixels a side.
+
+        It is a multiple of the largest usable downsample of a level, so that little is read.
+        """
         need = ceil_div(max(self.size), max_side)
         step = max((d for d in self._downsamples if d and d <= need), default=1)
         return round_up(need, step)
@@ -158,8 +176,8 @@ class Slide:
         side = max(1, SOURCE_SIDE // block)
         for top, left in product(range(0, height, side), range(0, width, side)):
             rows, columns = min(side, height - top), min(side, width - left)
-            place = x + left * block, y + top * block
-            pixels = self._padded(level, place, (columns * block, rows * block), fill)
+            corner = x + left * block, y + top * block
+            pixels = self._padded(level, corner, (columns * block, rows * block), fill)
             result[top : top + rows, left : left + columns] = block_means(pixels, block)
         return result
 
@@ -181,13 +199,13 @@ class Slide:
         return result
 
     def _estimate_background(self) -> tuple[int, int, int]:
-        """The median of the near-white or near-black pixels of the borders, if there are enough."""
+        """The colour of glass or of a blacked-out surround, from pixels along the borders."""
         level = len(self.levels) - 1
         width, height = self.levels[level]
         depth = max(1, min(32, width // 20, height // 20))
         pixels = [
-            self._padded(level, place, (depth, depth), WHITE).reshape(-1, 3)
-            for place in _border_places(width, height, depth)
+            self._padded(level, corner, (depth, depth), WHITE).reshape(-1, 3)
+            for corner in _border_corners(width, height, depth)
         ]
         return _glass(np.concatenate(pixels))
 
@@ -215,7 +233,7 @@ def block_means(pixels: np.ndarray, block: int) -> np.ndarray:
 
 
 def _to_rgb(pixels: np.ndarray, under: tuple[int, int, int]) -> np.ndarray:
-    """Make RGB of grey, grey and alpha, or RGB and alpha (laid over the colour `under`)."""
+    """Convert grey, grey and alpha, RGB, or RGB and alpha to RGB; alpha blends with `under`."""
     samples = pixels.shape[2]
     if samples == 3:
         return pixels
@@ -227,8 +245,8 @@ def _to_rgb(pixels: np.ndarray, under: tuple[int, int, int]) -> np.ndarray:
     return np.ascontiguousarray(colours)
 
 
-def _border_places(width: int, height: int, depth: int) -> list[tuple[int, int]]:
-    """Corners of small squares along the four borders."""
+def _border_corners(width: int, height: int, depth: int) -> list[tuple[int, int]]:
+    """Top-left corners of squares of side `depth` along the four borders."""
     across = np.linspace(0, width - depth, 16).astype(int).tolist()
     down = np.linspace(0, height - depth, 16).astype(int).tolist()
     return [(x, y) for x in across for y in (0, height - depth)] + [
@@ -237,7 +255,11 @@ def _border_places(width: int, height: int, depth: int) -> list[tuple[int, int]]
 
 
 def _glass(pixels: np.ndarray) -> tuple[int, int, int]:
-    """The colour of glass or of a blacked-out surround among border pixels (n, 3); else white."""
+    """The median colour of glass or of a blacked-out surround; white where too few pixels are.
+
+    Args:
+        pixels: Pixels of the borders, (n, 3) uint8.
+    """
     low, high = pixels.min(axis=1), pixels.max(axis=1)
     white = pixels[(low >= 200) & (high - low <= 30)]
     black = pixels[high <= 25]

@@ -1,4 +1,4 @@
-"""The four readers behind a slide: rectangles of one level, inside its borders."""
+"""The four readers of slide files. Each reads rectangles inside the borders of a level."""
 
 import os
 from pathlib import Path
@@ -13,12 +13,12 @@ from holohisto.slide.tiff import Page, level_pages
 
 
 class Source(Protocol):
-    """Reads rectangles that lie inside a level; safe to share between threads."""
+    """Reads rectangles that lie inside a level; threads may share it."""
 
     levels: list[tuple[int, int]]
 
     def read(self, level: int, x: int, y: int, width: int, height: int) -> np.ndarray:
-        """Return (height, width, 1 to 4 samples) uint8; x and y in pixels of the level."""
+        """Return (height, width, 1 to 4 samples) uint8; all arguments in pixels of the level."""
         ...
 
     def close(self) -> None:
@@ -26,21 +26,25 @@ class Source(Protocol):
         ...
 
 
-def open_source(path: Path, found: Probe) -> Source:
-    """Open `path` with the reader that the probe chose."""
-    kinds = {"cucim": Cucim, "openslide": OpenSlide, "tifffile": Tiff, "libvips": Vips}
-    return kinds[found.reader](path, found)
+def open_source(path: Path, probe: Probe) -> Source:
+    """Open a slide file with the reader that its probe chose.
+
+    Raises:
+        HolohistoError: the reader cannot open the file.
+    """
+    readers = {"cucim": Cucim, "openslide": OpenSlide, "tifffile": Tiff, "libvips": Vips}
+    return readers[probe.reader](path, probe)
 
 
 class Cucim:
     """cuCIM on the CPU: tiled 8-bit RGB TIFF and SVS.
 
-    It makes noise of a damaged tile without a word, so `check` looks at the ends of all tiles, and
-    decodes a sample, before.
+    It turns a damaged tile into noise without an error. Therefore `check` looks at the ends of all
+    tiles, and decodes a sample of them, beforehand.
     """
 
-    def __init__(self, path: Path, found: Probe) -> None:
-        """Open the file; levels that cuCIM does not see are left out."""
+    def __init__(self, path: Path, probe: Probe) -> None:
+        """Open the file; levels that cuCIM does not see are omitted."""
         from cucim.clara import CuImage
 
         try:
@@ -48,18 +52,18 @@ class Cucim:
         except (RuntimeError, ValueError) as error:
             raise HolohistoError(path, f"cuCIM cannot open the slide: {error}") from error
         seen = [tuple(size) for size in self._image.resolutions["level_dimensions"]]
-        self.levels = [size for size in found.levels if size in seen]
+        self.levels = [size for size in probe.levels if size in seen]
         self._index = [seen.index(size) for size in self.levels]
         self._downsamples = self._image.resolutions["level_downsamples"]
         self._path = path
-        if not self.levels or self.levels[0] != found.levels[0]:
-            raise HolohistoError(path, "cuCIM sees other sizes", found=seen, allowed=found.levels)
+        if not self.levels or self.levels[0] != probe.levels[0]:
+            raise HolohistoError(path, "cuCIM sees other sizes", found=seen, allowed=probe.levels)
 
     def read(self, level: int, x: int, y: int, width: int, height: int) -> np.ndarray:
         """Return (height, width, 3)."""
         index = self._index[level]
         if index:
-            # Positions are level-0 and get divided and cut; the middle of the pixel is safe.
+            # cuCIM divides level-0 positions and truncates; a pixel's middle stays in the pixel.
             scale = self._downsamples[index]
             x, y = int((x + 0.5) * scale), int((y + 0.5) * scale)
         try:
@@ -76,24 +80,24 @@ class Cucim:
 class OpenSlide:
     """OpenSlide: vendor formats."""
 
-    def __init__(self, path: Path, found: Probe) -> None:
+    def __init__(self, path: Path, probe: Probe) -> None:
         """Open the slide."""
         import openslide
 
         self._error = openslide.OpenSlideError
         self._slide = openslide.OpenSlide(path)
-        self.levels = list(found.levels)
+        self.levels = list(probe.levels)
         self._path = path
         width, height = self.levels[0]
         for x, y in ((0, 0), (width // 2, height // 2), (width - 1, height - 1)):
             self.read(0, x, y, 1, 1)
 
     def read(self, level: int, x: int, y: int, width: int, height: int) -> np.ndarray:
-        """Return (height, width, 4); alpha is 0 where the scanner saw nothing."""
+        """Return (height, width, 4); alpha is 0 where the slide was not scanned."""
         scale = self._slide.level_downsamples[level]
-        place = round(x * scale), round(y * scale)
+        position = round(x * scale), round(y * scale)
         try:
-            return np.asarray(self._slide.read_region(place, level, (width, height)))
+            return np.asarray(self._slide.read_region(position, level, (width, height)))
         except self._error as error:
             raise _unreadable(self._path, x, y, error) from error
 
@@ -103,17 +107,17 @@ class OpenSlide:
 
 
 class Tiff:
-    """tifffile's codecs over our own segment reader: OME-TIFF, sub-IFDs, odd flavours."""
+    """tifffile's codecs and `Page`: OME-TIFF, sub-IFDs and unusual compressions."""
 
-    def __init__(self, path: Path, found: Probe) -> None:
+    def __init__(self, path: Path, probe: Probe) -> None:
         """Open the file a second time, for positioned reads."""
-        self.levels = list(found.levels)
+        self.levels = list(probe.levels)
         self._tiff = tifffile.TiffFile(path)
         self._handle = os.open(path, os.O_RDONLY)
         self._pages = [Page(path, self._handle, page) for page in level_pages(self._tiff)]
 
     def read(self, level: int, x: int, y: int, width: int, height: int) -> np.ndarray:
-        """Return (height, width, samples); tiles that a sparse file leaves out are white."""
+        """Return (height, width, samples); tiles that a sparse file omits are white."""
         return self._pages[level].read(x, y, width, height, fill=255)
 
     def close(self) -> None:
@@ -125,13 +129,13 @@ class Tiff:
 
 
 class Vips:
-    """libvips: PNG, JPEG and TIFF in strips, unpacked to memory or, if large, to a file."""
+    """libvips: PNG, JPEG and TIFF in strips, decoded to memory or, if large, to a file."""
 
-    def __init__(self, path: Path, found: Probe) -> None:
-        """Open the file; the pixels are unpacked at the first read."""
+    def __init__(self, path: Path, probe: Probe) -> None:
+        """Open the file; its pixels are decoded at the first read."""
         import pyvips
 
-        self.levels = list(found.levels)
+        self.levels = list(probe.levels)
         self._vips: Any = pyvips
         self._image: Any = pyvips.Image.new_from_file(
             str(path), access="random", fail_on="truncated", revalidate=True
@@ -147,7 +151,7 @@ class Vips:
         return np.frombuffer(data, np.uint8).reshape(height, width, self._image.bands)
 
     def close(self) -> None:
-        """Let the image go."""
+        """Release the image."""
         self._image = None
 
 

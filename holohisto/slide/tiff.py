@@ -1,4 +1,4 @@
-"""Rectangles of one TIFF page, read segment by segment (tile or strip)."""
+"""Read rectangles of a TIFF page, segment by segment (a tile or a strip)."""
 
 import os
 from collections.abc import Iterator
@@ -15,25 +15,35 @@ from holohisto.slide.integrity import COPY_AGAIN, cut_short
 JPEG = 7
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 JPEG_PADDING = 4
-"""Most bytes after the end mark of a JPEG; some writers round lengths up."""
+"""Largest number of bytes after the end mark of a JPEG: some writers round lengths up."""
 NEVER_ZERO_AT_END = (5, 8, 32946, 33003, 33005)
-"""LZW, deflate and JPEG 2000: their data never ends in many zeros; a gap in a copy does."""
+"""Compressions whose data never ends in many zero bytes, unlike a gap in a copied file: LZW,
+deflate and JPEG 2000."""
 ZEROS = 16
+"""Number of final bytes that are not all zero in those compressions."""
 
 
 def whole_downsample(size: tuple[int, int], level: tuple[int, int]) -> int | None:
-    """The integer by which a level reduces the slide (sides rounded down or up), else None."""
+    """Return the integer by which a level reduces the slide, its sides rounded down or up.
+
+    Args:
+        size: Width and height of the slide.
+        level: Width and height of the level.
+
+    Returns:
+        The downsample, 1 or more; None where no integer fits both sides.
+    """
     downsample = max(1, round(size[0] / level[0]))
-    gaps = (abs(part * downsample - full) for full, part in zip(size, level, strict=True))
+    gaps = (abs(side * downsample - full) for full, side in zip(size, level, strict=True))
     return downsample if all(gap < downsample for gap in gaps) else None
 
 
 def level_pages(tiff: tifffile.TiffFile) -> list[Any]:
-    """Return tifffile's pages of the levels of the first picture, the full resolution first.
+    """Return tifffile's page of each level of the first picture, the full resolution first.
 
-    tifffile itself finds only pyramids of one constant step of 2, 3 or 4; a plain TIFF may also
-    go 1, 4, 16, 32 or 1, 8. There, every later page of the same kind that is a whole reduction
-    is a level.
+    tifffile itself finds only pyramids of a constant step of 2, 3 or 4, while the downsamples of a
+    plain TIFF may also be 1, 4, 16, 32 or 1, 8. In a plain TIFF, every later page of the same kind
+    that is an integer reduction of the first is a level.
     """
     series: Any = tiff.series[0]
     pages = [level.pages[0] for level in series.levels]
@@ -58,19 +68,26 @@ def _size(page: Any) -> tuple[int, int]:
 
 
 def _kind(page: Any) -> tuple[Any, ...]:
-    """What the levels of one pyramid have in common."""
+    """The properties that all levels of a pyramid share."""
     return page.dtype, page.samplesperpixel, page.photometric, page.planarconfig, page.is_tiled
 
 
 class Page:
-    """One image of a TIFF file whose rectangles are decoded segment by segment.
+    """One image of a TIFF file, read by rectangles.
 
-    Only the segments that a rectangle touches are read (positioned reads: threads may share it)
-    and decoded by tifffile's codecs. Works for tiles and strips, interleaved or planar.
+    Only the segments that a rectangle touches are read and decoded, by tifffile's codecs. Reads are
+    positioned, so threads may share a page. Segments are tiles or strips, samples interleaved or in
+    planes of their own.
     """
 
     def __init__(self, path: Path, handle: int, page: Any) -> None:
-        """Wrap tifffile's `page` of the file `path`, open for reading as descriptor `handle`."""
+        """Wrap a page of tifffile.
+
+        Args:
+            path: The file, for error messages.
+            handle: Descriptor of the file, open for reading; it stays the caller's to close.
+            page: tifffile's page.
+        """
         frame = page.keyframe
         self.path = path
         self.size: tuple[int, int] = (frame.imagewidth, frame.imagelength)
@@ -92,14 +109,14 @@ class Page:
         self._down = ceil_div(self.size[1], self.segment[1])
 
     def check(self, samples: int = 3, ends: int = 64) -> None:
-        """Look for a cut or damaged file: all segments lie in it, some are looked into.
+        """Check that the file is neither truncated nor damaged, by samples of its segments.
 
-        Decoders make noise of a cut tile without a word, so the first and last bytes of tiles
-        are looked at as well: two short reads a tile, far cheaper than to decode it.
+        Decoders turn a truncated tile into noise without an error. Therefore the first and last
+        bytes of tiles are checked: two short reads per tile, far cheaper than decoding it.
 
         Args:
-            samples: How many segments to decode, evenly spread, the first and last among them.
-            ends: How many segments' first and last bytes to look at, evenly spread.
+            samples: Number of segments decoded, evenly spread, the first and last included.
+            ends: Number of segments whose first and last bytes are checked, evenly spread.
 
         Raises:
             HolohistoError: bytes are missing, or a segment is incomplete or cannot be decoded.
@@ -125,9 +142,17 @@ class Page:
             self.segment_pixels(index)
 
     def read(self, x: int, y: int, width: int, height: int, fill: int = 0) -> np.ndarray:
-        """Return the rectangle (height, width, samples), which must lie inside the page.
+        """Return the pixels of a rectangle that lies inside the page.
 
-        Segments that a sparse file leaves out are `fill`.
+        Args:
+            x: Left edge, pixels of the page.
+            y: Top edge, pixels of the page.
+            width: Width in pixels.
+            height: Height in pixels.
+            fill: Value of the segments that a sparse file omits.
+
+        Returns:
+            (height, width, samples) of the page's type.
 
         Raises:
             HolohistoError: a segment cannot be read or decoded.
@@ -139,10 +164,10 @@ class Page:
                 continue
             x0, x1 = max(x, left), min(x + width, left + pixels.shape[1])
             y0, y1 = max(y, top), min(y + height, top + pixels.shape[0])
-            part = pixels[y0 - top : y1 - top, x0 - left : x1 - left]
             plane = index // (self._across * self._down)
-            band = slice(plane, plane + 1) if self._planes > 1 else slice(None)
-            result[y0 - y : y1 - y, x0 - x : x1 - x, band] = part
+            samples = slice(plane, plane + 1) if self._planes > 1 else slice(None)
+            touched = pixels[y0 - top : y1 - top, x0 - left : x1 - left]
+            result[y0 - y : y1 - y, x0 - x : x1 - x, samples] = touched
         return result
 
     def _touched(self, x: int, y: int, width: int, height: int) -> Iterator[tuple[int, int, int]]:
@@ -155,7 +180,18 @@ class Page:
                     yield index, column * w, row * h
 
     def segment_pixels(self, index: int) -> np.ndarray | None:
-        """Return one segment (height, width, samples of the plane); None if left out."""
+        """Decode one segment.
+
+        Args:
+            index: Number of the segment, row by row, plane by plane.
+
+        Returns:
+            (height, width, samples of the plane), cropped to the page; None where a sparse file
+            omits it.
+
+        Raises:
+            HolohistoError: it cannot be decoded.
+        """
         count = self.counts[index]
         if count == 0 or self.offsets[index] == 0:
             return None
@@ -169,7 +205,7 @@ class Page:
         return pixels[0, : shape[1], : shape[2]]
 
     def _complete(self, index: int) -> bool:
-        """Whether the first and last bytes of a segment are as its compression makes them."""
+        """Whether the first and last bytes of a segment are those its compression writes."""
         offset, count = self.offsets[index], self.counts[index]
         if count == 0 or offset == 0:
             return True

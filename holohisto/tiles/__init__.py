@@ -1,1 +1,1 @@
-"""Tiles and the variants in which they are seen: arithmetic on working pixels and arrays."""
+"""Tiles of a slide, and the variants (orientation, scale, appearance) in which they are read."""

@@ -1,4 +1,4 @@
-"""How a slide might have looked elsewhere: stained, lit or focused differently."""
+"""Random changes of stain, brightness and focus, as between laboratories and scanners."""
 
 import math
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ _DENSITY = -np.log((np.arange(256, dtype=np.float32) + 1) / 256)
 
 @dataclass(frozen=True)
 class Strength:
-    """How far appearances may be from the slide's own; 0 switches a part off."""
+    """Range of random appearances; 0 switches a change off."""
 
     stain: float
-    """Largest relative change of a dye's optical density."""
+    """Largest relative change of a stain's optical density."""
     brightness: float
     """Largest relative change of brightness."""
     blur: float
@@ -28,7 +28,7 @@ class Strength:
 
     @classmethod
     def of(cls, options: ColourAugmentation) -> "Strength":
-        """Return the strength in a section's options; a section without blur gives none."""
+        """Return the strength that a section of the configuration sets, without blur by default."""
         blur = options.blur_sigma if isinstance(options, Augmentation) else 0.0
         return cls(options.stain_jitter, options.brightness_jitter, blur)
 
@@ -37,30 +37,32 @@ class Strength:
 class Appearance:
     """A blur, then a linear map of optical densities, then a change of brightness.
 
-    The map scales the densities of haematoxylin, of the counterstain and of the rest (Ruifrok and
-    Johnston 2001) apart from each other and all together, as other dyes and thicker sections do
-    (Tellez et al. 2018, doi.org/10.1109/TMI.2018.2820199).
+    The map scales the densities of haematoxylin, of the counterstain and of the residual (Ruifrok
+    and Johnston 2001), separately and together, as other dyes and other thicknesses of the section
+    do (Tellez et al. 2018, doi.org/10.1109/TMI.2018.2820199).
     """
 
     stain: Matrix = NO_STAIN
-    """What a row of densities (red, green, blue) is multiplied with from the right, (3, 3)."""
+    """Matrix (3, 3) that a row of densities (red, green, blue) is multiplied by."""
     brightness: float = 1.0
+    """Factor of the transmitted light."""
     blur: float = 0.0
+    """Standard deviation of the Gaussian blur, working pixels."""
 
     @classmethod
     def draw(cls, strength: Strength, random: np.random.Generator) -> "Appearance":
-        """Return a random appearance."""
+        """Return a random appearance within `strength`; half of them have no blur."""
         together, apart = random.uniform(-1, 1), random.uniform(-1, 1, 3)
         scale = 1 + strength.stain * (together + apart) / 2
         basis = rgb_from_hed / np.linalg.norm(rgb_from_hed, axis=1, keepdims=True)
         return cls(
             stain=_matrix(np.linalg.inv(basis) @ np.diag(scale) @ basis),
             brightness=1 + strength.brightness * float(random.uniform(-1, 1)),
-            blur=max(0.0, strength.blur * float(random.uniform(-1, 1))),  # half are as sharp
+            blur=max(0.0, strength.blur * float(random.uniform(-1, 1))),  # half have none
         )
 
     def then(self, other: "Appearance") -> "Appearance":
-        """Return this one followed by another."""
+        """Return this appearance followed by another, as one."""
         return Appearance(
             _matrix(np.array(self.stain) @ np.array(other.stain)),
             self.brightness * other.brightness,
@@ -69,11 +71,19 @@ class Appearance:
 
     @property
     def reach(self) -> int:
-        """Pixels around a place that its look depends on."""
+        """Radius in pixels of the surroundings on which a pixel depends."""
         return math.ceil(3 * self.blur)
 
     def apply(self, rgb: np.ndarray) -> np.ndarray:
-        """Change (height, width, 3) uint8; the outermost `reach` pixels lack their surroundings."""
+        """Apply the changes to pixels.
+
+        Args:
+            rgb: (height, width, 3) uint8.
+
+        Returns:
+            The same shape and type; the outermost `reach` pixels depend on pixels beyond the array
+            and are only approximate.
+        """
         if self.blur:
             rgb = self._blurred(rgb)
         if self.stain == NO_STAIN and self.brightness == 1:
@@ -85,8 +95,8 @@ class Appearance:
         return np.clip(changed, 0, 255, out=changed).astype(np.uint8).reshape(rgb.shape)
 
     def _blurred(self, rgb: np.ndarray) -> np.ndarray:
-        places = np.arange(-self.reach, self.reach + 1)
-        kernel = np.exp(-0.5 * (places / self.blur) ** 2)
+        offsets = np.arange(-self.reach, self.reach + 1)
+        kernel = np.exp(-0.5 * (offsets / self.blur) ** 2)
         kernel /= kernel.sum()
         out = rgb.astype(np.float32)
         for axis in (0, 1):
@@ -99,5 +109,5 @@ class Appearance:
 
 
 def _matrix(values: np.ndarray) -> Matrix:
-    rounded = np.round(values, 9) + 0.0  # so that nothing but rounding is no change
+    rounded = np.round(values, 9) + 0.0  # so that a rounding error counts as no change
     return tuple((float(a), float(b), float(c)) for a, b, c in rounded)

@@ -1,4 +1,4 @@
-"""Tile positions, overlap and blending weights: plain arithmetic on working pixels."""
+"""Tile positions, overlap and blending weights, in working pixels."""
 
 from dataclasses import dataclass
 
@@ -17,15 +17,21 @@ class Tile:
     height: int
 
     def grown(self, by: int) -> "Tile":
-        """Return the tile with a frame around it."""
+        """Return the tile with a frame of `by` pixels around it."""
         return Tile(self.y - by, self.x - by, self.width + 2 * by, self.height + 2 * by)
 
 
 def positions(length: int, tile: int, overlap: float, snap: int) -> list[int]:
-    """Return the tile origins along one side, multiples of `snap`, covering 0..length.
+    """Return the origins of the tiles that cover one side of an image.
 
-    The stride is `tile * (1 - overlap)` rounded down to a multiple of `snap`; the last tile is
-    pulled back so that it ends at the border (or up to `snap - 1` pixels beyond it).
+    The stride is `tile * (1 - overlap)`, rounded down to a multiple of `snap`. The last tile is
+    moved back so that it ends at the border, or up to `snap - 1` pixels beyond it.
+
+    Args:
+        length: Length of the side, pixels.
+        tile: Length of a tile; one as long as the side or longer has the origin 0.
+        overlap: Share of a tile that its neighbour also covers, 0 to below 1.
+        snap: Every origin is a multiple of it.
     """
     if tile >= length:
         return [0]
@@ -41,8 +47,8 @@ def tile_rows(
 
     Args:
         size: Width and height of the image, working pixels.
-        tile: Width and height of a tile; one larger than the image hangs over its border.
-        overlap: Share of a tile that its neighbour covers too.
+        tile: Width and height of a tile; one larger than the image reaches beyond its border.
+        overlap: Share of a tile that its neighbour also covers.
         snap: Every origin is a multiple of it.
     """
     width, height = tile
@@ -53,14 +59,18 @@ def tile_rows(
 
 
 def whole(tile: tuple[int, int], snap: int) -> tuple[int, int]:
-    """Round both sides up to multiples of `snap`."""
+    """Round width and height of a tile up to multiples of `snap`."""
     return round_up(tile[0], snap), round_up(tile[1], snap)
 
 
 def gaussian_weights(width: int, height: int) -> np.ndarray:
-    """Return blending weights (height, width) float32, largest in the middle.
+    """Return the weights with which overlapping tiles are blended, largest in the middle.
 
-    The separable Gaussian of MONAI's sliding window: sigma = 0.125 of each side, not below 1e-3.
+    The separable Gaussian of MONAI's `sliding_window_inference`: sigma is 0.125 of each side, and
+    no weight is below 1e-3.
+
+    Returns:
+        (height, width) float32.
     """
     weights = np.outer(_gaussian(height), _gaussian(width))
     return np.maximum(weights, max(weights.min(), 1e-3)).astype(np.float32)
@@ -72,7 +82,13 @@ def _gaussian(length: int) -> np.ndarray:
 
 
 def holds_foreground(foreground: np.ndarray, cell: int, tile: Tile) -> bool:
-    """Say whether a tile covers any foreground cell."""
+    """Whether a tile covers any foreground cell.
+
+    Args:
+        foreground: (rows, columns) bool, one value per cell.
+        cell: Side of a cell, working pixels.
+        tile: The tile, at least partly inside the map.
+    """
     rows = slice(max(0, tile.y // cell), ceil_div(tile.y + tile.height, cell))
     columns = slice(max(0, tile.x // cell), ceil_div(tile.x + tile.width, cell))
     return bool(foreground[rows, columns].any())

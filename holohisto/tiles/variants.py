@@ -1,4 +1,4 @@
-"""The variants in which a slide is seen: turned, flipped, scaled, of another appearance."""
+"""The variants in which a slide is read: orientation, scale and appearance."""
 
 import math
 from collections.abc import Callable
@@ -18,9 +18,9 @@ ReadTile = Callable[[Tile], np.ndarray]
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to see a slide; the default changes nothing.
+    """One orientation, scale and appearance of a slide; the default changes nothing.
 
-    Its coordinates are the slide's working pixels times `scale`, before turning.
+    Its coordinates are the slide's working pixels times `scale`, before the orientation is applied.
     """
 
     orientation: int = 0
@@ -28,12 +28,24 @@ class Variant:
     appearance: Appearance = UNCHANGED
 
     def size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Return width and height of the slide as seen, not turned."""
+        """Return width and height of the scaled slide, before the orientation is applied.
+
+        Args:
+            size: Width and height of the slide, working pixels.
+        """
         width, height = (math.ceil(side * self.scale - 1e-6) for side in size)
         return width, height
 
     def read(self, read: ReadTile, tile: Tile) -> np.ndarray:
-        """Read a tile of the slide as seen, not turned, (height, width, 3) uint8."""
+        """Read a tile of the variant, before the orientation is applied.
+
+        Args:
+            read: Reads the slide's working pixels, (height, width, 3) uint8.
+            tile: In coordinates of the variant.
+
+        Returns:
+            (height, width, 3) uint8.
+        """
         reach = self.appearance.reach
         rgb = self.appearance.apply(resample(read, tile.grown(reach), self.scale))
         return rgb[reach : reach + tile.height, reach : reach + tile.width]
@@ -68,9 +80,17 @@ def transposes(orientation: int) -> bool:
 
 
 def resample(read: ReadTile, tile: Tile, scale: float) -> np.ndarray:
-    """Read a tile in coordinates multiplied by `scale`, bilinearly.
+    """Read a tile of the scaled slide by bilinear interpolation.
 
-    What is found at a place depends on that place alone, never on the tile, so that parts fit.
+    The value of a pixel depends on its position alone, never on the tile, so tiles have no seams.
+
+    Args:
+        read: Reads the slide, (height, width, 3) uint8.
+        tile: In coordinates multiplied by `scale`.
+        scale: Magnification, above 0.
+
+    Returns:
+        (height, width, 3) uint8.
     """
     if scale == 1:
         return read(tile)
@@ -78,14 +98,23 @@ def resample(read: ReadTile, tile: Tile, scale: float) -> np.ndarray:
         _sources(first, length, scale)
         for first, length in ((tile.y, tile.height), (tile.x, tile.width))
     )
-    part = read(Tile(top, left, int(columns[0][-1]) + 2, int(rows[0][-1]) + 2))
-    part = _interpolated(part.astype(np.float32), *rows, axis=0)
-    part = _interpolated(part, *columns, axis=1)
-    return np.clip(part + 0.5, 0, 255).astype(np.uint8)
+    pixels = read(Tile(top, left, int(columns[0][-1]) + 2, int(rows[0][-1]) + 2))
+    pixels = _interpolated(pixels.astype(np.float32), *rows, axis=0)
+    pixels = _interpolated(pixels, *columns, axis=1)
+    return np.clip(pixels + 0.5, 0, 255).astype(np.uint8)
 
 
 def resample_labels(read: ReadTile, tile: Tile, scale: float) -> np.ndarray:
-    """As `resample`, but each place has the value of the pixel nearest to it."""
+    """Read a tile of the scaled slide by nearest neighbour, so that labels are not mixed.
+
+    Args:
+        read: Reads the labels, (height, width, ...) of any type.
+        tile: In coordinates multiplied by `scale`.
+        scale: Magnification, above 0.
+
+    Returns:
+        (height, width, ...) of the type that `read` returns.
+    """
     if scale == 1:
         return read(tile)
     y, x = (
@@ -93,16 +122,21 @@ def resample_labels(read: ReadTile, tile: Tile, scale: float) -> np.ndarray:
         for first, length in ((tile.y, tile.height), (tile.x, tile.width))
     )
     top, left = int(y[0]), int(x[0])
-    part = read(Tile(top, left, int(x[-1]) - left + 1, int(y[-1]) - top + 1))
-    return part[np.ix_(y - top, x - left)]
+    labels = read(Tile(top, left, int(x[-1]) - left + 1, int(y[-1]) - top + 1))
+    return labels[np.ix_(y - top, x - left)]
 
 
 def variants_of(options: TokensOptions, fingerprint: str) -> list[Variant]:
     """Return the variants that a slide's token map holds; the first changes nothing.
 
-    Orientations and looks (scale and appearance) advance together, so that every one occurs and
-    their number is the larger of both. A look is the same all over the slide, or the map would have
-    seams; each slide has its own, from the fingerprint of its content, but for the scales.
+    Orientations and looks (scale and appearance) are cycled through together, so that each of both
+    occurs, in as many variants as the longer list has entries. A look is constant over a slide, as
+    the map would have seams otherwise. Scales are the same for all slides, while appearances are
+    drawn for each slide from its fingerprint.
+
+    Args:
+        options: The configuration's section `tokens`.
+        fingerprint: Fingerprint of the slide.
     """
     strength = Strength.of(options.augmentation)
     looks: list[tuple[float, Appearance]] = [(1.0, UNCHANGED)]
@@ -118,16 +152,21 @@ def variants_of(options: TokensOptions, fingerprint: str) -> list[Variant]:
 
 
 def _sources(first: int, length: int, scale: float) -> tuple[int, tuple[np.ndarray, np.ndarray]]:
-    """First source pixel; then for each of `length` places the pixel before it and the way on."""
-    places = (np.arange(first, first + length) + 0.5) / scale - 0.5
-    before = np.floor(places).astype(int)
-    return int(before[0]), (before - before[0], (places - before).astype(np.float32))
+    """Source pixels of `length` scaled pixels from `first` on, along one axis.
+
+    Returns:
+        The first source pixel; for each scaled pixel the source pixel before it, relative to the
+        first, and its distance from there, 0 to 1.
+    """
+    sources = (np.arange(first, first + length) + 0.5) / scale - 0.5
+    before = np.floor(sources).astype(int)
+    return int(before[0]), (before - before[0], (sources - before).astype(np.float32))
 
 
 def _interpolated(
     array: np.ndarray, before: np.ndarray, share: np.ndarray, axis: int
 ) -> np.ndarray:
-    """Mix the pixels before and after each place along an axis of (height, width, 3) float32."""
+    """Interpolate (height, width, 3) float32 along an axis, from pixels `before` and the next."""
     share = share[:, None, None] if axis == 0 else share[:, None]
     low, high = array.take(before, axis=axis), array.take(before + 1, axis=axis)
     return low + (high - low) * share
