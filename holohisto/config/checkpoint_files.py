@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from holohisto.errors import HolohistoError
 
@@ -76,7 +76,7 @@ def read_json(path: Path) -> dict[str, Any]:
         raise HolohistoError(path, f"cannot be read: {error}") from error
     if not isinstance(content, dict):
         raise HolohistoError(path, "must hold a mapping of options", found=type(content).__name__)
-    return content
+    return cast(dict[str, Any], content)
 
 
 def _in_folder(folder: Path) -> Checkpoint:

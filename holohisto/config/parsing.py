@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
@@ -35,7 +35,7 @@ def read_config(path: Path) -> Config:
         raise HolohistoError(path, f"is not YAML: {error}") from error
     if not isinstance(data, dict):
         raise HolohistoError(path, "must hold a mapping of sections", found=type(data).__name__)
-    return parse_config(data, path)
+    return parse_config(cast(dict[str, Any], data), path)
 
 
 def _mistake_line(where: object, item: Any) -> str:

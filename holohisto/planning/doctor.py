@@ -181,7 +181,7 @@ def _limit(groups: Path) -> int | None:
     except OSError:
         lines = []
     places = [Path(line.split(":", 2)[2].lstrip("/")) for line in lines if line.count(":") >= 2]
-    found = []
+    found: list[int] = []
     for place in {folder for path in places for folder in (path, *path.parents)} | {Path()}:
         version2 = groups / place / "memory.max"
         version1 = groups / "memory" / place / "memory.limit_in_bytes"

@@ -4,7 +4,7 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from holohisto.errors import HolohistoError
@@ -13,7 +13,7 @@ FULL_BYTES = 2**20
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path) -> Generator[Path, None, None]:
     """Yield a temporary path in the folder of `path`; rename it to `path` when all went well.
 
     The data is on the disk (fsync) before the rename; after an error the temporary file is

@@ -65,7 +65,9 @@ def ahead(items: Iterable[Item], length: int) -> Iterator[Item]:
         thread.join()
 
 
-def _draw(items: Iterator[Any], waiting: queue.Queue, stopped: threading.Event) -> None:
+def _draw(
+    items: Iterator[Any], waiting: queue.Queue[tuple[bool, Any]], stopped: threading.Event
+) -> None:
     def put(entry: tuple[bool, Any]) -> None:
         while not stopped.is_set():
             try:

@@ -4,7 +4,7 @@ import contextlib
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -40,7 +40,7 @@ def track(items: Iterable[Item], total: int, what: str, unit: str = "tile") -> I
 
 
 @contextlib.contextmanager
-def phase(what: str) -> Iterator[None]:
+def phase(what: str) -> Generator[None, None, None]:
     """Log how long a phase took."""
     start = time.monotonic()
     yield

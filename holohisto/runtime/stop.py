@@ -4,7 +4,7 @@ import contextlib
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 
 
 class Interruption:
@@ -15,7 +15,7 @@ class Interruption:
         self.number: int | None = None
 
     @contextlib.contextmanager
-    def awaited(self) -> Iterator["Interruption"]:
+    def awaited(self) -> Generator["Interruption", None, None]:
         """Take the signals SIGTERM and SIGUSR1 while inside."""
         if threading.current_thread() is not threading.main_thread():
             yield self  # only the main thread gets signals

@@ -70,7 +70,8 @@ def find(folder: Path, level: str | None = None) -> list[FoundSlide]:
 
 
 def _search(folder: Path, every: Files, pattern: re.Pattern[str]) -> list[FoundSlide]:
-    found, strange = [], 0
+    found: list[FoundSlide] = []
+    strange = 0
     for path in every.values():
         match = pattern.match(path.stem)
         if match is None or _is_mask(path):

@@ -57,7 +57,8 @@ def find(folder: Path) -> list[FoundSlide]:
         HolohistoError: there are none.
     """
     every = by_stem(files(folder, SUFFIXES))
-    found, alone, strange = [], 0, 0
+    found: list[FoundSlide] = []
+    alone = strange = 0
     for mask in every.values():
         match = MASK.match(mask.stem)
         if match is None and mask.parent.name.lower() not in MASK_FOLDERS:
@@ -108,7 +109,7 @@ def _image(mask: Path, stem: str, every: dict[tuple[str, str], Path]) -> Path | 
 def _structure(folder: Path, mask: Path, name: str) -> str:
     """The class that the mask's name, else its innermost folder of such a name, stands for."""
     parts = (name, *reversed(mask.relative_to(folder).parent.parts), folder.name)
-    return next(filter(None, map(_named, parts)), "")
+    return next((structure for structure in map(_named, parts) if structure), "")
 
 
 def _named(part: str) -> str:
