@@ -523,7 +523,8 @@ def test_every_key_of_the_site_block_reaches_the_jobs(tmp_path):
         ({"reference": "x"}, "config: reference 'x' is not one of ['holohisto']\n"),
         (
             {"infer": {"splits": []}, "classes": {"a": {"values": [65536]}}},
-            "config: classes.a.values: grey value 65536 is none of 0 to 65535 (found [65536])\n"
+            "config: classes.a.values: grey value 65536 is not between 0 and 65535 (found"
+            " [65536])\n"
             "config: infer.splits: Tuple should have at least 1 item",
         ),
         (

@@ -10,7 +10,7 @@ rule adopt:
     benchmark:
         "results/benchmarks/adopt/{model}/{slide}.tsv"
     wildcard_constraints:
-        model="|".join(from_elsewhere) or NEVER,
+        model=any_of(cfg.from_elsewhere),
     resources:
         mem_mb=memory("adopt"),
         runtime=minutes("adopt"),

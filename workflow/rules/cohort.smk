@@ -3,7 +3,7 @@ rule cohort:
         expand(
             "results/models/{model}/metrics/{slide}.json",
             model=cfg.models,
-            slide=scored,
+            slide=plan.scored,
         ),
     output:
         slides=report(
@@ -40,7 +40,7 @@ rule cohort:
         runtime=scaled(30),
     params:
         sheet=str(cfg.slides),
-        rows=fields(scored, "slide", "group", "subject", "split"),
+        rows=fields(plan.scored, "slide", "group", "subject", "split"),
         models=",".join(cfg.models),
         reference=cfg.reference_model,
         options=options("cohort"),

@@ -1,17 +1,17 @@
 rule gallery:
     input:
-        images=[rows[slide].image for slide in scored],
-        annotations=[rows[slide].annotation for slide in scored],
-        check=expand("results/check/{slide}.json", slide=scored),
+        images=[rows[slide].image for slide in plan.scored],
+        annotations=[rows[slide].annotation for slide in plan.scored],
+        check=expand("results/check/{slide}.json", slide=plan.scored),
         metrics=expand(
             "results/models/{model}/metrics/{slide}.json",
             model=cfg.models,
-            slide=scored,
+            slide=plan.scored,
         ),
         masks=expand(
             "results/models/{model}/masks/{slide}_{name}.tif",
             model=cfg.models,
-            slide=scored,
+            slide=plan.scored,
             name=cfg.classes,
         ),
         scores="results/cohort/slides.tsv",
@@ -31,7 +31,7 @@ rule gallery:
         runtime=scaled(60),
     params:
         sheet=str(cfg.slides),
-        rows=fields(scored, "slide", "group", "annotated"),
+        rows=fields(plan.scored, "slide", "group", "annotated"),
         models=",".join(cfg.models),
         reference=cfg.reference_model,
         options=options("gallery"),

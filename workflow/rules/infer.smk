@@ -3,8 +3,8 @@ rule infer:
         image=cell("image"),
         check="results/check/{slide}.json",
         foreground="results/foreground/{slide}.tif",
-        tokens=if_over_tokens(token_maps(["{slide}"])),
-        tokenizer=if_over_tokens(online_tokenizer),
+        tokens=plan.if_over_tokens(plan.token_maps(["{slide}"])),
+        tokenizer=plan.if_over_tokens(plan.online_tokenizer),
         segmenter=lambda wildcards: cfg.models[wildcards.model].weights
         or f"results/models/{wildcards.model}/segmenter.safetensors",
     output:
@@ -16,7 +16,7 @@ rule infer:
     benchmark:
         "results/benchmarks/infer/{model}/{slide}.tsv"
     wildcard_constraints:
-        model="|".join(computed) or NEVER,
+        model=any_of(cfg.computed),
     threads: 4
     resources:
         gpu=1,

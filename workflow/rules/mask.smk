@@ -31,7 +31,7 @@ rule mask:
     params:
         annotation=flag("--annotation", "annotation"),
         annotated=flag("--annotated", "annotated"),
-        options=cleaning,
+        options=plan.mask_options,
         classes=options("classes"),
     shell:
         """

@@ -19,7 +19,7 @@ rule metrics:
     params:
         annotated=flag("--annotated", "annotated"),
         options=options("metrics"),
-        mask_options=cleaning,
+        mask_options=plan.mask_options,
         classes=options("values"),
     shell:
         """

@@ -3,11 +3,13 @@ rule report:
         # As text: with another rule's output itself among them, Snakemake's planning is quadratic.
         check=expand("results/check/{slide}.json", slide=rows),
         foreground=expand("results/foreground/{slide}.jpg", slide=rows),
-        tokenizer=expand(rules.tokenizer.output) if over_tokens else [],
-        tokens=expand([rules.tokens.output.quality, rules.tokens.output.picture], slide=encoded),
-        training=expand(rules.train.output.table, model=to_train),
-        segmenters=segmenters,
-        overlays=expand(rules.mask.output.overlay, model=cfg.models, slide=segmented),
+        tokenizer=expand(rules.tokenizer.output) if plan.over_tokens else [],
+        tokens=expand(
+            [rules.tokens.output.quality, rules.tokens.output.picture], slide=plan.encoded
+        ),
+        training=expand(rules.train.output.table, model=plan.to_train),
+        segmenters=plan.segmenters,
+        overlays=expand(rules.mask.output.overlay, model=cfg.models, slide=plan.segmented),
         cohort=expand(rules.cohort.output),
         gallery="results/gallery",
     output:

@@ -1,7 +1,7 @@
 rule tokenizer:
     input:
-        check=expand("results/check/{slide}.json", slide=slides("train")),
-        foreground=expand("results/foreground/{slide}.tif", slide=slides("train")),
+        check=expand("results/check/{slide}.json", slide=plan.slides("train")),
+        foreground=expand("results/foreground/{slide}.tif", slide=plan.slides("train")),
         checkpoint=checkpoint_files,
     output:
         tokenizer="results/tokenizer/tokenizer.safetensors",

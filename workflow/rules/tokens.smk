@@ -29,7 +29,7 @@ rule tokens:
         mem_mb=memory("tokens"),
         runtime=minutes("tokens"),
     params:
-        options=token_options,
+        options=plan.token_options,
     shell:
         """
         holohisto --log {log:q} tokens {input.image:q} \

@@ -1,11 +1,11 @@
 rule train:
     input:
-        annotations=[rows[slide].annotation for slide in learned],
-        check=expand("results/check/{slide}.json", slide=learned),
-        foreground=expand("results/foreground/{slide}.tif", slide=learned),
-        tokens=if_over_tokens(token_maps(learned)),
-        tokenizer=if_over_tokens("results/tokenizer/tokenizer.safetensors"),
-        pretrained=pretrained,
+        annotations=[rows[slide].annotation for slide in plan.learned],
+        check=expand("results/check/{slide}.json", slide=plan.learned),
+        foreground=expand("results/foreground/{slide}.tif", slide=plan.learned),
+        tokens=plan.if_over_tokens(plan.token_maps(plan.learned)),
+        tokenizer=plan.if_over_tokens("results/tokenizer/tokenizer.safetensors"),
+        pretrained=plan.pretrained,
     output:
         segmenter="results/models/{model}/segmenter.safetensors",
         table=report(
@@ -22,18 +22,18 @@ rule train:
     resources:
         gpu=cfg.train.devices * cfg.train.nodes,
         nodes=cfg.train.nodes,
-        mpi="srun" if several_nodes else None,
-        tasks=cfg.train.nodes if several_nodes and cfg.train.devices == 1 else None,
-        tasks_per_node=cfg.train.devices if several_nodes and cfg.train.devices > 1 else None,
-        tasks_per_gpu=0 if several_nodes else None,  # else the plugin takes `tasks` for it
-        slurm_extra=gpus_of_a_node if several_nodes and cfg.train.devices > 1 else None,
-        start=srun if several_nodes else "",
+        mpi="srun" if plan.several_nodes else None,
+        tasks=cfg.train.nodes if plan.several_nodes and cfg.train.devices == 1 else None,
+        tasks_per_node=cfg.train.devices if plan.several_nodes and cfg.train.devices > 1 else None,
+        tasks_per_gpu=0 if plan.several_nodes else None,  # else the plugin takes `tasks` for it
+        slurm_extra=gpus_of_a_node if plan.several_nodes and cfg.train.devices > 1 else None,
+        start=plan.srun if plan.several_nodes else "",
         activation_checkpointing=int(cfg.train.activation_checkpointing),
         mem_mb=scaled(16000 + 16000 * cfg.train.devices),  # of a node
         runtime=scaled(1440),
     params:
         sheet=str(cfg.slides),
-        rows=fields(learned, "slide", "split", "annotated"),
+        rows=fields(plan.learned, "slide", "split", "annotated"),
         model=lambda wildcards: cfg.models[wildcards.model].model_dump_json(),
         tokens_options=options("train_tokens"),
         options=options("train"),

@@ -1,0 +1,271 @@
+"""What the workflow's rules process: their slides, files, parameters and resources.
+
+Parameters are functions of the wildcards, because Snakemake reads { } in plain strings as
+wildcards. `slide` and `model` are the wildcards of the rules.
+"""
+
+import re
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from holohisto.config import checkpoint_files
+from holohisto.config.config import Config
+from holohisto.config.parsing import parse_config
+from holohisto.config.steps import as_json
+from holohisto.errors import HolohistoError, SeveralErrors
+from holohisto.planning.resources import Need, need_of, read_or_unseen
+from holohisto.runtime.results import Results
+from holohisto.sheet import rows as sheet
+from holohisto.sheet.cells import SLIDE_ID, Row
+
+NOTHING = "(?!)"
+"""A pattern that matches no name."""
+
+Wildcards = Any
+"""Snakemake's wildcards of a job: an object with the attributes `slide` and `model`."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The configuration and the slides of one run."""
+
+    settings: Config
+    rows: Mapping[str, Row]
+    """Rows of the sheet that are not excluded, by slide, in the sheet's order."""
+    results: Results = field(default_factory=Results)
+
+    @classmethod
+    def read(cls, values: dict[str, Any]) -> "Plan":
+        """Parse a configuration and read the sheet that it names.
+
+        Raises:
+            HolohistoError: a mistake in the configuration or the sheet, or models would be trained
+                without a slide to train on.
+        """
+        settings = parse_config(values)
+        rows = sheet.read_sheet(settings.slides, tuple(settings.classes))
+        plan = cls(settings, {slide: row for slide, row in rows.items() if not row.exclude})
+        plan.require_training_slides()
+        return plan
+
+    def slides(self, *splits: str, annotated: bool = False) -> list[str]:
+        """Return the slides of these splits; with `annotated`, only those with an annotation."""
+        chosen = [row for row in self.rows.values() if row.split in splits]
+        return [row.slide for row in chosen if row.annotation or not annotated]
+
+    @property
+    def learned(self) -> list[str]:
+        """Slides used in training, validation included."""
+        return self.slides("train", "val")
+
+    @property
+    def segmented(self) -> list[str]:
+        """Slides that every model segments."""
+        return self.slides(*self.settings.infer.splits)
+
+    @property
+    def scored(self) -> list[str]:
+        """Slides that are segmented and annotated."""
+        return self.slides(*self.settings.infer.splits, annotated=True)
+
+    @property
+    def encoded(self) -> list[str]:
+        """Slides that have a token map."""
+        return [s for s, row in self.rows.items() if self.settings.encodings(row.split)]
+
+    @property
+    def to_train(self) -> list[str]:
+        """Models that this run trains."""
+        return [name for name, model in self.settings.computed.items() if not model.weights]
+
+    @cached_property
+    def over_tokens(self) -> frozenset[str]:
+        """Models that read tokens."""
+        return frozenset(self.settings.over_tokens)
+
+    def slide_pattern(self) -> str:
+        """Return the regular expression of a slide's id.
+
+        A list of all ids would make planning quadratic in the cohort, so it is used only where
+        `{slide}_{class}` has two readings: one class ends with another, as in `a` and `b_a`.
+        """
+        names = self.settings.classes
+        if any(name.endswith(f"_{ending}") for name in names for ending in names):
+            return "|".join(map(re.escape, self.rows))
+        return SLIDE_ID.pattern.strip("^$")
+
+    def require_training_slides(self) -> None:
+        """Raise unless the sheet has a training slide or nothing is trained."""
+        if any(row.split == "train" for row in self.rows.values()):
+            return
+        names = [f"model {name}" for name in self.to_train]
+        if self.over_tokens and not self.settings.tokenizer.checkpoint:
+            names.insert(0, "the tokenizer")
+        if names:
+            raise HolohistoError(
+                self.settings.slides,
+                f"no slide has the split train, but {', '.join(names)} would be trained",
+                advice="mark slides as train, or give trained ones with `tokenizer.checkpoint:` and"
+                " the models' `weights:`",
+            )
+
+    def require_one_node(self) -> None:
+        """Raise if the configuration trains on several nodes, which only SLURM provides."""
+        if self.settings.train.nodes > 1:
+            raise HolohistoError(
+                "config: train.nodes",
+                "several nodes are for SLURM",
+                found=self.settings.train.nodes,
+                allowed=1,
+                advice="run snakemake with --profile slurm, or leave the key out",
+            )
+
+    def require_files(self) -> None:
+        """Raise one error that lists every file of the sheet and configuration that is absent."""
+        if missing := self.missing_files():
+            raise SeveralErrors(missing)
+
+    def missing_files(self) -> list[str]:
+        """Return a line for each file that the sheet or the configuration names and is absent."""
+        settings = self.settings
+        files = {
+            f"models.{name}.{key}": getattr(model, key, None)
+            for name, model in settings.computed.items()
+            for key in ("weights", "pretrained")
+        }
+        files["tokenizer.checkpoint"] = settings.tokenizer.checkpoint
+        files |= {
+            f"models.{name}.masks, slide {slide}": model.of(slide)
+            for name, model in settings.from_elsewhere.items()
+            for slide in self.segmented
+        }
+        return sheet.missing_files(settings.slides, self.rows.values()) + [
+            f"config: {key}: no such file: {file}"
+            for key, file in files.items()
+            if file and not file.exists()
+        ]
+
+    @property
+    def checkpoint_files(self) -> list[Path]:
+        """Files of the pretrained tokenizer; none where the run trains its own."""
+        checkpoint = self.settings.tokenizer.checkpoint
+        return checkpoint_files.files(checkpoint) if checkpoint else []
+
+    @property
+    def segmenters(self) -> list[Path]:
+        """Segmenter files of all models computed here, given or trained."""
+        models = self.settings.computed.items()
+        return [model.weights or self.results.segmenter(name) for name, model in models]
+
+    def token_maps(self, slides: Iterable[str]) -> list[str]:
+        """Return the token maps of these slides; mode online has none."""
+        if self.settings.tokens.mode == "online":
+            return []
+        return [str(self.results.tokens(slide)) for slide in slides]
+
+    @property
+    def online_tokenizer(self) -> list[str]:
+        """The tokenizer where inference encodes tiles itself (mode online), else none."""
+        return [str(self.results.tokenizer)] if self.settings.tokens.mode == "online" else []
+
+    def if_over_tokens(self, files: Any) -> Callable[[Wildcards], Any]:
+        """Return the files for models that read tokens, none for models of pixels."""
+        return lambda wildcards: files if wildcards.model in self.over_tokens else []
+
+    def pretrained(self, wildcards: Wildcards) -> Path | list[Path]:
+        """Return the weights from which the training of the model starts, or no file."""
+        return getattr(self.settings.models[wildcards.model], "pretrained", None) or []
+
+    def cell(self, column: str) -> Callable[[Wildcards], Any]:
+        """Return the file in a column of the slide's row, or no file."""
+        return lambda wildcards: getattr(self.rows[wildcards.slide], column) or []
+
+    @cached_property
+    def json(self) -> dict[str, str]:
+        """Sections of the configuration as JSON texts."""
+        return as_json(self.settings)
+
+    def options(self, section: str) -> Callable[[Wildcards], str]:
+        """Return a section as JSON."""
+        return lambda wildcards: self.json[section]
+
+    def token_options(self, wildcards: Wildcards) -> str:
+        """Return the section `tokens` as JSON: all variants for training slides, one for others."""
+        training = self.rows[wildcards.slide].split == "train"
+        return self.json["tokens" if training else "tokens_single_variant"]
+
+    def mask_options(self, wildcards: Wildcards) -> str:
+        """Return the section `mask` as JSON; masks of another tool are not cleaned."""
+        adopted = wildcards.model in self.settings.from_elsewhere
+        return self.json["mask_uncleaned" if adopted else "mask"]
+
+    def fields(self, slides: Iterable[str], *columns: str) -> Callable[[Wildcards], str]:
+        """Return cells of the sheet as text, so that a change of them reruns the step.
+
+        The sheet itself is no input: an edited row would rerun every slide.
+        """
+        rows = [self.rows[slide] for slide in slides]
+        text = str([[str(getattr(row, column)) for column in columns] for row in rows])
+        return lambda wildcards: text
+
+    def flag(self, name: str, column: str) -> Callable[[Wildcards], str]:
+        """Return `name value` with the cell of the slide's row, or nothing where it is empty."""
+
+        def text(wildcards: Wildcards) -> str:
+            value = getattr(self.rows[wildcards.slide], column)
+            value = ",".join(value) if isinstance(value, tuple) else value
+            return "" if value is None else f"{name} {shlex.quote(str(value))}"
+
+        return text
+
+    def need(self, rule: str, slide: str) -> Need:
+        """Return memory and time for a job, by the slide's size.
+
+        The size is in the slide's record, which may be written after planning, so this is called
+        when the job is submitted.
+        """
+        record = read_or_unseen(self.results.record(slide))
+        return need_of(rule, record, self.rows[slide].split, self.settings)
+
+    def memory(self, rule: str) -> Callable[[Wildcards, int], int]:
+        """Return megabytes for the job, more with every attempt."""
+        return lambda wildcards, attempt: self.need(rule, wildcards.slide).mem_mb * attempt
+
+    def minutes(self, rule: str) -> Callable[[Wildcards, int], int]:
+        """Return minutes for the job, more with every attempt."""
+        return lambda wildcards, attempt: self.need(rule, wildcards.slide).minutes * attempt
+
+    @property
+    def several_nodes(self) -> bool:
+        """Whether training runs on several nodes, whose processes srun starts.
+
+        On one node the first process starts those of the other GPUs.
+        """
+        return self.settings.train.nodes > 1
+
+    def srun(self, wildcards: Wildcards, threads: int) -> str:
+        """Return the command that starts `holohisto train` on several nodes."""
+        nodes, devices = self.settings.train.nodes, self.settings.train.devices
+        return (
+            f"srun --nodes={nodes} --ntasks={nodes * devices} --ntasks-per-node={devices}"
+            f" --cpus-per-task={threads} --kill-on-bad-exit=1"
+        )
+
+    def gpus_per_node(self, gpu_model: str | None) -> str:
+        """Return the option of sbatch that gives every node the same number of GPUs."""
+        prefix = f"{gpu_model}:" if gpu_model else ""
+        return f"--gpus-per-node={prefix}{self.settings.train.devices}"
+
+
+def scaled(amount: int) -> Callable[[Wildcards, int], int]:
+    """Return megabytes or minutes, more with every attempt."""
+    return lambda wildcards, attempt: amount * attempt
+
+
+def any_of(names: Sequence[str] | Mapping[str, Any]) -> str:
+    """Return the regular expression of these names."""
+    return "|".join(names) or NOTHING
