@@ -1,7 +1,6 @@
 """Compute the token map of a slide."""
 
 import argparse
-import hashlib
 import json
 import logging
 from dataclasses import asdict
@@ -11,7 +10,6 @@ import numpy as np
 import torch
 from PIL import Image
 
-from holohisto import __version__
 from holohisto.config.parsing import from_json
 from holohisto.config.training import TokensOptions
 from holohisto.device import best_device
@@ -19,6 +17,7 @@ from holohisto.errors import HolohistoError
 from holohisto.foreground.map import load_foreground
 from holohisto.foreground.tissue import WHITE, Tissue
 from holohisto.runtime import atomic, gpus
+from holohisto.runtime.identity import hash_of_inputs
 from holohisto.runtime.journal import Journal
 from holohisto.runtime.progress import phase
 from holohisto.slide.record import SlideRecord
@@ -129,6 +128,6 @@ def run(arguments: argparse.Namespace) -> None:
 def _identity(
     arguments: argparse.Namespace, record: SlideRecord, digest: str, needed: np.ndarray, bf16: bool
 ) -> str:
-    """Digest of all that decides the tokens, so that only the same computation is taken up."""
-    facts = [__version__, record.text(), digest, bf16, arguments.options.model_dump_json()]
-    return hashlib.sha256(json.dumps(facts).encode() + needed.tobytes()).hexdigest()
+    """Hash of every input that affects the tokens; only a run with the same one is resumed."""
+    options = arguments.options.model_dump_json()
+    return hash_of_inputs(record.text(), digest, bf16, options, needed)

@@ -1,8 +1,6 @@
 """Train a segmenter."""
 
 import argparse
-import hashlib
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -10,7 +8,6 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
-from holohisto import __version__
 from holohisto.annotation import Annotation
 from holohisto.config.models import (
     BackboneModel,
@@ -26,6 +23,7 @@ from holohisto.errors import HolohistoError
 from holohisto.foreground.map import load_foreground
 from holohisto.foreground.tissue import Tissue
 from holohisto.runtime import gpus
+from holohisto.runtime.identity import hash_of_inputs
 from holohisto.runtime.progress import phase, track
 from holohisto.runtime.results import Results
 from holohisto.runtime.slurm import require
@@ -219,27 +217,20 @@ def _identity(
     slides: dict[str, list[TrainingSlide]],
     online: VQGAN | None,
 ) -> str:
-    """Digest of all that decides the training, so that only the same one is taken up."""
-    classes = {name: one.values for name, one in arguments.classes.items()}
-    options = arguments.model_options.model_dump_json() + arguments.options.model_dump_json()
-    sha = hashlib.sha256(json.dumps([options, classes, arguments.seed, __version__]).encode())
-    sha.update(tokenizer_digest(online).encode() if online else b"")
+    """Hash of every input that affects the training; only a run with the same one is resumed."""
     model = arguments.model_options
-    if isinstance(model, BackboneModel) and model.pretrained:
-        sha.update(_file_digest(model.pretrained))
+    inputs: list[Any] = [
+        model.model_dump_json(),
+        arguments.options.model_dump_json(),
+        {name: options.values for name, options in arguments.classes.items()},
+        arguments.seed,
+        tokenizer_digest(online) if online else None,
+        model.pretrained if isinstance(model, BackboneModel) else None,
+    ]
     for split, opened in slides.items():
-        for one in opened:
-            facts = [split, one.name, one.tissue.slide.fingerprint, one.factor, one.known.tolist()]
-            sha.update(json.dumps(facts).encode())
-            sha.update(_file_digest(one.annotation.path))
-            sha.update(one.area.foreground.tobytes())
-            if one.token_map is not None:
-                sha.update(one.token_map.tokenizer.encode())
-                for part in one.token_map.tokens:
-                    sha.update(part.tobytes())
-    return sha.hexdigest()
-
-
-def _file_digest(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
+        for slide in opened:
+            facts = [slide.name, slide.tissue.slide.fingerprint, slide.factor, slide.known.tolist()]
+            inputs += [split, *facts, slide.annotation.path, slide.area.foreground]
+            if slide.token_map is not None:
+                inputs += [slide.token_map.tokenizer, *slide.token_map.tokens]
+    return hash_of_inputs(*inputs)

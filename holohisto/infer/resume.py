@@ -1,7 +1,5 @@
 """Resuming an interrupted slide after its last finished band."""
 
-import hashlib
-import json
 import logging
 import zlib
 from collections.abc import Iterable, Iterator
@@ -10,10 +8,10 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load, save
 
-from holohisto import __version__
 from holohisto.config.sections import InferOptions
 from holohisto.infer.clock import Clock
 from holohisto.infer.pipeline import Band
+from holohisto.runtime.identity import hash_of_inputs
 from holohisto.runtime.journal import Journal
 from holohisto.slide.record import SlideRecord
 from holohisto.tokens.token_map import TokenMap
@@ -65,8 +63,6 @@ def identity_of(
         token_map: The slide's tokens, if the segmenter reads a token map.
         device: Name of the device.
     """
-    facts = [__version__, header, record.text(), options.model_dump_json(), device]
-    digest = hashlib.sha256(json.dumps(facts).encode() + np.packbits(mask).tobytes())
-    if token_map is not None:
-        digest.update(token_map.tokens[0].tobytes())
-    return digest.hexdigest()
+    facts = [header, record.text(), options.model_dump_json(), device]
+    tokens = [token_map.tokens[0]] if token_map is not None else []
+    return hash_of_inputs(facts, mask, *tokens)

@@ -1,0 +1,44 @@
+"""The identity of a computation, by which an interrupted run recognises its own state."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from holohisto import __version__
+
+
+def hash_of_inputs(*inputs: Any) -> str:
+    """Return the SHA-256 of this version of the package and of every input of a computation.
+
+    An interrupted run is resumed only if the hash is the same.
+
+    Args:
+        inputs: Arrays (of any type and shape), files as `Path` (hashed by content), and values
+            that JSON holds.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Raises:
+        TypeError: an input is of another type.
+        OSError: a file cannot be read.
+    """
+    digest = hashlib.sha256(__version__.encode())
+    for value in inputs:
+        content = _content(value)
+        digest.update(f"{type(value).__name__} {len(content)} ".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def _content(value: Any) -> bytes:
+    if isinstance(value, np.ndarray):
+        head = f"{value.dtype.str} {value.shape} ".encode()
+        return head + hashlib.sha256(np.ascontiguousarray(value).reshape(-1).view("u1")).digest()
+    if isinstance(value, Path):
+        with value.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    return json.dumps(value).encode()
