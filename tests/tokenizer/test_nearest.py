@@ -3,15 +3,7 @@ import torch
 
 from holohisto.tokenizer import nearest
 from holohisto.tokenizer.codebook import Codebook, ProjectedCodebook
-from holohisto.tokenizer.nearest import ORDER, _Search
-
-
-@pytest.fixture(autouse=True, params=["fp32", "bf16"])
-def coarse(request, monkeypatch):
-    """Both precisions of the first product; bf16 is slow where the CPU lacks it, never wrong."""
-    monkeypatch.setattr(nearest, "LONG", 1)
-    monkeypatch.setattr(nearest, "multiplies_bf16", lambda: request.param == "bf16")
-    return request.param
+from holohisto.tokenizer.nearest import Scorer, _candidates
 
 
 def test_nearest_is_float64_brute_force_for_far_off_centre_codes():
@@ -76,7 +68,6 @@ def test_nearest_does_not_depend_on_chunks(monkeypatch):
     latents = torch.randn(1000, 4)
     whole = book.assign(latents)
     monkeypatch.setattr(nearest, "SCORES", {"cpu": 448})
-    monkeypatch.setattr(nearest, "BF16_SCORES", 448)
     assert torch.equal(book.assign(latents), whole)
 
 
@@ -114,33 +105,24 @@ def test_what_is_not_a_number_is_token_0_and_disturbs_no_other():
     assert torch.equal(book.assign(latents), whole)
 
 
-def test_many_rivals_are_looked_at_more_closely(coarse, monkeypatch):
+def test_nearest_of_codes_in_a_clump_beside_one_far_away():
     torch.manual_seed(6)
     book = Codebook(500, 140)
     clump = 1e-3 * torch.randn(499, 140)
     book.embedding.weight.data = torch.cat([clump, 50 * torch.ones(1, 140)])
     latents = -torch.rand(300, 140)
-    looked = []
-    rivals = _Search._rivals
-
-    def counted(self, near):
-        looked.append(self.dtype)
-        return rivals(self, near)
-
-    monkeypatch.setattr(_Search, "_rivals", counted)
     assert torch.equal(book.assign(latents), brute_force(latents, book.codes.detach()))
-    bf16, fp32 = torch.bfloat16, torch.float32
-    assert looked == ([bf16, fp32] if coarse == "bf16" else [fp32])
 
 
-@pytest.mark.parametrize("dtype", ORDER)
-def test_the_best_is_among_few_rivals(dtype):
+@pytest.mark.parametrize("size", [400, 401])  # with and without lanes
+def test_the_best_is_among_few_candidates(size):
     torch.manual_seed(7)
-    codes, offsets = torch.randn(400, 130).double(), 5 * torch.randn(400).double()
+    codes, offsets = torch.randn(size, 130).double(), 5 * torch.randn(size).double()
     codes -= codes.mean(dim=0)
     offsets -= offsets.mean()
     near = torch.randn(200, 130).double()
     best = (near @ codes.T - offsets).argmax(dim=1)
-    row, code = _Search(codes, offsets, dtype)._rivals(near)
+    bound = near.norm(dim=1) * codes.norm(dim=1).max() + offsets.abs().max()
+    row, code = _candidates(near.float(), bound, Scorer(codes.float(), offsets.float()))
     assert set(enumerate(best.tolist())) <= set(zip(row.tolist(), code.tolist(), strict=True))
     assert 200 <= len(row) < 1000
