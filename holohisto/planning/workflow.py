@@ -216,6 +216,7 @@ class Plan:
         """Return `name value` with the cell of the slide's row, or nothing where it is empty."""
 
         def text(wildcards: Wildcards) -> str:
+            value: str | float | Path | tuple[str, ...] | None
             value = getattr(self.rows[wildcards.slide], column)
             value = ",".join(value) if isinstance(value, tuple) else value
             return "" if value is None else f"{name} {shlex.quote(str(value))}"

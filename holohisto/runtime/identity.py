@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ import numpy as np
 
 from holohisto import __version__
 
+Input = np.ndarray[Any, Any] | Path | Sequence[Any] | Mapping[str, Any] | float | None
 
-def hash_of_inputs(*inputs: Any) -> str:
+
+def hash_of_inputs(*inputs: Input) -> str:
     """Return the SHA-256 of this version of the package and of every input of a computation.
 
     An interrupted run is resumed only if the hash is the same.
@@ -34,10 +37,10 @@ def hash_of_inputs(*inputs: Any) -> str:
     return digest.hexdigest()
 
 
-def _content(value: Any) -> bytes:
+def _content(value: Input) -> bytes:
     if isinstance(value, np.ndarray):
-        head = f"{value.dtype.str} {value.shape} ".encode()
-        return head + hashlib.sha256(np.ascontiguousarray(value).reshape(-1).view("u1")).digest()
+        content = np.ascontiguousarray(value).reshape(-1).view(np.uint8)
+        return f"{value.dtype.str} {value.shape} ".encode() + hashlib.sha256(content.data).digest()
     if isinstance(value, Path):
         with value.open("rb") as file:
             return hashlib.file_digest(file, "sha256").digest()
