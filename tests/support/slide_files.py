@@ -61,3 +61,11 @@ def write_svs(path, levels, description):
 
 def write_png(path, pixels, **options):
     Image.fromarray(pixels).save(path, **options)
+
+
+def brute_mean(pixels, factor):
+    """Block means, rounded half up, of whole blocks, in the plainest way."""
+    height, width = pixels.shape[0] // factor, pixels.shape[1] // factor
+    blocks = pixels[: height * factor, : width * factor].astype(float)
+    blocks = blocks.reshape(height, factor, width, factor, -1)
+    return np.floor(blocks.mean(axis=(1, 3)) + 0.5).astype(np.uint8)
