@@ -1,1 +1,1 @@
-"""Examples for the eye: typical fields beside each model, and the largest errors."""
+"""The gallery: typical fields beside each model, and the largest errors."""

@@ -1,4 +1,4 @@
-"""Which slides and places are shown: chosen by rules, not by taste."""
+"""The choice of slides and fields to show, by rules instead of taste."""
 
 from typing import Any
 
@@ -7,18 +7,18 @@ import pandas as pd
 from scipy.spatial import KDTree
 
 WORST_SHARE = 3
-"""At most one in this many slides is shown as a failure, but one at least."""
+"""At most one in this many slides is shown as a failure, but at least one."""
 
 
 def typical(slides: pd.DataFrame, model: str, limit: int) -> list[str]:
-    """Of every group, in the table's order, the slide whose Dice is the group's median.
+    """The slide with the median Dice of every group, in the table's order.
 
-    Slides of a group on which different classes were annotated are groups of their own.
+    Slides of one group form separate groups if different classes are annotated on them.
 
     Args:
         slides: slides.tsv; a slide's Dice is the mean over its classes.
-        model: whose Dice counts.
-        limit: of the number of groups.
+        model: whose Dice is used.
+        limit: largest number of slides.
     """
     dice = _dice(slides, model, "mean")
     scored = slides[(slides["model"] == model) & slides["dice_foreground"].notna()]
@@ -34,7 +34,13 @@ def typical(slides: pd.DataFrame, model: str, limit: int) -> list[str]:
 
 
 def worst(slides: pd.DataFrame, model: str, limit: int) -> list[str]:
-    """Slides by the Dice of their worst class, the lowest first; perfect ones are no failures."""
+    """Slides with the lowest Dice of their worst class, lowest first; slides with Dice 1 never.
+
+    Args:
+        slides: slides.tsv.
+        model: whose Dice is used.
+        limit: largest number of slides; at most a third of them are returned, but at least one.
+    """
     dice = _dice(slides, model, "min").sort_values(kind="stable")
     number = min(limit, max(1, len(dice) // WORST_SHARE))
     return [str(slide) for slide in dice.index[dice < 1][:number]]
@@ -46,16 +52,16 @@ def _dice(slides: pd.DataFrame, model: str, how: str) -> pd.Series:
 
 
 def objects_drawn(record: dict[str, Any]) -> np.ndarray:
-    """Where a slide's annotated objects lie: (n, 2) float, level-0 pixels, all classes.
+    """Centres of a slide's annotated objects of all classes: (n, 2) float, level-0 pixels.
 
     Args:
-        record: metrics of one model; of an object that was found it is the found centre.
+        record: metrics of one model; a matched object's centre is that of its prediction.
     """
     entries = [
         entry
         for scores in record["classes"].values()
         for entry in (
-            *(one for one in scores.get("object_table") or () if one.get("matched")),
+            *(item for item in scores.get("object_table") or () if item.get("matched")),
             *(scores.get("missed") or ()),
         )
     ]
@@ -63,11 +69,11 @@ def objects_drawn(record: dict[str, Any]) -> np.ndarray:
 
 
 def densest(points: np.ndarray, side: float) -> tuple[float, float]:
-    """Centre of the square field that holds the most points around one of them.
+    """Mean of the points in the fullest square that is centred on a point.
 
     Args:
         points: (n, 2) float, n >= 1.
-        side: of the field.
+        side: of the square, in the unit of the points.
     """
     tree = KDTree(points)
     counts = tree.query_ball_point(points, side / 2, p=np.inf, return_length=True)
@@ -77,17 +83,17 @@ def densest(points: np.ndarray, side: float) -> tuple[float, float]:
 
 
 def largest_errors(record: dict[str, Any], number: int) -> dict[str, list[dict[str, Any]]]:
-    """The largest objects that match nothing annotated (`extra`) and those `missed`.
+    """The largest false positives (`extra`) and false negatives (`missed`).
 
     Returns:
         Entries of the metrics file with their `class`, the largest first, `number` of each kind.
     """
-    found: dict[str, list[dict[str, Any]]] = {"extra": [], "missed": []}
+    errors: dict[str, list[dict[str, Any]]] = {"extra": [], "missed": []}
     for name, scores in record["classes"].items():
         for entry in scores.get("object_table") or ():
             if entry.get("matched") is False and "box" in entry:
-                found["extra"].append({**entry, "class": name})
-        found["missed"] += [{**entry, "class": name} for entry in scores.get("missed") or ()]
-    for entries in found.values():
+                errors["extra"].append({**entry, "class": name})
+        errors["missed"] += [{**entry, "class": name} for entry in scores.get("missed") or ()]
+    for entries in errors.values():
         entries.sort(key=lambda entry: -entry["area_um2"])
-    return {kind: entries[:number] for kind, entries in found.items()}
+    return {kind: entries[:number] for kind, entries in errors.items()}

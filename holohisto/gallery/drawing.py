@@ -1,7 +1,8 @@
-"""Small pictures of parts of slides: outlines, a scale bar, a box."""
+"""Small pictures of a slide's fields: outlines, a scale bar, a box."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageColor, ImageDraw, ImageFont
@@ -10,10 +11,13 @@ from scipy import ndimage
 LINE = 2
 """Width of an outline, picture pixels."""
 WHITE = "#ffffff"
+"""Colour of the annotation beside a model's."""
+LONGEST = 4096
+"""Longest side that is read, level-0 pixels: only the middle of a larger error is shown."""
 
 
 @dataclass(frozen=True)
-class Field:
+class FieldOfView:
     """A rectangle of a slide, level-0 pixels; both corners are multiples of the working factor."""
 
     xy: tuple[int, int]
@@ -23,18 +27,25 @@ class Field:
     @staticmethod
     def around(
         centre: Sequence[float], side: float, slide: tuple[int, int], factor: int
-    ) -> "Field":
-        """A square about `centre`, moved into the slide where it would stick out."""
+    ) -> "FieldOfView":
+        """A square about `centre`, moved into the slide where it would reach beyond it.
+
+        Args:
+            centre: x and y, level-0 pixels.
+            side: of the square, level-0 pixels; rounded to a multiple of `factor`.
+            slide: width and height, level-0 pixels.
+            factor: level-0 pixels to a working pixel.
+        """
         length = max(1, round(side / factor)) * factor
         corner = []
         for middle, whole in zip(centre, slide, strict=True):
             start = min(max(0.0, middle - length / 2), max(0, whole - length))
             corner.append(int(start) // factor * factor)
-        return Field((corner[0], corner[1]), (length, length))
+        return FieldOfView((corner[0], corner[1]), (length, length))
 
 
 def shrunk(pixels: np.ndarray, side: int) -> np.ndarray:
-    """A picture (h, w, 3) or mask (h, w) with its longer side at most `side` pixels."""
+    """A picture (h, w, 3) uint8 or mask (h, w) bool with its longer side at most `side` pixels."""
     height, width = pixels.shape[:2]
     scale = min(1.0, side / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
@@ -45,7 +56,7 @@ def shrunk(pixels: np.ndarray, side: int) -> np.ndarray:
 
 
 def outlined(picture: np.ndarray, mask: np.ndarray, colour: str) -> np.ndarray:
-    """The picture with the mask's outline, inside of the mask; white ones get a dark rim outside.
+    """The picture with the mask's outline, drawn inside the mask; white gets a dark rim outside.
 
     Args:
         picture: (h, w, 3) uint8.
@@ -61,7 +72,7 @@ def outlined(picture: np.ndarray, mask: np.ndarray, colour: str) -> np.ndarray:
 
 
 def bar_length(width_um: float) -> float:
-    """A round length of at most a third of a field's width: 1, 2 or 5 times a power of ten."""
+    """Length of a scale bar, um: 1, 2 or 5 times a power of ten, at most a third of the width."""
     power = 10.0 ** np.floor(np.log10(width_um / 3))
     return float(max(factor * power for factor in (1, 2, 5) if factor * power <= width_um / 3))
 
@@ -82,16 +93,23 @@ def with_bar(picture: np.ndarray, width_um: float) -> np.ndarray:
     return np.asarray(image)
 
 
-def with_box(picture: np.ndarray, field: Field, slide: tuple[int, int]) -> np.ndarray:
+def with_box(picture: np.ndarray, field: FieldOfView, slide: tuple[int, int]) -> np.ndarray:
     """The picture of a whole slide with a frame around `field`."""
     image = Image.fromarray(picture)
     draw = ImageDraw.Draw(image)
     scale = picture.shape[1] / slide[0], picture.shape[0] / slide[1]
-    left, top = (place * s for place, s in zip(field.xy, scale, strict=True))
+    left, top = (corner * s for corner, s in zip(field.xy, scale, strict=True))
     right, bottom = (
-        (place + length) * s for place, length, s in zip(field.xy, field.size, scale, strict=True)
+        (corner + length) * s for corner, length, s in zip(field.xy, field.size, scale, strict=True)
     )
     right, bottom = max(right, left + 4), max(bottom, top + 4)
     draw.rectangle((left - 2, top - 2, right + 2, bottom + 2), outline="#000000")
     draw.rectangle((left - 1, top - 1, right + 1, bottom + 1), outline=WHITE)
     return np.asarray(image)
+
+
+def save_picture(folder: Path, name: str, picture: np.ndarray) -> str:
+    """Write the picture (h, w, 3) uint8 as a JPEG; returns the file's name."""
+    file = f"{name}.jpg"
+    Image.fromarray(picture).save(folder / file, quality=88, subsampling=0)
+    return file

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import pandas as pd
 
 from holohisto.config.sections import CohortOptions
 from holohisto.errors import HolohistoError
+from holohisto.runtime.results import Results
 from holohisto.sheet.cells import Row
 from holohisto.statistics.comparisons import comparison_table
 from holohisto.statistics.distributions import distribution_table
@@ -42,14 +43,14 @@ def cohort_tables(
 
 
 def read_scores(
-    models: Sequence[str], rows: Sequence[Row], metrics: Callable[[str, str], Path]
+    models: Sequence[str], rows: Sequence[Row], results: Results
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """slides.tsv and objects.tsv from all metrics files; a missing file gives a warning.
 
     Args:
         models: in the order of the tables.
         rows: slides to look for, in the order of the tables.
-        metrics: path of the metrics file of a model and slide.
+        results: of the run.
 
     Raises:
         HolohistoError: a metrics file is broken.
@@ -58,7 +59,7 @@ def read_scores(
     objects: list[dict[str, Any]] = []
     for model in models:
         for row in rows:
-            path = metrics(model, row.slide)
+            path = results.metrics(model, row.slide)
             if not path.exists():
                 logger.warning("%s: no scores of model %s (%s)", row.slide, model, path)
                 continue

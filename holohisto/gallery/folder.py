@@ -1,0 +1,86 @@
+"""Writing the gallery: a folder of pictures with an index, gallery.json."""
+
+import contextlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from holohisto.config.sections import Classes, GalleryOptions
+from holohisto.errors import HolohistoError
+from holohisto.gallery.choice import typical, worst
+from holohisto.gallery.errors import write_errors
+from holohisto.gallery.fields import write_field
+from holohisto.gallery.slides import GallerySlide
+from holohisto.runtime.results import Results
+from holohisto.sheet.cells import Row
+from holohisto.statistics.files import read_table
+
+logger = logging.getLogger(__name__)
+INDEX = "gallery.json"
+
+
+def write_gallery(
+    rows: dict[str, Row],
+    results: Results,
+    classes: Classes,
+    models: list[str],
+    reference: str,
+    options: GalleryOptions,
+    output: Path,
+) -> dict[str, list[dict[str, Any]]]:
+    """Write typical fields and the largest errors; the folder appears whole or not at all.
+
+    A slide that cannot be read is left out with a warning.
+
+    Args:
+        rows: of the sheet, by slide.
+        results: of the run.
+        classes: in the order of their bits.
+        models: to show.
+        reference: model whose scores choose the slides.
+        options: section `gallery`.
+        output: folder to write; an earlier one is replaced.
+
+    Returns:
+        The index: entries of `fields` and `failures`.
+    """
+    scores = read_table(results.scores)
+    known = scores[scores["slide"].isin(rows)] if len(scores) else scores
+    index: dict[str, list[dict[str, Any]]] = {"fields": [], "failures": []}
+    with _replaced(output) as folder:
+        if len(known):
+            for name in typical(known, reference, options.groups):
+                with _warned(name), GallerySlide.open(rows[name], results, classes) as slide:
+                    index["fields"].append(write_field(slide, models, reference, options, folder))
+            for name in worst(known, reference, options.worst):
+                with _warned(name), GallerySlide.open(rows[name], results, classes) as slide:
+                    index["failures"].append(write_errors(slide, reference, options, folder))
+        (folder / INDEX).write_text(json.dumps(index, indent=1) + "\n")
+    return index
+
+
+@contextlib.contextmanager
+def _replaced(output: Path) -> Iterator[Path]:
+    """A new folder beside `output`, which replaces it at the end unless an error occurs."""
+    folder = output.with_name(f".{output.name}.{os.getpid()}")
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+        if output.exists():
+            shutil.rmtree(output)
+        folder.rename(output)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _warned(slide: str) -> Iterator[None]:
+    """Turn an error into a warning: a missing picture is no reason to fail."""
+    try:
+        yield
+    except HolohistoError as error:
+        logger.warning("%s: not shown (%s)", slide, error)

@@ -1,0 +1,118 @@
+"""A slide of the gallery: its pixels, its annotation, and the masks of every model."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from holohisto.annotation import Annotation
+from holohisto.config.sections import Classes
+from holohisto.errors import HolohistoError
+from holohisto.gallery.drawing import FieldOfView, outlined, with_box
+from holohisto.masks.overlay import fitted
+from holohisto.pyramid.raster import Raster
+from holohisto.runtime.results import Results
+from holohisto.sheet.cells import Row
+from holohisto.slide import Slide
+from holohisto.slide.record import SlideRecord
+
+
+@dataclass
+class GallerySlide:
+    """One slide, open."""
+
+    row: Row
+    record: SlideRecord
+    slide: Slide
+    annotation: Annotation
+    results: Results
+    all_classes: Classes
+
+    @staticmethod
+    @contextlib.contextmanager
+    def open(row: Row, results: Results, classes: Classes) -> "Iterator[GallerySlide]":
+        """Open the slide and its annotation.
+
+        Args:
+            row: of the sheet.
+            results: of the run.
+            classes: all classes, in the order of their bits.
+
+        Raises:
+            HolohistoError: a file is absent or broken, or the slide has no annotation.
+        """
+        record = SlideRecord.read(results.record(row.slide))
+        if row.annotation is None:
+            raise HolohistoError(f"slide {row.slide}", "has no annotation")
+        with (
+            record.open(row.image) as slide,
+            Annotation(
+                row.annotation, classes, record.size, record.factor, row.annotated
+            ) as annotation,
+        ):
+            yield GallerySlide(row, record, slide, annotation, results, classes)
+
+    @property
+    def classes(self) -> list[str]:
+        """Classes that are annotated on the slide."""
+        annotated = self.row.annotated
+        return [name for name in self.all_classes if annotated is None or name in annotated]
+
+    def colour(self, name: str) -> str:
+        """Colour of a class, #rrggbb."""
+        return self.all_classes[name].colour
+
+    def metrics(self, model: str) -> dict[str, Any]:
+        """The metrics file of a model on this slide.
+
+        Raises:
+            HolohistoError: absent or broken.
+        """
+        path = self.results.metrics(model, self.row.slide)
+        try:
+            return json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise HolohistoError(path, f"cannot be read ({error})") from error
+
+    def mask_path(self, model: str, name: str) -> Path:
+        """The delivered mask of a model and class."""
+        return self.results.mask(model, self.row.slide, name)
+
+    def pixels(self, field: FieldOfView) -> np.ndarray:
+        """The tissue at full resolution: (height, width, 3) uint8."""
+        return self.slide.read(field.xy, field.size)
+
+    def predicted(self, field: FieldOfView, model: str, name: str) -> np.ndarray:
+        """A model's mask of a class at full resolution: (height, width) bool."""
+        with Raster(self.mask_path(model, name)) as mask:
+            return mask.read(field.xy, field.size) > 0
+
+    def annotated(self, field: FieldOfView, name: str) -> np.ndarray:
+        """The annotation of a class at full resolution: (height, width) bool."""
+        factor, bit = self.record.factor, list(self.all_classes).index(name)
+        size = field.size[0] // factor, field.size[1] // factor
+        mask = (self.annotation.read(field.xy, size) >> bit) & 1 != 0
+        return mask.repeat(factor, axis=0).repeat(factor, axis=1)
+
+    def whole(self, field: FieldOfView, model: str, side: int) -> np.ndarray:
+        """The whole slide with a model's outlines and a frame around the field.
+
+        Args:
+            field: to frame.
+            model: whose masks are outlined.
+            side: longest side of the picture, pixels.
+
+        Returns:
+            (height, width, 3) uint8.
+        """
+        size = self.slide.size
+        picture = fitted(*self.slide.overview(2 * side), size, side)
+        for name in self.classes:
+            with Slide(self.mask_path(model, name), mpp=1.0, background=(0, 0, 0)) as mask:
+                predicted = fitted(*mask.overview(2 * side), size, side)[..., 0] >= 128
+            picture = outlined(picture, predicted, self.colour(name))
+        return with_box(picture, field, size)
