@@ -11,11 +11,12 @@ from holohisto.errors import HolohistoError
 from holohisto.report.page import render
 from holohisto.report.provenance import provenance
 from holohisto.report.results import Run
-from holohisto.report.tables.frames import frames
+from holohisto.report.tables.scores import paper_tables
 from holohisto.report.tables.trained import trained
 from holohisto.runtime import atomic
 from holohisto.runtime.results import Results
 from holohisto.sheet.rows import read_sheet
+from holohisto.statistics.files import write_table
 
 logger = logging.getLogger(__name__)
 
@@ -26,29 +27,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--results", type=Results, default="results", help="folder of the run's results"
     )
     parser.add_argument("--logs", type=Path, default=Path("logs"), help="folder of the logs")
-    parser.add_argument("--models", default="{}", help="section `models`, JSON")
-    parser.add_argument("--classes", default="{}", help="section `classes`, JSON")
+    parser.add_argument(
+        "--models", default="{}", help="section `models` of the configuration, JSON"
+    )
+    parser.add_argument(
+        "--classes", default="{}", help="section `classes` of the configuration, JSON"
+    )
     parser.add_argument(
         "--options",
         type=from_json(ReportOptions),
         default=ReportOptions(),
-        help="section `report`, JSON",
-    )
-    parser.add_argument("--reference", help="model shown in pictures and compared; else the first")
-    parser.add_argument(
-        "--splits", default="val,test,predict", help="splits segmented, separated by commas"
+        help="section `report` of the configuration, JSON (default: its defaults)",
     )
     parser.add_argument(
-        "--parameters", default="{}", help="sections of the configuration to print, JSON"
+        "--reference",
+        help="model that pictures show and others are compared with (default: the first)",
+    )
+    parser.add_argument(
+        "--splits",
+        default="val,test,predict",
+        help="splits that are segmented, separated by commas (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--parameters", default="{}", help="other sections of the configuration to print, JSON"
     )
     parser.add_argument(
         "--workflow-logs",
         type=Path,
         default=Path(".snakemake/log"),
-        help="folder of Snakemake's own logs, which say why each job ran",
+        help="folder of Snakemake's own logs, with the reason of each job",
     )
-    parser.add_argument("--provenance", type=Path, help="where to write all origins as JSON")
-    parser.add_argument("--tables", type=Path, help="folder for Tables 1 to 3 as TSV; else none")
+    parser.add_argument("--provenance", type=Path, help="JSON file for the provenance, if wanted")
+    parser.add_argument("--tables", type=Path, help="folder for Tables 1 to 3 as TSV, if wanted")
     parser.add_argument("--output", type=Path, required=True, help="the HTML file")
 
 
@@ -59,9 +69,9 @@ def run(arguments: argparse.Namespace) -> None:
     if models and reference not in models:
         raise HolohistoError("--reference", "is no model", found=reference, allowed=list(models))
     given = {"models": models, "classes": classes, "report": options.model_dump(mode="json")}
-    gathered = Run(
+    shown = Run(
         rows=read_sheet(arguments.sheet, tuple(classes) or None),
-        results=arguments.results.folder,
+        results=arguments.results,
         logs=arguments.logs,
         models=models,
         classes=tuple(classes),
@@ -70,12 +80,11 @@ def run(arguments: argparse.Namespace) -> None:
         parameters=given | json.loads(arguments.parameters),
     )
     if arguments.tables:
-        for name, frame in frames(gathered, trained(gathered)).items():
-            text = frame.to_csv(sep="\t", index=False, float_format="%.9g", lineterminator="\n")
-            atomic.write_text(arguments.tables / f"{name}.tsv", text)
-    origin = provenance(gathered, arguments.sheet, arguments.workflow_logs)
+        for name, table in paper_tables(shown, trained(shown)).items():
+            write_table(table, arguments.tables / f"{name}.tsv")
+    origin = provenance(shown, arguments.sheet, arguments.workflow_logs)
     if arguments.provenance:
         atomic.write_text(arguments.provenance, json.dumps(origin, indent=2) + "\n")
-    page = render(gathered, options, origin)
+    page = render(shown, options, origin)
     atomic.write_text(arguments.output, page)
     logger.info("%s: %.1f MB", arguments.output, len(page.encode()) / 1e6)

@@ -1,1 +1,1 @@
-"""The report: one HTML file that needs nothing else, whatever part of the run is missing."""
+"""The report: one self-contained HTML file, also of a run with missing or broken results."""

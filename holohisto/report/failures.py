@@ -1,10 +1,10 @@
-"""What became of each slide: done, failed (where and why) or excluded."""
+"""The outcome of each slide: done, failed (at which step and why) or excluded."""
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from holohisto.report.results import FINISHED, Run, all_there
+from holohisto.report.results import FINISHED, Run, all_exist
 from holohisto.sheet.cells import Row
 
 DONE, FAILED, EXCLUDED = "done", "failed", "excluded"
@@ -14,7 +14,7 @@ BUG = "this is a bug"
 
 @dataclass(frozen=True)
 class Step:
-    """One expected piece of work."""
+    """One job that is expected to run, with its outputs."""
 
     stage: str
     log: Path
@@ -24,18 +24,18 @@ class Step:
 
 @dataclass(frozen=True)
 class Failure:
-    """A piece of work whose outputs are missing."""
+    """A job with missing outputs."""
 
     stage: str
     reason: str
     model: str | None = None
     started: bool = True
-    """False: it waited for something else that failed."""
+    """False: the job did not run, because another one failed before it."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a slide, in one of three words."""
+    """The outcome of a slide: done, failed or excluded, and its failed jobs."""
 
     word: str
     failures: tuple[Failure, ...] = ()
@@ -52,7 +52,7 @@ def _outcome(run: Run, row: Row, cohort: dict[tuple[str, str | None], Failure]) 
         return Outcome(EXCLUDED)
     failures = []
     for chain in _chains(run, row):
-        missing = next((step for step in chain if not all_there(step.outputs)), None)
+        missing = next((step for step in chain if not all_exist(step.outputs)), None)
         if missing is not None:
             failures.append(_failure(missing, cohort))
     unique = tuple(dict.fromkeys(failures))
@@ -62,14 +62,13 @@ def _outcome(run: Run, row: Row, cohort: dict[tuple[str, str | None], Failure]) 
 def _chains(run: Run, row: Row) -> list[list[Step]]:
     """Steps of a slide, in order, once for each model that segments it."""
     slide, results, logs = row.slide, run.results, run.logs
-    outputs = {"check": f"check/{slide}.json", "foreground": f"foreground/{slide}.tif"}
+    outputs = {"check": results.record(slide), "foreground": results.foreground(slide)}
     segmented = row.split in run.splits
-    taught = row.split in ("train", "val") and any(map(run.learned, run.over_tokens))
-    if run.over_tokens and (segmented or taught) and not run.online:
-        outputs["tokens"] = f"tokens/{slide}.safetensors"
+    trained_on = row.split in ("train", "val") and any(map(run.learned, run.over_tokens))
+    if run.over_tokens and (segmented or trained_on) and not run.online:
+        outputs["tokens"] = results.tokens(slide)
     shared = [
-        Step(stage, logs / stage / f"{slide}.log", (results / path,))
-        for stage, path in outputs.items()
+        Step(stage, logs / stage / f"{slide}.log", (path,)) for stage, path in outputs.items()
     ]
     if not segmented or not run.models:
         return [shared]
@@ -77,13 +76,13 @@ def _chains(run: Run, row: Row) -> list[list[Step]]:
 
 
 def _model_steps(run: Run, row: Row, model: str) -> list[Step]:
-    slide, folder = row.slide, run.results / "models" / model
-    masks = tuple(folder / f"masks/{slide}_{name}.tif" for name in run.classes)
+    slide, results = row.slide, run.results
+    masks = tuple(results.mask(model, slide, name) for name in run.classes)
     first = "adopt" if run.models[model].get("kind") == "masks" else "infer"
     outputs = {
-        first: (folder / f"labels/{slide}.tif",),
-        "mask": (*masks, run.geojson(model, slide), folder / f"overlays/{slide}.jpg"),
-        "metrics": (folder / f"metrics/{slide}.json",),
+        first: (results.labels(model, slide),),
+        "mask": (*masks, run.geojson(model, slide), results.overlay(model, slide)),
+        "metrics": (results.metrics(model, slide),),
     }
     if row.annotation is None:
         del outputs["metrics"]
@@ -94,26 +93,27 @@ def _model_steps(run: Run, row: Row, model: str) -> list[Step]:
 
 
 def cohort_failures(run: Run) -> list[Failure]:
-    """Steps over the whole cohort that did not give their result: tokenizer and training."""
-    path = run.results / "tokenizer/tokenizer.safetensors"
-    steps = [Step("tokenizer", run.logs / "tokenizer/tokenizer.log", (path,))]
-    steps = steps if run.over_tokens else []
+    """Steps over the whole cohort with missing outputs: tokenizer and training."""
+    steps = []
+    if run.over_tokens:
+        log = run.logs / "tokenizer/tokenizer.log"
+        steps.append(Step("tokenizer", log, (run.results.tokenizer,)))
     for model in filter(run.learned, run.models):
-        path = run.results / "models" / model / "segmenter.safetensors"
-        steps.append(Step("train", run.logs / f"train/{model}.log", (path,), model))
+        log, segmenter = run.logs / f"train/{model}.log", run.results.segmenter(model)
+        steps.append(Step("train", log, (segmenter,), model))
     failures = []
     for step in steps:
-        if all_there(step.outputs):
+        if all_exist(step.outputs):
             continue
         reason = reason_in(step.log)
-        waited = "not started: it needs every training slide, or a step before it"
-        failures.append(Failure(step.stage, reason or waited, step.model, reason is not None))
+        not_started = "not started: a training slide or an earlier step is missing"
+        failures.append(Failure(step.stage, reason or not_started, step.model, reason is not None))
     return failures
 
 
 @dataclass(frozen=True)
-class Line:
-    """Failures told in one line: the same stage and reason of several slides or models."""
+class FailureLine:
+    """One line of the list of failures: slides and models with the same stage and reason."""
 
     slides: tuple[str, ...]
     stage: str
@@ -121,19 +121,20 @@ class Line:
     reason: str
 
 
-def lines(told: dict[str, Outcome]) -> list[Line]:
-    """All failures of slides, what equals put together; those that only waited come last."""
+def failure_lines(outcomes: dict[str, Outcome]) -> list[FailureLine]:
+    """All failures of slides, equal ones in one line; jobs that never started come last."""
     by_slide: dict[tuple[bool, str, str, str], list[str]] = {}
-    for slide, outcome in told.items():
+    for slide, outcome in outcomes.items():
         for item in outcome.failures:
             key = (not item.started, slide, item.stage, item.reason)
             by_slide.setdefault(key, []).extend([item.model] if item.model else [])
     merged: dict[tuple[bool, str, str, tuple[str, ...]], list[str]] = {}
-    for (waited, slide, stage, reason), models in by_slide.items():
-        merged.setdefault((waited, stage, reason, tuple(models)), []).append(slide)
+    for (not_started, slide, stage, reason), models in by_slide.items():
+        merged.setdefault((not_started, stage, reason, tuple(models)), []).append(slide)
     order = sorted(merged.items(), key=lambda entry: entry[0][0])
     return [
-        Line(tuple(slides), stage, models, reason) for (_, stage, reason, models), slides in order
+        FailureLine(tuple(slides), stage, models, reason)
+        for (_, stage, reason, models), slides in order
     ]
 
 
@@ -146,13 +147,13 @@ def _failure(step: Step, cohort: dict[tuple[str, str | None], Failure]) -> Failu
     if step.stage == "infer" and ("train", step.model) in cohort:
         reason = f"not started: model {step.model} is not trained"
         return Failure(step.stage, reason, step.model, False)
-    return Failure(step.stage, "not started: the run ended before", step.model, False)
+    return Failure(step.stage, "not started: the run ended earlier", step.model, False)
 
 
 def reason_in(log: Path) -> str | None:
-    """Why a step failed, from its log; None when it never started.
+    """The reason of a failure, from the log of the job; None if it never started.
 
-    The last ERROR line; after a bug, the exception under it; with neither, the last line.
+    It is the last ERROR line; after a bug, the exception below it; without any, the last line.
     """
     try:
         text = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
@@ -164,6 +165,6 @@ def reason_in(log: Path) -> str | None:
     if errors:
         return errors[-1]
     if text and FINISHED.match(text[-1]):
-        return "it was done, but its result is no longer there; run again"
+        return "finished, but its result is missing now; run again"
     last = f"; its last line: {text[-1].strip()}" if text else ""
-    return f"ended without an error line, perhaps killed for memory or time{last}"
+    return f"ended without an error message; it may have been killed for memory or time{last}"

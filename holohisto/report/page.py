@@ -1,4 +1,4 @@
-"""The page: everything gathered, put into the template."""
+"""The page: the sections of the report, filled into the template."""
 
 import time
 from collections.abc import Sequence
@@ -12,37 +12,39 @@ from markupsafe import Markup
 
 from holohisto import __version__
 from holohisto.config.sections import MetricsOptions, ReportOptions
-from holohisto.report import failures, ledger
+from holohisto.report import failures
 from holohisto.report.pictures import cards, gallery
+from holohisto.report.pictures.embedded import embedded
 from holohisto.report.pictures.figures import curve
-from holohisto.report.pictures.picture import picture
 from holohisto.report.pictures.rebuilt import rebuilt
 from holohisto.report.provenance import counted
 from holohisto.report.results import Run, column
-from holohisto.report.tables import frames, table1, table2, trained
+from holohisto.report.tables import cost, scores, table1, table2, trained
 from holohisto.report.tables.inference import STAGES, inference
+from holohisto.report.tables.scores import ScoreTable
 from holohisto.report.tables.tokens import PSNR_GAP, qualities, token_table
 from holohisto.report.words import ABSENT, duration, memory
 from holohisto.statistics.files import read_table
 
 TEMPLATES = Path(__file__).parent / "templates"
 RECONSTRUCTION_BYTES = 120_000
+"""Largest size of the tokenizer's picture."""
 SLIDE_BYTES, TEXT_BYTES, PAGE_BYTES = 97_000, 4_000, 150_000
-"""Of the page: a slide, of that text, and what stands in it once."""
+"""Budget of the page: of a slide, of its text, and of the content that occurs only once."""
 SEGMENTER_CURVES = (
     ("loss", "Training loss", "epoch"),
     ("val_dice", "Validation Dice", "epoch"),
 )
 TOKENIZER_CURVES = (
     ("loss", "Training loss", "step"),
-    ("psnr", "Likeness (PSNR), dB", "step"),
+    ("psnr", "PSNR, dB", "step"),
     ("codes_used", "Codes in use", "step"),
 )
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A drawn curve."""
+    """A curve of a training."""
 
     title: str
     drawing: Markup
@@ -52,49 +54,22 @@ class Chart:
 
 def render(run: Run, options: ReportOptions, origin: dict[str, Any]) -> str:
     """The whole page as text; `origin` as from `provenance`."""
-    outcomes = failures.outcomes(run)
-    seen = trained.trained(run)
-    numbers = frames.frames(run, seen)
-    scores = frames.score_tables(run, numbers)
-    facts = {row.slide: cards.facts(run, row) for row in run.kept}
-    lines = ledger.slide_lines(run)
-    known = qualities(run)
-    pictures = rebuilt(run, known, options.picture_side)
-    made, small = cards.cards(run, options.picture_side), cards.trained_cards(run)
-    fields, errors = gallery.strips(run, _room(run, (*made, *small)))
+    sections = (
+        _slides(run, options.picture_side),
+        _scores(run),
+        _tokens(run, options.picture_side),
+        _costs(run),
+    )
+    values: dict[str, Any] = {key: value for section in sections for key, value in section.items()}
+    values["summary"] = _summary(run, values["outcomes"], values["score_tables"])
     return (
         _environment()
         .get_template("template.html")
         .render(
             title=options.title,
             style=Markup((TEMPLATES / "style.css").read_text()),
-            summary=_summary(run, outcomes, scores),
             run=run,
-            outcomes=outcomes,
-            cohort_failures=failures.cohort_failures(run) if run.models else [],
-            failure_lines=failures.lines(outcomes),
-            facts=facts,
-            notes={row.slide: _note(run, row) for row in run.rows.values()},
-            score_tables=scores,
-            challenge=frames.CHALLENGE,
-            table2=table2.table2(run, numbers["table2"]),
-            level=table1.alpha_of(run),
-            tile_words=_tile(run),
-            trained_models=trained.trained_table(seen, run.reference),
-            cards=made,
-            trained=small,
-            fields=fields,
-            failures=errors,
             training=_training(run),
-            tokens=token_table(known),
-            psnr_gap=PSNR_GAP,
-            rebuilt=pictures,
-            reconstruction=None if pictures else _reconstruction(run, options.picture_side),
-            slide_lines=lines,
-            longest=max((line.seconds for line in lines), default=0) or 1,
-            stage_columns=list(dict.fromkeys(name for line in lines for name in line.cells)),
-            stages=ledger.SLIDE_STAGES,
-            cohort_lines=ledger.cohort_lines(run),
             inference=inference(run),
             inference_stages=STAGES,
             parameters=_flat(run.parameters),
@@ -102,8 +77,62 @@ def render(run: Run, options: ReportOptions, origin: dict[str, Any]) -> str:
             jobs=counted(origin["jobs"]),
             version=__version__,
             date=time.strftime("%d %B %Y").lstrip("0"),
+            **values,
         )
     )
+
+
+def _slides(run: Run, side: int) -> dict[str, Any]:
+    """Outcomes, facts and pictures of the slides, the gallery included."""
+    outcomes = failures.outcomes(run)
+    own, trained_on = cards.cards(run, side), cards.trained_cards(run)
+    fields, errors = gallery.strips(run, _room(run, (*own, *trained_on)))
+    return {
+        "outcomes": outcomes,
+        "cohort_failures": failures.cohort_failures(run) if run.models else [],
+        "failure_lines": failures.failure_lines(outcomes),
+        "facts": {row.slide: cards.facts(run, row) for row in run.kept},
+        "notes": {row.slide: _note(run, row) for row in run.rows.values()},
+        "cards": own,
+        "trained": trained_on,
+        "fields": fields,
+        "failures": errors,
+    }
+
+
+def _scores(run: Run) -> dict[str, Any]:
+    known = trained.trained(run)
+    numbers = scores.paper_tables(run, known)
+    return {
+        "score_tables": scores.score_tables(run, numbers),
+        "challenge": scores.CHALLENGE,
+        "table2": table2.table2(run, numbers["table2"]),
+        "alpha": table1.alpha_of(run),
+        "tile_words": _tile(run),
+        "trained_models": trained.trained_table(known, run.reference),
+    }
+
+
+def _tokens(run: Run, side: int) -> dict[str, Any]:
+    known = qualities(run)
+    pictures = rebuilt(run, known, side)
+    return {
+        "tokens": token_table(known),
+        "psnr_gap": PSNR_GAP,
+        "rebuilt": pictures,
+        "reconstruction": None if pictures else _reconstruction(run, side),
+    }
+
+
+def _costs(run: Run) -> dict[str, Any]:
+    lines = cost.slide_lines(run)
+    return {
+        "slide_lines": lines,
+        "longest": max((line.seconds for line in lines), default=0) or 1,
+        "stage_columns": list(dict.fromkeys(name for line in lines for name in line.cells)),
+        "stages": cost.SLIDE_STAGES,
+        "cohort_lines": cost.cohort_lines(run),
+    }
 
 
 @cache
@@ -119,7 +148,7 @@ def _environment() -> Environment:
     return environment
 
 
-def _summary(run: Run, outcomes: dict[str, failures.Outcome], scores: list) -> str:
+def _summary(run: Run, outcomes: dict[str, failures.Outcome], tables: list[ScoreTable]) -> str:
     words = [outcome.word for outcome in outcomes.values()]
     groups = {row.group for row in run.kept if row.group}
     counts = ", ".join(
@@ -137,9 +166,9 @@ def _summary(run: Run, outcomes: dict[str, failures.Outcome], scores: list) -> s
         if number
     )
     reached = [
-        f"{line.cells[-2].text}\N{NO-BREAK SPACE}% for {one.name}"
-        for one in scores
-        for line in (one.blocks[0][1] if one.blocks else ())
+        f"{line.cells[-2].text}\N{NO-BREAK SPACE}% for {table.name}"
+        for table in tables
+        for line in (table.blocks[0][1] if table.blocks else ())
         if line.reference and line.cells[-2].text != ABSENT
     ]
     if not reached:
@@ -148,9 +177,9 @@ def _summary(run: Run, outcomes: dict[str, failures.Outcome], scores: list) -> s
     return f"{size}: {counts}; {run.reference} reaches a mean slide Dice of {reached}."
 
 
-def _room(run: Run, made: Sequence[cards.Card]) -> float:
-    """Bytes that pictures of examples may take so that the page stays below SLIDE_BYTES a slide."""
-    taken = sum(len(p.data) for c in made for p in (c.overlay, c.foreground) if p is not None)
+def _room(run: Run, shown: Sequence[cards.SlideCard]) -> float:
+    """Bytes left for the gallery, so that the page stays below SLIDE_BYTES per slide."""
+    taken = sum(len(p.data) for c in shown for p in (c.overlay, c.foreground) if p is not None)
     return (SLIDE_BYTES - TEXT_BYTES) * len(run.kept) - taken - PAGE_BYTES
 
 
@@ -161,17 +190,14 @@ def _tile(run: Run) -> str:
 
 
 def _note(run: Run, row: Any) -> list[str]:
-    found = [] if row.exclude else cards.warnings(run, row)
-    return ([row.note] if row.note else []) + found
+    warnings = [] if row.exclude else cards.warnings(run, row)
+    return ([row.note] if row.note else []) + warnings
 
 
 def _training(run: Run) -> list[tuple[str, list[Chart]]]:
-    """Charts of the tokenizer and of every model that has any."""
-    sources = [("tokenizer", run.results / "tokenizer/training.tsv", TOKENIZER_CURVES)]
-    sources += [
-        (model, run.results / "models" / model / "training.tsv", SEGMENTER_CURVES)
-        for model in run.models
-    ]
+    """Charts of the tokenizer and of every model with a table of its training."""
+    sources = [("tokenizer", run.results.tokenizer_training, TOKENIZER_CURVES)]
+    sources += [(model, run.results.training(model), SEGMENTER_CURVES) for model in run.models]
     drawn = []
     for name, path, curves in sources:
         frame = read_table(path)
@@ -188,8 +214,7 @@ def _training(run: Run) -> list[tuple[str, list[Chart]]]:
 
 
 def _reconstruction(run: Run, side: int) -> Any:
-    path = run.results / "tokenizer" / "reconstruction.jpg"
-    return picture(path, 2 * side, RECONSTRUCTION_BYTES)
+    return embedded(run.results.reconstruction, 2 * side, RECONSTRUCTION_BYTES)
 
 
 def _flat(parameters: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:

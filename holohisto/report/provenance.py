@@ -1,4 +1,4 @@
-"""Where the results come from: software, configuration, data, weights, and why each job ran."""
+"""Provenance of the results: software, configuration, data, weights, and why each job ran."""
 
 import hashlib
 import json
@@ -34,12 +34,12 @@ class Reason:
 
 
 def provenance(run: Run, sheet: Path, workflow_logs: Path) -> dict[str, Any]:
-    """Gather all that a result goes back to, ready for JSON.
+    """Gather everything that the results depend on, ready for JSON.
 
     Args:
-        run: The run; files that it lacks are left out.
+        run: The run; missing files are left out.
         sheet: The sample sheet.
-        workflow_logs: Folder of Snakemake's own logs; the latest tells of the last run.
+        workflow_logs: Folder of Snakemake's own logs; the latest one is read.
     """
     return {
         "holohisto": __version__,
@@ -48,7 +48,7 @@ def provenance(run: Run, sheet: Path, workflow_logs: Path) -> dict[str, Any]:
         "configuration": run.parameters,
         "sheet": {"path": str(sheet), "sha256": hashlib.sha256(sheet.read_bytes()).hexdigest()},
         "slides": dict(_slides(run)),
-        "tokenizer": _header(run.results / "tokenizer/tokenizer.safetensors").get("digest"),
+        "tokenizer": _header(run.results.tokenizer).get("digest"),
         "segmenters": dict(_segmenters(run)),
         "devices": _devices(run),
         "jobs": [vars(reason) for reason in reasons(workflow_logs)],
@@ -56,26 +56,26 @@ def provenance(run: Run, sheet: Path, workflow_logs: Path) -> dict[str, Any]:
 
 
 def counted(jobs: list[dict[str, str]]) -> list[tuple[str, str, int]]:
-    """Rule, kind of reason and number of jobs, most first; file names are left out of the kind."""
+    """Rule, reason without file names, and number of jobs, the most frequent first."""
     kinds = Counter((job["rule"], job["reason"].partition(":")[0]) for job in jobs)
     return [(rule, kind, number) for (rule, kind), number in kinds.most_common()]
 
 
 @cache
 def versions() -> dict[str, str]:
-    """Python and the packages that decide results."""
-    found = {"Python": platform.python_version()}
+    """Versions of Python and of the packages that affect results."""
+    numbers = {"Python": platform.python_version()}
     for package in PACKAGES:
         try:
-            found[package] = metadata.version(package)
+            numbers[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return numbers
 
 
 @cache
 def revision() -> str | None:
-    """Git revision of this package, with `+` when files differ from it; None outside a checkout."""
+    """Git revision of this package, `+` appended if files are modified; None outside a checkout."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None
@@ -94,23 +94,23 @@ def reasons(folder: Path) -> list[Reason]:
 
 
 def _jobs(text: str) -> Iterator[Reason]:
-    """Read blocks of details below the name of their rule, which groups indent as well."""
+    """Read the block of details below each rule's name; jobs of a group are indented."""
     rule, indent, details = "", "", {}
     for line in [*text.splitlines(), ""]:
         if rule and not line.startswith(indent + " "):
             if "reason" in details:
                 yield Reason(rule, details.get("wildcards", ""), details["reason"])
             rule = ""
-        if found := RULE.match(line):
-            rule, indent, details = found["rule"], found["indent"], {}
-        elif rule and (found := DETAIL.match(line)):
-            details[found["key"]] = found["value"]
+        if match := RULE.match(line):
+            rule, indent, details = match["rule"], match["indent"], {}
+        elif rule and (match := DETAIL.match(line)):
+            details[match["key"]] = match["value"]
 
 
 def _slides(run: Run) -> Iterator[tuple[str, dict[str, Any]]]:
     """Fingerprint and reader of every slide that was checked."""
     for row in run.kept:
-        record = _json(run.results / "check" / f"{row.slide}.json")
+        record = _json(run.results.record(row.slide))
         if record:
             keys = ("image", "fingerprint", "reader", "mpp", "mpp_source")
             yield row.slide, {key: record.get(key) for key in keys}
@@ -120,7 +120,7 @@ def _segmenters(run: Run) -> Iterator[tuple[str, dict[str, Any]]]:
     """Digests of every model's weights and of the tokenizer it was trained with."""
     for model, options in run.models.items():
         weights = options.get("weights")
-        path = Path(weights or run.results / "models" / model / "segmenter.safetensors")
+        path = Path(weights or run.results.segmenter(model))
         header = _header(path)
         if "digest" in header:
             yield (
@@ -134,18 +134,18 @@ def _segmenters(run: Run) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _devices(run: Run) -> list[str]:
-    """What inference ran on, each device once."""
-    found = {
+    """Devices that inference ran on."""
+    devices = {
         str(facts["device"])
         for model in run.models
-        for path in sorted((run.results / "models" / model / "labels").glob("*.json"))
+        for path in sorted(run.results.inference(model, "*").parent.glob("*.json"))
         if (facts := _json(path)) and facts.get("device")
     }
-    return sorted(found)
+    return sorted(devices)
 
 
 def _header(path: Path) -> dict[str, str]:
-    """Header of a safetensors file; empty when there is none."""
+    """Header of a safetensors file; empty if absent or broken."""
     try:
         with safe_open(path, framework="numpy") as file:
             return file.metadata() or {}
@@ -155,14 +155,14 @@ def _header(path: Path) -> dict[str, str]:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text())
+        value = json.loads(path.read_text())
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return value if isinstance(value, dict) else {}
 
 
-def _git(root: Path, *words: str) -> str:
-    command = ["git", "-C", str(root), *words]
+def _git(root: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(root), *arguments]
     return subprocess.run(
         command, capture_output=True, text=True, check=True, timeout=20
     ).stdout.strip()

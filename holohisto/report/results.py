@@ -1,4 +1,4 @@
-"""What a run left behind, read with patience: whatever is missing is simply not there."""
+"""Read a run's results; missing or broken files give empty tables, never an error."""
 
 import gzip
 import json
@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from holohisto.runtime.results import Results
 from holohisto.sheet.cells import Row
 from holohisto.statistics.files import read_table
 
@@ -24,10 +25,10 @@ FINISHED = re.compile(
 
 @dataclass(frozen=True)
 class Run:
-    """One run of the workflow, as the report sees it."""
+    """One run of the workflow: its sheet, configuration and folders."""
 
     rows: dict[str, Row]
-    results: Path
+    results: Results
     logs: Path
     models: dict[str, dict[str, Any]]
     """Name to options, in the order of the configuration."""
@@ -36,11 +37,11 @@ class Run:
     splits: tuple[str, ...]
     """Splits that are segmented."""
     parameters: dict[str, Any] = field(default_factory=dict)
-    """Every section of the configuration that the caller knows."""
+    """Sections of the configuration, by name; may be incomplete."""
 
     def table(self, name: str) -> pd.DataFrame:
-        """A table of results/cohort; empty when it is not there."""
-        return read_table(self.results / "cohort" / f"{name}.tsv")
+        """A table of results/cohort; empty if absent or broken."""
+        return read_table(self.results.table(name))
 
     def learned(self, model: str) -> bool:
         """Whether the run itself trains this model."""
@@ -48,9 +49,9 @@ class Run:
         return options.get("kind") != "masks" and not options.get("weights")
 
     def geojson(self, model: str, slide: str) -> Path:
-        """Outlines of a slide, gzipped where the configuration says so."""
-        packed = ".gz" if (self.parameters.get("mask") or {}).get("gzip") else ""
-        return self.results / "models" / model / "geojson" / f"{slide}.geojson{packed}"
+        """Outlines of a slide (GeoJSON), gzipped if the configuration asks for it."""
+        gzipped = bool((self.parameters.get("mask") or {}).get("gzip"))
+        return self.results.geojson(model, slide, gzipped)
 
     @property
     def over_tokens(self) -> list[str]:
@@ -64,7 +65,7 @@ class Run:
 
     @property
     def online(self) -> bool:
-        """Whether tiles are encoded when they are used, so that no token map is kept."""
+        """Whether tiles are encoded during training, so that there are no token maps."""
         return (self.parameters.get("tokens") or {}).get("mode") == "online"
 
     @property
@@ -74,7 +75,7 @@ class Run:
 
 
 def rows_of(frame: pd.DataFrame, **values: str) -> pd.DataFrame:
-    """Rows in which every named column has the value; none when a column is not there."""
+    """Rows in which every named column has the given value; no rows if a column is absent."""
     if not set(values) <= set(frame.columns):
         return frame.iloc[:0]
     for column, value in values.items():
@@ -83,12 +84,12 @@ def rows_of(frame: pd.DataFrame, **values: str) -> pd.DataFrame:
 
 
 def column(frame: pd.DataFrame, name: str) -> list[float]:
-    """Numbers of a column without its gaps; empty when it is not there."""
+    """Numbers of a column without NaN; empty if the column is absent."""
     return [] if name not in frame else [float(value) for value in frame[name].dropna()]
 
 
 def record(path: Path) -> dict[str, Any]:
-    """A JSON object, gzipped or not; empty when absent or broken."""
+    """A JSON object, gzipped or not; empty if absent or broken, the latter with a warning."""
     try:
         packed = path.suffix == ".gz"
         value = json.loads(gzip.decompress(path.read_bytes()) if packed else path.read_text())
@@ -100,6 +101,6 @@ def record(path: Path) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def all_there(paths: Iterable[Path]) -> bool:
+def all_exist(paths: Iterable[Path]) -> bool:
     """Whether all files exist."""
     return all(path.exists() for path in paths)

@@ -1,10 +1,10 @@
-"""Numbers in the form that readers of the report think in."""
+"""Numbers as text: percentages, counts, areas, durations and sizes."""
 
 import math
 
 ABSENT = "–"
 THIN, TIED = "\u202f", "\u00a0"
-"""A thin space between thousands, and a plain one, at which no line is broken."""
+"""Spaces at which no line is broken: a narrow one between thousands, and a plain one."""
 
 
 def percent(value: float) -> str:
@@ -13,17 +13,17 @@ def percent(value: float) -> str:
 
 
 def count(value: float) -> str:
-    """A whole number, thousands set apart."""
+    """A whole number with a thin space between thousands."""
     return f"{value:,.0f}".replace(",", THIN)
 
 
 def number_of(slides: float) -> str:
-    """How many there are: n = 7."""
+    """A number of slides: n = 7."""
     return f"n{TIED}={TIED}{slides:.0f}"
 
 
 def large(value: float) -> str:
-    """A count with three digits at most: 5.0 M, 31 G."""
+    """A count with at most three digits and a unit prefix: 5 M, 31 G."""
     if math.isnan(value):
         return ABSENT
     for step, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
@@ -33,7 +33,7 @@ def large(value: float) -> str:
 
 
 def area(square_micrometres: float) -> str:
-    """An area in µm², or in mm² from a tenth on."""
+    """An area as text, in µm², or in mm² from 0.1 mm²."""
     if math.isnan(square_micrometres):
         return ABSENT
     if square_micrometres >= 1e5:
@@ -47,7 +47,7 @@ def probability(p: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds in the unit a reader thinks in."""
+    """Seconds as text, in seconds, minutes or hours."""
     if seconds != seconds:
         return ABSENT
     if seconds < 10:
@@ -61,7 +61,7 @@ def duration(seconds: float) -> str:
 
 
 def memory(megabytes: float) -> str:
-    """Megabytes, or gigabytes from one on."""
+    """Megabytes as text, in megabytes or gigabytes."""
     if megabytes != megabytes or megabytes <= 0:
         return ABSENT
     if megabytes < 10:

@@ -2,7 +2,7 @@ import hashlib
 import json
 
 import numpy as np
-from report_fixture import run_of
+from report_page import run_of
 from safetensors.numpy import save_file
 
 from holohisto import __version__

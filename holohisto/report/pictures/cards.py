@@ -1,28 +1,28 @@
-"""Cards of slides: what the eye checks, beside the numbers."""
+"""Cards of slides: overlay and foreground beside the scores."""
 
 import math
 import statistics
 from dataclasses import dataclass, field
 from typing import Any
 
-from holohisto.report.pictures.picture import Picture, picture
+from holohisto.report.pictures.embedded import EmbeddedPicture, embedded
 from holohisto.report.results import Run, column, record, rows_of
 from holohisto.report.words import count, percent
 from holohisto.sheet.cells import Row
 
 OVERLAY_BYTES = 58_000
-"""At 640 pixels; with base64 and text a slide stays below 100 kB."""
+"""Size of a picture of 640 pixels; with base64 and text a slide stays below 100 kB."""
 THUMBNAIL_SIDE, THUMBNAIL_BYTES = 200, 8_000
 TRAINED_SIDE, TRAINED_BYTES = 320, 18_000
 AREA = "Area µm^2"
 """Measurement of an object in the GeoJSON."""
 OUTSIDE = 0.01
-"""Share of the annotation outside the tissue from which the card warns."""
+"""Share of the annotation outside the foreground above which a card has a warning."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """What one class of a slide scored."""
+    """Scores of one class on a slide."""
 
     name: str
     dice: str
@@ -32,35 +32,36 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Card:
+class SlideCard:
     """One slide."""
 
     row: Row
     facts: dict[str, str]
     scores: list[Score]
-    overlay: Picture | None
-    foreground: Picture | None
+    overlay: EmbeddedPicture | None
+    foreground: EmbeddedPicture | None
     warnings: list[str] = field(default_factory=list)
     dice: float = math.nan
-    """Lowest of the classes: the order of the cards."""
+    """Lowest Dice of the classes, by which cards are sorted."""
 
 
-def cards(run: Run, side: int) -> list[Card]:
+def cards(run: Run, side: int) -> list[SlideCard]:
     """Cards of segmented slides by group, the worst slide of a group first."""
     scores, objects = run.table("slides"), run.table("objects")
     made = []
     for row in (row for row in run.kept if row.split in run.splits):
         own = rows_of(scores, model=run.reference, slide=row.slide)
         counted = rows_of(objects, model=run.reference, slide=row.slide)
-        overlay = run.results / "models" / run.reference / "overlays" / f"{row.slide}.jpg"
+        overlay = run.results.overlay(run.reference, row.slide)
+        foreground = run.results.foreground_picture(row.slide)
         values = [value for value in own.get("dice_foreground", ()) if not math.isnan(value)]
         made.append(
-            Card(
+            SlideCard(
                 row,
                 facts(run, row) | _objects(run, row, counted),
                 [_score(item) for item in own.to_dict("records") if item["annotated"] != "no"],
-                picture(overlay, side, round(OVERLAY_BYTES * (side / 640) ** 2)),
-                picture(_foreground(run, row), THUMBNAIL_SIDE, THUMBNAIL_BYTES),
+                embedded(overlay, side, round(OVERLAY_BYTES * (side / 640) ** 2)),
+                embedded(foreground, THUMBNAIL_SIDE, THUMBNAIL_BYTES),
                 _warnings(own) + warnings(run, row),
                 min(values, default=math.nan),
             )
@@ -70,53 +71,50 @@ def cards(run: Run, side: int) -> list[Card]:
     return [card for card in made if card.overlay or card.foreground or card.scores or card.facts]
 
 
-def trained_cards(run: Run) -> list[Card]:
-    """Small cards of the slides that only teach."""
+def trained_cards(run: Run) -> list[SlideCard]:
+    """Small cards of the slides that are used for training only."""
     made = []
     for row in (row for row in run.kept if row.split not in run.splits):
-        thumbnail = picture(_foreground(run, row), TRAINED_SIDE, TRAINED_BYTES)
+        thumbnail = embedded(run.results.foreground_picture(row.slide), TRAINED_SIDE, TRAINED_BYTES)
         if thumbnail is not None:
-            made.append(Card(row, facts(run, row), [], None, thumbnail, warnings(run, row)))
+            made.append(SlideCard(row, facts(run, row), [], None, thumbnail, warnings(run, row)))
     return made
 
 
-def _foreground(run: Run, row: Row) -> Any:
-    return run.results / "foreground" / f"{row.slide}.jpg"
-
-
 def facts(run: Run, row: Row) -> dict[str, str]:
-    """Size and resolution from `check`; empty when it failed."""
-    check = record(run.results / "check" / f"{row.slide}.json")
-    told = {}
+    """Size and resolution from the slide's record; empty without one."""
+    check = record(run.results.record(row.slide))
+    result = {}
     if len(check.get("size") or ()) == 2:
-        told["size"] = "{} × {} px".format(*map(count, check["size"]))
+        result["size"] = "{} × {} px".format(*map(count, check["size"]))
     if isinstance(check.get("mpp"), int | float):
-        told["resolution"] = f"{check['mpp']:.4g} µm per pixel"
-    return told
+        result["resolution"] = f"{check['mpp']:.4g} µm per pixel"
+    return result
 
 
 def warnings(run: Run, row: Row) -> list[str]:
-    """What `check` found odd."""
-    check = record(run.results / "check" / f"{row.slide}.json")
+    """Warnings of the slide's record."""
+    check = record(run.results.record(row.slide))
     return [str(text) for text in check.get("warnings") or ()]
 
 
 def _objects(run: Run, row: Row, objects: Any) -> dict[str, str]:
-    """Number and size of the objects: from the scores, else from the outlines for QuPath."""
+    """Number and median area of the objects: from objects.tsv, else from the GeoJSON outlines."""
     areas = {name: column(rows_of(objects, **{"class": name}), "area_um2") for name in run.classes}
     if not any(areas.values()):
         path = run.geojson(run.reference, row.slide)
         for feature in record(path).get("features") or ():
-            told = feature.get("properties") or {}
-            name = (told.get("classification") or {}).get("name")
+            properties = feature.get("properties") or {}
+            name = (properties.get("classification") or {}).get("name")
             if name in areas:
-                areas[name].append(float((told.get("measurements") or {}).get(AREA, math.nan)))
-    told = {}
+                measurements = properties.get("measurements") or {}
+                areas[name].append(float(measurements.get(AREA, math.nan)))
+    facts = {}
     for name, values in areas.items():
         if values:
             area = count(statistics.median(values))
-            told[f"{name} found"] = f"{len(values)}, median area {area} µm²"
-    return told
+            facts[f"{name} found"] = f"{len(values)}, median area {area} µm²"
+    return facts
 
 
 def _score(item: dict[Any, Any]) -> Score:
@@ -136,13 +134,13 @@ def _score(item: dict[Any, Any]) -> Score:
 
 
 def _warnings(own: Any) -> list[str]:
-    told = []
+    texts = []
     for item in own.to_dict("records"):
         outside = item["outside_foreground"]
         total = outside + item["tp"] + item["fn"]
         if total > 0 and outside / total >= OUTSIDE:
-            told.append(
+            texts.append(
                 f"{100 * outside / total:.0f} % of the annotated {item['class']} lies outside the"
-                " tissue found; look at the foreground picture, or set a saturation in the sheet"
+                " foreground; look at the foreground picture, or set a saturation in the sheet"
             )
-    return told
+    return texts

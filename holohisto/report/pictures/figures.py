@@ -1,4 +1,4 @@
-"""Charts as inline SVG: small, sharp at any size, coloured by the page's style sheet."""
+"""Charts as inline SVG, coloured by the page's style sheet."""
 
 import math
 from collections.abc import Sequence
@@ -11,23 +11,23 @@ LEFT, RIGHT = 96, 12
 ROW = 32
 """Height of a model's row in the dot plot."""
 POINTS = 300
-"""Longer curves are thinned to about this many points."""
+"""Number of points to which longer curves are thinned."""
 NAME = 12
 """Longer model names are cut in the dot plot; the whole name is in the tooltip."""
 
 
 @dataclass(frozen=True)
 class Dots:
-    """Slide Dice of one group: one row a model, one dot a slide."""
+    """Slide Dice of one group: one row per model, one dot per slide."""
 
     models: Sequence[str]
     slides: dict[str, dict[str, float]]
-    """Slide to model to Dice."""
+    """Slide: model: Dice."""
     reference: str
 
 
 def dot_plot(dots: Dots, low: float, label: str) -> Markup:
-    """Dice of every slide, one row a model, dots of one slide joined, a bar at the mean.
+    """Dice of every slide, one row per model, dots of one slide joined, a bar at the mean.
 
     Args:
         dots: What to draw.
@@ -52,7 +52,7 @@ def dot_plot(dots: Dots, low: float, label: str) -> Markup:
 
 
 def lower_end(values: Sequence[float]) -> float:
-    """A round lower end for an axis that ends at 1."""
+    """A round lower end for an axis of Dice that ends at 1."""
     finite = [value for value in values if math.isfinite(value)]
     return max(0.0, min(0.9, math.floor(min(finite, default=0.9) * 10 - 0.2) / 10))
 
@@ -110,7 +110,7 @@ class Box:
 
 
 def box_plot(boxes: Sequence[Box], label: str) -> Markup:
-    """One row a group: a box over the middle half, a bar at the median, a line from 5 to 95 %.
+    """One row per group: a box over the middle half, a bar at the median, a line from 5 to 95 %.
 
     The axis is logarithmic, with a tick at every 1, 2 and 5.
     """
@@ -131,13 +131,13 @@ def box_plot(boxes: Sequence[Box], label: str) -> Markup:
                 '<text class="tick" x="{0:.1f}" y="{3}" text-anchor="middle">{4}</text>'
             ).format(x(value), top, height - bottom, height - bottom + 15, _short(value))
         )
-    for place, box in enumerate(boxes):
-        parts.append(_box(box, x, top + ROW * (place + 0.5)))
+    for i, box in enumerate(boxes):
+        parts.append(_box(box, x, top + ROW * (i + 0.5)))
     return _svg(height, label, parts)
 
 
 def _logarithmic_ticks(low: float, high: float) -> list[float]:
-    """Values 1, 2 and 5 times powers of ten between the ends; every decade alone if many."""
+    """Values 1, 2 and 5 times powers of ten between the ends; over a long axis powers alone."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     factors = (1, 2, 5) if high / low < 200 else (1,)
     ticks = [factor * 10.0**power for power in powers for factor in factors]
@@ -174,13 +174,13 @@ def _box(box: Box, x, y: float) -> Markup:  # noqa: ANN001
     )
 
 
-def curve(xs: Sequence[float], ys: Sequence[float], what: str, along: str) -> Markup | None:
+def curve(xs: Sequence[float], ys: Sequence[float], title: str, along: str) -> Markup | None:
     """A line chart of `ys` over `xs`; None without two finite points.
 
     Args:
         xs: Steps or epochs.
         ys: Values; gaps (NaN) are left out.
-        what: Name of the value, for the spoken description.
+        title: Name of the value, for the spoken description.
         along: Name of the x axis.
     """
     points = [(a, b) for a, b in zip(xs, ys, strict=True) if math.isfinite(a) and math.isfinite(b)]
@@ -192,7 +192,7 @@ def curve(xs: Sequence[float], ys: Sequence[float], what: str, along: str) -> Ma
     ticks = round_ticks(*_span([point[1] for point in points]))
     y_low, y_high = ticks[0], ticks[-1]
 
-    def place(point: tuple[float, float]) -> str:
+    def position(point: tuple[float, float]) -> str:
         a = left + (point[0] - x_low) / (x_high - x_low) * (right - left)
         b = base - (point[1] - y_low) / (y_high - y_low) * (base - top)
         return f"{a:.1f},{b:.1f}"
@@ -218,20 +218,20 @@ def curve(xs: Sequence[float], ys: Sequence[float], what: str, along: str) -> Ma
             middle, base + 16, along
         )
     )
-    line = " ".join(map(place, points))
+    line = " ".join(map(position, points))
     parts.append(Markup('<polyline class="curve" points="{}"/>').format(line))
-    return _svg(height, f"{what} over {along}", parts)
+    return _svg(height, f"{title} over {along}", parts)
 
 
 def _thinned(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Means of runs of points, so that spikes do not hide the course; both ends are kept."""
+    """Means of runs of points, so that spikes do not hide the trend; both ends are kept."""
     run = math.ceil(len(points) / POINTS)
     if run == 1:
         return points
     means = []
     for start in range(0, len(points), run):
-        part = points[start : start + run]
-        means.append((sum(p[0] for p in part) / len(part), sum(p[1] for p in part) / len(part)))
+        near = points[start : start + run]
+        means.append((sum(p[0] for p in near) / len(near), sum(p[1] for p in near) / len(near)))
     return [points[0], *means, points[-1]]
 
 
@@ -246,11 +246,11 @@ def round_ticks(low: float, high: float) -> list[float]:
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [round(step * place, 12) for place in range(first, last + 1)]
+    return [round(step * i, 12) for i in range(first, last + 1)]
 
 
 def _short(value: float) -> str:
-    """A tick label: three digits at most, thousands as k."""
+    """A tick label: at most three digits, thousands as k."""
     if abs(value) >= 10_000:
         return f"{value / 1000:.0f}k"
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"

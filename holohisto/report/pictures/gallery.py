@@ -1,4 +1,4 @@
-"""Typical fields beside every model, and the largest errors, as pictures of the page."""
+"""The gallery in the page: typical fields beside every model, and the largest errors."""
 
 import math
 from collections.abc import Sequence
@@ -6,24 +6,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from holohisto.report.pictures.picture import Picture, picture
+from holohisto.report.pictures.embedded import EmbeddedPicture, embedded
 from holohisto.report.results import Run, record, rows_of
 from holohisto.report.words import area, percent
 
 SIDE = 320
-MOST, LEAST = 16_000, 3_500
-"""Bytes of a picture: as many as there is room for, within these."""
+"""Longest side of a picture, pixels."""
+LARGEST, SMALLEST = 16_000, 3_500
+"""Limits of a picture's bytes."""
 BASE64 = 4 / 3
-TOUCHES = 0.01
+"""Characters per byte."""
+OVERLAPS = 0.01
+"""Intersection over union below which an object counts as not overlapping."""
+KINDS = ("pictures", "extra", "missed")
+"""Lists of pictures in the entries of gallery.json."""
 
 
 @dataclass(frozen=True)
-class Shown:
+class GalleryPicture:
     """A picture with its heading and a line under it."""
 
     title: str
     words: str
-    picture: Picture
+    picture: EmbeddedPicture
     ours: bool = False
 
 
@@ -34,69 +39,74 @@ class Strip:
     slide: str
     group: str
     dice: str
-    pictures: list[Shown]
-    missed: list[Shown]
-    """Of a failure: what was missed; `pictures` is what is extra."""
+    pictures: list[GalleryPicture]
+    missed: list[GalleryPicture]
+    """False negatives; `pictures` are then the false positives. Empty for a typical field."""
 
 
 def strips(run: Run, room: float) -> tuple[list[Strip], list[Strip]]:
-    """Typical fields and failures; their pictures together take about `room` bytes of the page."""
-    folder = run.results / "gallery"
+    """Typical fields and failures, whose pictures together take about `room` bytes of the page."""
+    folder = run.results.gallery
     index = record(folder / "gallery.json")
     entries = [
-        [one for one in index.get(key) or () if isinstance(one, dict)]
+        [entry for entry in index.get(key) or () if isinstance(entry, dict)]
         for key in ("fields", "failures")
     ]
-    number = sum(len(one.get(key) or ()) for part in entries for one in part for key in KINDS)
-    budget = round(min(MOST, max(LEAST, room / BASE64 / max(1, number))))
+    everything = (*entries[0], *entries[1])
+    number = sum(len(entry.get(key) or ()) for entry in everything for key in KINDS)
+    budget = round(min(LARGEST, max(SMALLEST, room / BASE64 / max(1, number))))
     fields, failures = [], []
-    for one in entries[0]:
-        shown = _shown(run, one.get("pictures") or (), folder, budget)
-        fields.append(_strip(run, one, shown))
-    for one in entries[1]:
-        extra, missed = (_errors(one.get(key) or (), folder, budget) for key in KINDS[1:])
-        failures.append(_strip(run, one, extra, missed))
-    return [one for one in fields if one.pictures], failures
-
-
-KINDS = ("pictures", "extra", "missed")
+    for entry in entries[0]:
+        shown = _shown(run, entry.get("pictures") or (), folder, budget)
+        fields.append(_strip(run, entry, shown))
+    for entry in entries[1]:
+        extra, missed = (_errors(entry.get(key) or (), folder, budget) for key in KINDS[1:])
+        failures.append(_strip(run, entry, extra, missed))
+    return [strip for strip in fields if strip.pictures], failures
 
 
 def _strip(
-    run: Run, one: dict[str, Any], pictures: list[Shown], missed: Sequence[Shown] = ()
+    run: Run,
+    entry: dict[str, Any],
+    pictures: list[GalleryPicture],
+    missed: Sequence[GalleryPicture] = (),
 ) -> Strip:
-    slide = str(one.get("slide"))
+    slide = str(entry.get("slide"))
     own = rows_of(run.table("slides"), model=run.reference, slide=slide)
     values = [value for value in own.get("dice_foreground", ()) if not math.isnan(value)]
     dice = percent(sum(values) / len(values)) if values else ""
-    drawn = [str(name) for name in one.get("classes") or run.classes]
-    only = "" if len(drawn) == len(run.classes) else ", ".join(drawn)
-    title = ": ".join(filter(None, (str(one.get("group", "")), only)))
+    annotated = [str(name) for name in entry.get("classes") or run.classes]
+    only = "" if len(annotated) == len(run.classes) else ", ".join(annotated)
+    title = ": ".join(filter(None, (str(entry.get("group", "")), only)))
     return Strip(slide, title, dice, pictures, list(missed))
 
 
-def _shown(run: Run, entries: Sequence[dict[str, Any]], folder: Path, budget: int) -> list[Shown]:
+def _shown(
+    run: Run, entries: Sequence[dict[str, Any]], folder: Path, budget: int
+) -> list[GalleryPicture]:
     shown = []
     for entry in entries:
-        drawn = picture(folder / Path(str(entry.get("file"))).name, SIDE, budget)
+        drawn = embedded(folder / Path(str(entry.get("file"))).name, SIDE, budget)
         if drawn is not None:
-            model, what = str(entry.get("model", "")), str(entry.get("what", ""))
-            title = model if what == "model" else what
-            shown.append(Shown(title, "", drawn, what == "model" and model == run.reference))
+            model, content = str(entry.get("model", "")), str(entry.get("what", ""))
+            title = model if content == "model" else content
+            shown.append(
+                GalleryPicture(title, "", drawn, content == "model" and model == run.reference)
+            )
     return shown
 
 
-def _errors(entries: Sequence[dict[str, Any]], folder: Path, budget: int) -> list[Shown]:
+def _errors(entries: Sequence[dict[str, Any]], folder: Path, budget: int) -> list[GalleryPicture]:
     shown = []
     for entry in entries:
-        drawn = picture(folder / Path(str(entry.get("file"))).name, SIDE, budget)
+        drawn = embedded(folder / Path(str(entry.get("file"))).name, SIDE, budget)
         if drawn is None:
             continue
         iou = float(entry.get("iou") or 0)
-        words = "touches nothing" if iou < TOUCHES else f"overlap {100 * iou:.0f} %"
+        words = "no overlap" if iou < OVERLAPS else f"overlap {100 * iou:.0f} %"
         reduced = float(entry.get("reduced") or 1)
         if reduced > 1:
             words += f", reduced {reduced:.1f} times"
         size = area(float(entry.get("area_um2") or math.nan))
-        shown.append(Shown(f"{entry.get('class', '')}, {size}", words, drawn))
+        shown.append(GalleryPicture(f"{entry.get('class', '')}, {size}", words, drawn))
     return shown

@@ -1,4 +1,4 @@
-"""Pictures of slides beside what can be rebuilt from their tokens."""
+"""Pictures of tissue above its reconstruction from the slide's tokens."""
 
 import math
 from collections.abc import Sequence
@@ -9,77 +9,77 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from holohisto.report.pictures.picture import Picture, picture
+from holohisto.report.pictures.embedded import EmbeddedPicture, embedded
 from holohisto.report.results import Run, record
-from holohisto.report.tables.tokens import Quality, by_likeness
+from holohisto.report.tables.tokens import QualityRow, by_psnr
 
 BYTES = 75_000
-"""Of one picture; there are two at most."""
+"""Size of a picture; there are at most two."""
 NO_GAIN, LITTLE_GAIN = 0.5, 3.0
-"""dB below which a picture is called no closer than a mosaic, or closer by little."""
+"""Gains in dB below which a reconstruction counts as no better than a mosaic, or little better."""
 
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """Squares of a slide above, the same squares rebuilt from the slide's tokens below."""
+    """Squares of a slide above, the same squares reconstructed from the slide's tokens below."""
 
     slide: str
-    place: str
-    """Its place in the cohort."""
-    picture: Picture
+    rank: str
+    """Rank of the slide in the cohort: `lowest PSNR` or `median PSNR`."""
+    picture: EmbeddedPicture
     gain: float
-    """As gain_over_plain."""
+    """In dB, see `gain_over_plain`."""
 
     @property
     def words(self) -> str:
-        """What the gain means; empty when it is not known."""
-        mosaic = "to the upper than a mosaic with the mean colour of each token's square"
+        """The gain as a sentence; empty if it is not known."""
+        mosaic = "to the upper row than a mosaic with the mean colour of each token's square"
         if math.isnan(self.gain):
             return ""
         if self.gain < NO_GAIN:
-            return f"The lower row is no closer {mosaic}: these tokens tell little but colours."
-        little = ", which is little: fine structures are blurred" if self.gain < LITTLE_GAIN else ""
+            return f"The lower row is no closer {mosaic}: the tokens hold little more than colours."
+        little = ", a small gain: fine structures are blurred" if self.gain < LITTLE_GAIN else ""
         return f"The lower row is {self.gain:.1f} dB closer {mosaic}{little}."
 
 
-def rebuilt(run: Run, found: Sequence[Quality], side: int) -> list[Rebuilt]:
-    """The slide with the lowest likeness and the median one, of those that have a picture."""
+def rebuilt(run: Run, qualities: Sequence[QualityRow], side: int) -> list[Rebuilt]:
+    """The slides with the lowest and the median PSNR among those with a picture."""
     shown = [
-        one.slide
-        for one in by_likeness(found)
-        if not math.isnan(one["psnr"]) and _path(run, one.slide).exists()
+        row.slide
+        for row in by_psnr(qualities)
+        if not math.isnan(row["psnr"]) and run.results.token_picture(row.slide).exists()
     ]
-    chosen = [(slide, "lowest likeness") for slide in shown[:1]]
+    chosen = [(slide, "lowest PSNR") for slide in shown[:1]]
     if len(shown) > 2:
-        chosen.append((shown[(len(shown) - 1) // 2], "median likeness"))
-    made = []
-    for slide, place in chosen:
-        drawn = picture(_path(run, slide), 2 * side, BYTES)
-        if drawn is not None:
-            gain = gain_over_plain(_path(run, slide), _side(run, slide))
-            made.append(Rebuilt(slide, place, drawn, gain))
-    return made
-
-
-def _path(run: Run, slide: str) -> Path:
-    return run.results / "tokens" / f"{slide}.jpg"
+        chosen.append((shown[(len(shown) - 1) // 2], "median PSNR"))
+    result = []
+    for slide, rank in chosen:
+        shown_picture = embedded(run.results.token_picture(slide), 2 * side, BYTES)
+        if shown_picture is not None:
+            gain = gain_over_plain(run.results.token_picture(slide), _side(run, slide))
+            result.append(Rebuilt(slide, rank, shown_picture, gain))
+    return result
 
 
 def _side(run: Run, slide: str) -> int:
-    """Side of a token, pixels: the power of two that brings the slide to its map; 0: not known."""
-    told: Any = record(run.results / "tokens" / f"{slide}.json")
-    check: Any = record(run.results / "check" / f"{slide}.json")
+    """Side of a token, pixels: the power of two by which the token map is smaller; 0: not known."""
+    tokens: Any = record(run.results.token_quality(slide))
+    check: Any = record(run.results.record(slide))
     try:
-        return 2 ** math.ceil(math.log2(check["working_size"][0] / told["size_tokens"][0]))
+        return 2 ** math.ceil(math.log2(check["working_size"][0] / tokens["size_tokens"][0]))
     except (KeyError, IndexError, TypeError, ValueError, ZeroDivisionError):
         return 0
 
 
 def gain_over_plain(path: Path, f: int) -> float:
-    """By how many dB the lower half is closer to the upper than plain squares of f pixels are.
+    """Gain in PSNR of the reconstruction over plain squares, dB.
 
-    Plain squares have the mean colour of the original: what tokens must do better than, whatever
-    the contrast of the stain. NaN when f is 0, or a half is equal.
+    Plain squares of f x f pixels have the mean colour of the original. They are the baseline for
+    tokens, whatever the contrast of the stain. NaN if f is 0 or an error is 0.
+
+    Args:
+        path: picture with the original in its upper half, the reconstruction in its lower half.
+        f: side of a token, pixels.
     """
     with Image.open(path) as opened:
         pixels = np.asarray(opened.convert("RGB"), np.float32)

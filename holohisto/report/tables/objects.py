@@ -1,4 +1,4 @@
-"""The objects found: how many and how large, group by group."""
+"""Number and size of the objects found, by group."""
 
 import math
 from typing import Any
@@ -8,21 +8,21 @@ from markupsafe import Markup
 
 from holohisto.report.pictures.figures import Box, box_plot
 from holohisto.report.results import Run, rows_of
-from holohisto.report.tables.wide import Cell, Head, Line, Wide
+from holohisto.report.tables.printed import Cell, Head, PrintedTable, TableLine
 from holohisto.report.words import ABSENT, area, count, number_of
 from holohisto.statistics.distributions import POOLED, QUANTILES
 
 HEADS = (
     "Slides",
     "Objects",
-    "A slide",
-    "Drawn a slide",
+    "Per slide",
+    "Annotated per slide",
     "Median area",
-    "Half lie between",
+    "Middle half",
     "Probability",
     "Matched",
 )
-DRAWN = HEADS.index("Drawn a slide")
+ANNOTATED = HEADS.index("Annotated per slide")
 
 
 def size_plots(run: Run) -> list[tuple[str, Markup]]:
@@ -41,16 +41,18 @@ def size_plots(run: Run) -> list[tuple[str, Markup]]:
     return plots
 
 
-def object_table(run: Run, name: str) -> Wide | None:
+def object_table(run: Run, name: str) -> PrintedTable | None:
     """Numbers and areas of one class by group, as the reference model found them."""
     rows = rows_of(run.table("distributions"), model=run.reference, **{"class": name})
     if rows.empty:
         return None
     lines = [
-        Line("all groups" if row["group"] == POOLED else str(row["group"]), "", False, _cells(row))
+        TableLine(
+            "all groups" if row["group"] == POOLED else str(row["group"]), "", False, _cells(row)
+        )
         for row in rows.to_dict("records")
     ]
-    return Wide("Group", [Head(text) for text in HEADS], lines)
+    return PrintedTable("Group", [Head(text) for text in HEADS], lines)
 
 
 def _cells(row: dict[Any, Any]) -> list[Cell]:
@@ -69,12 +71,12 @@ def _cells(row: dict[Any, Any]) -> list[Cell]:
     ]
     cells = [Cell(text) for text in texts]
     if 0 < row.get("slides_annotated", 0) < row["slides"]:
-        cells[DRAWN] = _drawn(row)
+        cells[ANNOTATED] = _annotated(row)
     return cells
 
 
-def _drawn(row: dict[Any, Any]) -> Cell:
-    """What the expert drew, where on some slides only, and what was found on those."""
+def _annotated(row: dict[Any, Any]) -> Cell:
+    """The expert's number where only some slides are annotated, and the number found on these."""
     found = f"found there: {_rate(row['found_per_annotated'])}"
     return Cell(_rate(row["annotated_per_slide"]), found, number_of(row["slides_annotated"]))
 

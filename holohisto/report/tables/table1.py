@@ -1,4 +1,4 @@
-"""Table 1: every model by group on tiles, over all groups, on whole slides, and its test."""
+"""Table 1: tile Dice of every model by group, slide Dice, and the tests."""
 
 import math
 from typing import Any
@@ -7,7 +7,7 @@ import pandas as pd
 
 from holohisto.config.sections import CohortOptions
 from holohisto.report.results import Run, rows_of
-from holohisto.report.tables.wide import NOTHING, Cell, Head, Line, Wide
+from holohisto.report.tables.printed import NOTHING, Cell, Head, PrintedTable, TableLine
 from holohisto.report.words import count, number_of, percent, probability
 from holohisto.statistics.distributions import POOLED
 from holohisto.statistics.groups import ALL
@@ -16,57 +16,63 @@ from holohisto.statistics.rows import group_of
 TILE, SLIDE = "dice_over_tiles", "dice_mean"
 UNITS = ("slides", "subjects")
 FLOOR = "colour threshold"
+"""Small print of a model that is a lower bound instead of a competitor."""
 KEYS = ("class", "model", "pretrained")
 TESTED = ("n", "n_zero", "shift", "p", "p_holm", "p_least_holm", "effect", "result")
 
 
 def numbers(run: Run) -> pd.DataFrame:
-    """The table as shares and p values, one row a class and model: table1.tsv."""
+    """The table as shares and p values, one row per class and model: table1.tsv."""
     groups, tests = run.table("groups"), run.table("comparisons")
     rows = []
     for name in run.classes:
-        part = rows_of(groups, **{"class": name})
-        shown = columns(run, part)
+        means = rows_of(groups, **{"class": name})
+        shown = columns(run, means)
         for model in run.models:
-            own = rows_of(part, model=model)
+            own = rows_of(means, model=model)
             if own.empty:
                 continue
             row: dict[str, Any] = {"class": name, "model": model, "pretrained": pretrained_of(own)}
             row["slides"] = _value(own, POOLED, "slides")
             for title, measure in (("tile_dice", TILE), ("slide_dice", SLIDE)):
                 row |= {f"{title} {group}": _value(own, group, measure) for group in shown}
-            for unit in UNITS:
-                tested = rows_of(
-                    tests, **{"class": name, "model": model, "level": unit, "scope": ALL}
-                )
-                for key in TESTED:
-                    known = not tested.empty and key in tested
-                    row[f"{key} {unit}"] = tested[key].iloc[0] if known else None
-            rows.append(row)
+            overall = rows_of(tests, **{"class": name, "model": model, "scope": ALL})
+            rows.append(row | _tested(overall))
     table = pd.DataFrame(rows)
     return table if len(table) else pd.DataFrame(columns=list(KEYS))
 
 
-def columns(run: Run, part: pd.DataFrame) -> list[str]:
-    """Groups in the sheet's order, their mean, and the mean over all slides."""
-    scored = set(part.get("group", ()))
+def _tested(tests: pd.DataFrame) -> dict[str, Any]:
+    """Results of the tests by slides and by subjects; None if absent."""
+    cells = {}
+    for unit in UNITS:
+        rows = rows_of(tests, level=unit)
+        for key in TESTED:
+            known = not rows.empty and key in rows
+            cells[f"{key} {unit}"] = rows[key].iloc[0] if known else None
+    return cells
+
+
+def columns(run: Run, means: pd.DataFrame) -> list[str]:
+    """Groups in the sheet's order, then `All` and `pooled`; `means` are rows of groups.tsv."""
+    scored = set(means.get("group", ()))
     groups = [g for g in dict.fromkeys(map(group_of, run.rows.values())) if g in scored]
     return [*groups, ALL, POOLED]
 
 
-def table1(run: Run, table: pd.DataFrame, name: str) -> Wide | None:
-    """The table of one class in print; None without scores."""
+def table1(run: Run, table: pd.DataFrame, name: str) -> PrintedTable | None:
+    """The table of one class as text; None without scores."""
     rows = rows_of(table, **{"class": name})
     if rows.empty:
         return None
-    part = rows_of(run.table("groups"), **{"class": name})
-    shown = columns(run, part)
+    means = rows_of(run.table("groups"), **{"class": name})
+    shown = columns(run, means)
     wanted = [f"tile_dice {group}" for group in shown]
     wanted += [f"slide_dice {group}" for group in (ALL, POOLED)]
     own = rows_of(rows, model=run.reference)["slides"]
     usual = (own if len(own) else rows["slides"]).max()
     best = {key: rows.loc[rows["slides"] == usual, key].max() for key in wanted}
-    level = alpha_of(run)
+    compared = len(rows) > 1
     lines = []
     for row in rows.to_dict("records"):
         reference = row["model"] == run.reference
@@ -76,10 +82,10 @@ def table1(run: Run, table: pd.DataFrame, name: str) -> Wide | None:
             else Cell(percent(row[key]), best=row["slides"] == usual and row[key] >= best[key])
             for key in wanted
         ]
-        cells += [_verdict(row, unit, reference, level) for unit in UNITS]
-        lines.append(Line(row["model"], _small(run, row, usual), reference, cells))
-    compared = len(rows) > 1
-    return Wide(
+        if compared:
+            cells += [_verdict(row, unit, reference, alpha_of(run)) for unit in UNITS]
+        lines.append(TableLine(row["model"], _small(run, row, usual), reference, cells))
+    return PrintedTable(
         "Model",
         [
             *(Head(_title(group), first=group == ALL) for group in shown),
@@ -87,15 +93,15 @@ def table1(run: Run, table: pd.DataFrame, name: str) -> Wide | None:
             Head(_title(POOLED)),
             *(Head(f"by {unit}", words=True, first=unit == UNITS[0]) for unit in UNITS if compared),
         ],
-        lines if compared else [Line(x.name, x.small, x.ours, x.cells[:-2]) for x in lines],
+        lines,
         [("Tile Dice, %", len(shown)), ("Slide Dice, %", 2)]
         + ([(f"Does {run.reference} differ?", 2)] if compared else []),
-        _empty(run, part),
+        _empty(run, means),
     )
 
 
 def pretrained_of(own: pd.DataFrame) -> str:
-    """What a model's training started from; empty when not known."""
+    """How a model's training started: `scratch` or `pretrained: ...`; empty if not known."""
     known = own["pretrained"].dropna() if "pretrained" in own else own.iloc[:0]
     return str(known.iloc[0]) if len(known) else ""
 
@@ -111,7 +117,7 @@ def _title(group: str) -> str:
 
 
 def alpha_of(run: Run) -> float:
-    """Level of the tests."""
+    """Significance level of the tests."""
     return (run.parameters.get("cohort") or {}).get("alpha", CohortOptions().alpha)
 
 
@@ -120,35 +126,35 @@ def _value(own: pd.DataFrame, group: str, measure: str) -> float:
     return float(row[measure].iloc[0]) if len(row) and measure in row else math.nan
 
 
-def _verdict(row: dict[Any, Any], unit: str, reference: bool, level: float) -> Cell:
-    """The outcome of a test in two words and its p."""
+def _verdict(row: dict[Any, Any], unit: str, reference: bool, alpha: float) -> Cell:
+    """The result of a test in two words, and its p value."""
     if reference:
         return Cell("reference")
     result, p = row.get(f"result {unit}"), row.get(f"p_holm {unit}")
     if not isinstance(result, str) or not isinstance(p, int | float):
         return NOTHING
-    few = result not in ("higher", "lower") and row[f"p_least_holm {unit}"] >= level
+    few = result not in ("higher", "lower") and row[f"p_least_holm {unit}"] >= alpha
     if few or result == "n too small":
         equal = row[f"n_zero {unit}"]
         return Cell(
             f"too few {unit}",
             number_of(row[f"n {unit}"]) + (f", {equal:.0f} equal" if equal else ""),
         )
-    told = f"p {'' if p < 0.0001 else '= '}{probability(p)}"
-    words = {"higher": "yes, higher", "lower": "yes, lower"}.get(result, f"not shown at {level:g}")
-    return Cell(words, told, kind=result if result in ("higher", "lower") else "")
+    p_value = f"p {'' if p < 0.0001 else '= '}{probability(p)}"
+    words = {"higher": "yes, higher", "lower": "yes, lower"}.get(result, f"not shown at {alpha:g}")
+    return Cell(words, p_value, kind=result if result in ("higher", "lower") else "")
 
 
-def _empty(run: Run, part: pd.DataFrame) -> list[str]:
-    """How many tiles and slides score 1 because there was nothing to find and nothing found."""
-    row = rows_of(part, model=run.reference, group=POOLED)
+def _empty(run: Run, means: pd.DataFrame) -> list[str]:
+    """A note on the tiles and slides that score 1 because annotation and mask are empty."""
+    row = rows_of(means, model=run.reference, group=POOLED)
     if row.empty or not {"tiles", "tiles_empty", "slides", "slides_empty"} <= set(row.columns):
         return []
-    told = [
-        f"{count(row[f'{what}_empty'].iloc[0])} of {count(row[what].iloc[0])} {what}"
-        for what in ("tiles", "slides")
-    ]
+    tiles, slides = (
+        f"{count(row[f'{unit}_empty'].iloc[0])} of {count(row[unit].iloc[0])} {unit}"
+        for unit in ("tiles", "slides")
+    )
     return [
-        f"With {run.reference}, {told[0]} and {told[1]} have nothing drawn by the expert and"
-        " nothing found; each counts as 100 %."
+        f"With {run.reference}, {tiles} and {slides} have no annotation and no prediction; each of"
+        " them counts as 100 %."
     ]

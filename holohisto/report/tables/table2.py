@@ -6,8 +6,8 @@ from typing import Any
 import pandas as pd
 
 from holohisto.report.results import Run, rows_of
+from holohisto.report.tables.printed import NOTHING, Cell, Head, PrintedTable, TableLine
 from holohisto.report.tables.table1 import FLOOR, pretrained_of
-from holohisto.report.tables.wide import NOTHING, Cell, Head, Line, Wide
 from holohisto.report.words import number_of, percent
 from holohisto.statistics.groups import ALL
 
@@ -17,9 +17,9 @@ SLIDES = "slides"
 
 
 def numbers(run: Run) -> pd.DataFrame:
-    """Slide Dice and object F1 over all groups, one row a model: table2.tsv.
+    """Slide Dice and object F1 over all groups, one row per model: table2.tsv.
 
-    The mean is over all structures; a model that lacks one has none.
+    The mean is over all structures; it is NaN for a model without a score of one of them.
     """
     groups = rows_of(run.table("groups"), group=ALL)
     names = [name for name in run.classes if len(rows_of(groups, **{"class": name}))]
@@ -38,8 +38,8 @@ def numbers(run: Run) -> pd.DataFrame:
     return pd.DataFrame(rows) if rows else pd.DataFrame(columns=["model", "pretrained"])
 
 
-def table2(run: Run, table: pd.DataFrame) -> Wide | None:
-    """The table in print; None unless several structures were scored."""
+def table2(run: Run, table: pd.DataFrame) -> PrintedTable | None:
+    """The table as text; None for a single structure."""
     names = [key.removeprefix("dice ") for key in table.columns if key.startswith("dice ")]
     if len(names) < 3:  # two structures and their mean
         return None
@@ -48,11 +48,11 @@ def table2(run: Run, table: pd.DataFrame) -> Wide | None:
     whole[MEAN] = pd.concat(whole, axis=1).all(axis=1)
     best = {name: table.loc[whole[name], f"dice {name}"].max() for name in names}
     lines = []
-    for place, row in enumerate(table.to_dict("records")):
+    for i, row in enumerate(table.to_dict("records")):
         cells = []
         for name in names:
             dice, f1 = row[f"dice {name}"], row[f"f1 {name}"]
-            equal = bool(whole[name].iloc[place])
+            equal = bool(whole[name].iloc[i])
             remark = "" if equal or name == MEAN else number_of(row[f"{SLIDES} {name}"])
             cells.append(
                 NOTHING
@@ -61,16 +61,16 @@ def table2(run: Run, table: pd.DataFrame) -> Wide | None:
             )
         floor = run.models[row["model"]].get("kind") == "colour_threshold"
         small = FLOOR if floor else row["pretrained"]
-        lines.append(Line(row["model"], small, row["model"] == run.reference, cells))
+        lines.append(TableLine(row["model"], small, row["model"] == run.reference, cells))
     heads = [
         Head(name, number_of(usual[name]) if name in usual else "", first=name == MEAN)
         for name in names
     ]
-    return Wide("Model", heads, lines, [("Slide Dice, %", len(names))])
+    return PrintedTable("Model", heads, lines, [("Slide Dice, %", len(names))])
 
 
 def _usual(run: Run, table: pd.DataFrame, name: str) -> float:
-    """Slides of a structure that the reference model was scored on, or the most of any."""
+    """Number of slides scored for a structure, of the reference model or else the largest."""
     own = rows_of(table, model=run.reference)
     return float((own if len(own) else table)[f"{SLIDES} {name}"].max())
 

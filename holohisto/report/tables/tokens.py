@@ -1,4 +1,4 @@
-"""How well tokens keep each slide: likeness of what is rebuilt, use of the codebook, cost."""
+"""Quality of each slide's tokens: reconstruction, use of the codebook, cost."""
 
 import math
 import statistics
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from holohisto.report.results import Run, record
-from holohisto.report.tables.wide import Cell
+from holohisto.report.tables.printed import Cell
 from holohisto.report.words import ABSENT, count, duration, memory
 
 PSNR_GAP = 3.0
@@ -15,37 +15,44 @@ PSNR_GAP = 3.0
 SHARE = 0.5
 """Share of the cohort's median below which a slide's codes, perplexity or agreement is flagged."""
 TOKENS_PER_CODE = 10
-"""Tokens for each code in use, below which a slide is too small to say which codes it lacks."""
+"""Tokens per code in use below which a slide is too small to show all codes it could use."""
 LEAST_AGREEMENT = 0.1
-"""Median share of tokens the same alone below which nobody is flagged by it: what is trained with
-fixed statistics need not agree with any other, and then the shares are chance."""
+"""Median native agreement below which it flags no slide: a tokenizer trained with frozen statistics
+need not agree with native ones, and its agreement is then chance."""
 USED, PARTLY = 0.5, 0.1
-"""Shares of the codebook from which it is in use, or in use in part."""
+"""Shares of the codebook from which it counts as used, or as used in part."""
 COLUMNS = {
     "psnr": (
         "PSNR",
-        "How like rebuilt tissue is to the original, pixel by pixel, in dB, on four squares of the"
-        " slide; 3 dB less is twice the error.",
+        "Similarity of reconstructed and original tissue, pixel by pixel, in dB, on four squares of"
+        " the slide; 3 dB less is twice the squared error.",
     ),
-    "ssim": ("SSIM", "How like it is in structure; 1 is the same."),
+    "ssim": ("SSIM", "Similarity in structure; 1 means identical."),
     "codes_used": (
         "Codes in use",
-        "Different entries of the codebook among the slide's tokens, and their share of all.",
+        "Number of codebook entries among the slide's tokens, and their share of the codebook.",
     ),
-    "perplexity": ("Perplexity", "How many entries, used equally often, would be as varied."),
+    "perplexity": (
+        "Perplexity",
+        "Number of codebook entries that, used equally often, would be as varied.",
+    ),
     "native_agreement": (
-        "Same alone",
-        "Tokens that stay the same when a square of tissue is encoded by itself, adapted to its own"
-        " brightness and contrast (native) instead of those of the training slides (frozen). This"
-        " is how pretrained tokenizers learned: where few stay the same, compare with tokens.mode:"
-        " window. A tokenizer trained in this run learned frozen and need not agree.",
+        "Native agreement",
+        "Share of tokens that stay the same if a square of tissue is encoded by itself, normalised"
+        " by its own brightness and contrast (native) instead of those of the training slides"
+        " (frozen). Pretrained tokenizers were trained natively: if few tokens agree, compare with"
+        " tokens.mode: window. A tokenizer trained in this run was trained frozen and need not"
+        " agree.",
     ),
-    "precision_agreement": ("Same in fp32", "Tokens that slower, exact arithmetic gives too."),
-    "seconds": ("Time", "Of encoding; below it, how long it waited for the slide to be read."),
+    "precision_agreement": (
+        "fp32 agreement",
+        "Share of tokens that are the same in the slower, more exact fp32 arithmetic.",
+    ),
+    "seconds": ("Time", "Time to encode the slide, and below it the time spent on reading pixels."),
     "bytes": (
         "Token map",
-        "Size of the file. Training slides are in it in several variants, turned and in other"
-        " looks.",
+        "Size of the file. It holds several variants of a training slide, flipped, rotated or with"
+        " another appearance.",
     ),
 }
 """Title and meaning of the table's columns, in its order."""
@@ -53,14 +60,14 @@ NUMBERS = (*COLUMNS, "codebook", "tokens", "variants", "reading_seconds")
 
 
 @dataclass(frozen=True)
-class Quality:
-    """What the verb `tokens` tells of one slide."""
+class QualityRow:
+    """Quality of one slide's tokens, as the verb `tokens` measured it."""
 
     slide: str
     mode: str
     precision: str
     values: dict[str, float]
-    """By the names in NUMBERS; NaN where it tells nothing."""
+    """By the names in NUMBERS; NaN if not measured."""
 
     def __getitem__(self, name: str) -> float:
         return self.values[name]
@@ -80,7 +87,7 @@ class TokenLine:
 
 @dataclass(frozen=True)
 class TokenTable:
-    """All that is told of the tokens."""
+    """The section on tokens."""
 
     titles: list[str]
     meanings: list[tuple[str, str]]
@@ -88,23 +95,23 @@ class TokenTable:
     median: TokenLine | None
     """None for a single slide."""
     lines: list[TokenLine]
-    """The flagged slides first; the lowest likeness first."""
+    """The flagged slides first, each part sorted by PSNR, the lowest first."""
     verdict: str
-    """Whether the codebook is in use; empty when not known."""
+    """A sentence on the use of the codebook; empty if not known."""
     flagged: int
     """Number of flagged slides."""
 
 
-def qualities(run: Run) -> list[Quality]:
-    """What is known of each slide's tokens, in the sheet's order; older runs know nothing."""
-    found = []
+def qualities(run: Run) -> list[QualityRow]:
+    """Quality of each slide's tokens, in the sheet's order; slides without it are left out."""
+    rows = []
     for row in run.kept:
-        told = record(run.results / "tokens" / f"{row.slide}.json")
-        if told:
-            mode, precision = (str(told.get(name) or "") for name in ("mode", "precision"))
-            values = {name: _number(told.get(name)) for name in NUMBERS}
-            found.append(Quality(row.slide, mode, precision, values))
-    return found
+        facts = record(run.results.token_quality(row.slide))
+        if facts:
+            mode, precision = (str(facts.get(name) or "") for name in ("mode", "precision"))
+            values = {name: _number(facts.get(name)) for name in NUMBERS}
+            rows.append(QualityRow(row.slide, mode, precision, values))
+    return rows
 
 
 def _number(value: Any) -> float:
@@ -112,13 +119,13 @@ def _number(value: Any) -> float:
     return float(value) if known and math.isfinite(value) else math.nan
 
 
-def token_table(found: Sequence[Quality]) -> TokenTable | None:
-    """Numbers and judgement of every slide; None when nothing is known of any."""
-    if not found:
+def token_table(rows: Sequence[QualityRow]) -> TokenTable | None:
+    """Numbers and remarks of every slide; None without any slide."""
+    if not rows:
         return None
-    medians = {name: _median([one[name] for one in found]) for name in NUMBERS}
+    medians = {name: _median([row[name] for row in rows]) for name in NUMBERS}
     shown = [name for name in COLUMNS if not math.isnan(medians[name])]
-    lines = [_line(one, medians, shown, alone=len(found) == 1) for one in by_likeness(found)]
+    lines = [_line(row, medians, shown, alone=len(rows) == 1) for row in by_psnr(rows)]
     lines.sort(key=lambda line: not line.flagged)
     middle = None
     if len(lines) > 1:
@@ -130,9 +137,9 @@ def token_table(found: Sequence[Quality]) -> TokenTable | None:
     return TokenTable(titles, meanings, middle, lines, _verdict(medians), flagged)
 
 
-def by_likeness(found: Sequence[Quality]) -> list[Quality]:
-    """By likeness, the lowest first; those without come last."""
-    return sorted(found, key=lambda one: (math.isnan(one["psnr"]), one["psnr"]))
+def by_psnr(rows: Sequence[QualityRow]) -> list[QualityRow]:
+    """Sorted by PSNR, the lowest first, slides without PSNR last."""
+    return sorted(rows, key=lambda row: (math.isnan(row["psnr"]), row["psnr"]))
 
 
 def _median(values: Sequence[float]) -> float:
@@ -140,42 +147,43 @@ def _median(values: Sequence[float]) -> float:
     return statistics.median(known) if known else math.nan
 
 
-def _line(one: Quality, medians: dict[str, float], shown: list[str], alone: bool) -> TokenLine:
-    remarks = flags(one, medians)
+def _line(row: QualityRow, medians: dict[str, float], shown: list[str], alone: bool) -> TokenLine:
+    remarks = flags(row, medians)
     words = "; ".join(remarks) or ("" if alone else "like the others")
-    if not _large_enough(one, medians):
+    if not _large_enough(row, medians):
         words += f"{'; ' if words else ''}too small to judge its codes"
-    variants = one["variants"]
-    told = [
-        one.mode,
-        one.precision,
+    variants = row["variants"]
+    encoded = [
+        row.mode,
+        row.precision,
         "" if math.isnan(variants) else f"{variants:.0f} variant{'' if variants == 1 else 's'}",
     ]
-    cells = [_cell(name, one.values) for name in shown]
-    return TokenLine(one.slide, ", ".join(filter(None, told)), words, bool(remarks), cells)
+    cells = [_cell(name, row.values) for name in shown]
+    return TokenLine(row.slide, ", ".join(filter(None, encoded)), words, bool(remarks), cells)
 
 
-def flags(one: Quality, medians: Mapping[str, float]) -> list[str]:
-    """Why a slide is flagged: what lies far below the cohort's median."""
-    told = []
-    gap = medians["psnr"] - one["psnr"]
+def flags(row: QualityRow, medians: Mapping[str, float]) -> list[str]:
+    """Remarks on the numbers of a slide that lie far below the cohort's median."""
+    remarks = []
+    gap = medians["psnr"] - row["psnr"]
     if gap >= PSNR_GAP:
-        told.append(f"rebuilt less well than the others, {gap:.1f} dB below the median")
-    if _large_enough(one, medians):
-        if one["codes_used"] < SHARE * medians["codes_used"]:
-            told.append(f"few codes in use (median {count(medians['codes_used'])})")
-        if one["perplexity"] < SHARE * medians["perplexity"]:
+        remarks.append(f"reconstructed less well than the others, {gap:.1f} dB below the median")
+    if _large_enough(row, medians):
+        if row["codes_used"] < SHARE * medians["codes_used"]:
+            remarks.append(f"few codes in use (median {count(medians['codes_used'])})")
+        if row["perplexity"] < SHARE * medians["perplexity"]:
             even = count(medians["perplexity"])
-            told.append(f"a few codes stand for most of it (median perplexity {even})")
+            remarks.append(f"a few codes make up most of it (median perplexity {even})")
     usual = medians["native_agreement"]
-    if usual >= LEAST_AGREEMENT and one["native_agreement"] < SHARE * usual:
-        told.append(f"light or stain unlike the others' (median same alone {100 * usual:.1f} %)")
-    return told
+    if usual >= LEAST_AGREEMENT and row["native_agreement"] < SHARE * usual:
+        median = f"median native agreement {100 * usual:.1f} %"
+        remarks.append(f"brightness or stain unlike the others ({median})")
+    return remarks
 
 
-def _large_enough(one: Quality, medians: Mapping[str, float]) -> bool:
-    """Whether the slide has the tokens to show as many codes as the median slide uses."""
-    return not one["tokens"] < TOKENS_PER_CODE * medians["codes_used"]
+def _large_enough(row: QualityRow, medians: Mapping[str, float]) -> bool:
+    """Whether the slide has enough tokens to show as many codes as the median slide uses."""
+    return not row["tokens"] < TOKENS_PER_CODE * medians["codes_used"]
 
 
 def _cell(name: str, values: Mapping[str, float]) -> Cell:
@@ -198,7 +206,7 @@ def _cell(name: str, values: Mapping[str, float]) -> Cell:
 
 
 def _verdict(medians: Mapping[str, float]) -> str:
-    """Whether the codebook is in use, from the codes that the median slide uses."""
+    """A sentence on the use of the codebook by the median slide; empty if not known."""
     used, codebook, tokens = (medians[name] for name in ("codes_used", "codebook", "tokens"))
     if math.isnan(used) or not codebook > 0:
         return ""
@@ -208,10 +216,10 @@ def _verdict(medians: Mapping[str, float]) -> str:
     if share >= USED:
         return f"{start}: the codebook is in use."
     if tokens < TOKENS_PER_CODE * used:
-        return f"{start}, but are too small to tell whether the codebook knows this stain."
+        return f"{start}, but are too small to judge whether the codebook represents this stain."
     if share >= PARTLY:
-        return f"{start}: the codebook knows this stain in part, the rest of it lies idle."
+        return f"{start}: the codebook represents this stain in part; the rest of it is unused."
     return (
-        f"{start}: most of the codebook knows nothing of this stain. One trained on your own slides"
-        " would (leave tokenizer.checkpoint empty)."
+        f"{start}: most of the codebook is unused for this stain. A tokenizer trained on your own"
+        " slides would represent it better (leave tokenizer.checkpoint empty)."
     )

@@ -1,4 +1,4 @@
-"""What each model's training saw, from the headers of the segmenters."""
+"""Training of each model, from the headers of the segmenter files."""
 
 import json
 import logging
@@ -10,7 +10,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from holohisto.report.results import Run
-from holohisto.report.tables.wide import Cell, Head, Line, Wide
+from holohisto.report.tables.printed import Cell, Head, PrintedTable, TableLine
 from holohisto.report.words import ABSENT, duration, large
 
 logger = logging.getLogger(__name__)
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Trained:
-    """A model's training; NaN or empty where its file does not tell."""
+    """A model's training; NaN or empty if not recorded in its file."""
 
     pretrained: str
     parameters: float
@@ -27,56 +27,56 @@ class Trained:
     steps: float
     tiles: float
     pixels: float
-    """Working pixels seen, each time again."""
+    """Working pixels seen, each counted every time."""
     seconds: float
 
 
 def trained(run: Run) -> dict[str, Trained]:
-    """Of every model that is a trained segmenter, what its file says of the training."""
-    found = {}
+    """Training of every model that has a segmenter file."""
+    result = {}
     for model, options in run.models.items():
         if options.get("kind") == "masks":
             continue
         weights = options.get("weights")
-        path = Path(weights) if weights else run.results / f"models/{model}/segmenter.safetensors"
+        path = Path(weights) if weights else run.results.segmenter(model)
         summary = _summary(path)
         if summary:
-            found[model] = Trained(
+            result[model] = Trained(
                 str(summary.get("pretrained", "")),
                 _number(summary, "parameters"),
                 tuple(summary.get("tile") or ()),
                 *(_number(summary, key) for key in ("steps", "tiles", "pixels", "seconds")),
             )
-    return found
+    return result
 
 
-def trained_table(found: dict[str, Trained], reference: str) -> Wide | None:
-    """One line a model; None when no file tells anything."""
-    if not found:
+def trained_table(models: dict[str, Trained], reference: str) -> PrintedTable | None:
+    """One line per model; None without any model."""
+    if not models:
         return None
-    heads = ["Began from", "Parameters", "Tile, px", "Steps", "Tiles seen", "Pixels seen", "Time"]
+    heads = ["Started from", "Parameters", "Tile, px", "Steps", "Tiles seen", "Pixels seen", "Time"]
     lines = [
-        Line(
+        TableLine(
             model,
             "",
             model == reference,
             [
-                Cell(one.pretrained or ABSENT),
-                Cell(large(one.parameters)),
-                Cell(size(one.tile)),
-                Cell(large(one.steps)),
-                Cell(large(one.tiles)),
-                Cell(large(one.pixels)),
-                Cell(duration(one.seconds)),
+                Cell(training.pretrained or ABSENT),
+                Cell(large(training.parameters)),
+                Cell(size(training.tile)),
+                Cell(large(training.steps)),
+                Cell(large(training.tiles)),
+                Cell(large(training.pixels)),
+                Cell(duration(training.seconds)),
             ],
         )
-        for model, one in found.items()
+        for model, training in models.items()
     ]
-    return Wide("Model", [Head(text, words=text == heads[0]) for text in heads], lines)
+    return PrintedTable("Model", [Head(text, words=text == heads[0]) for text in heads], lines)
 
 
 def size(tile: tuple[int, ...]) -> str:
-    """Width and height in words."""
+    """Width and height as text."""
     return " × ".join(str(side) for side in tile) or ABSENT
 
 

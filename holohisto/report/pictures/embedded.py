@@ -1,4 +1,4 @@
-"""Pictures as small JPEGs inside the page."""
+"""Pictures as small JPEGs, embedded in the page."""
 
 import base64
 import io
@@ -10,23 +10,25 @@ from PIL import Image
 
 logger = logging.getLogger(__name__)
 QUALITIES = (82, 74, 66, 58, 50)
+"""JPEG qualities to try."""
 SHRINK = 0.85
+"""Factor of the size once the lowest quality is still too large."""
 
 
 @dataclass(frozen=True)
-class Picture:
+class EmbeddedPicture:
     """A picture ready for an `<img>`."""
 
     data: str
-    """A data: address."""
+    """A `data:` URL."""
     width: int
     height: int
 
 
-def picture(path: Path, side: int, budget: int) -> Picture | None:
+def embedded(path: Path, side: int, budget: int) -> EmbeddedPicture | None:
     """The picture with its longer side at most `side` pixels and at most `budget` bytes.
 
-    Quality goes down first, then size. None when the file is absent or no picture.
+    Quality is lowered first, then size. None if the file is absent or no picture.
     """
     try:
         with Image.open(path) as opened:
@@ -45,7 +47,7 @@ def picture(path: Path, side: int, budget: int) -> Picture | None:
                 break
         if len(data) <= budget or max(image.size) <= 64:
             text = base64.b64encode(data).decode()
-            return Picture(f"data:image/jpeg;base64,{text}", *image.size)
+            return EmbeddedPicture(f"data:image/jpeg;base64,{text}", *image.size)
         smaller = (round(image.width * SHRINK) or 1, round(image.height * SHRINK) or 1)
         image = image.resize(smaller, Image.Resampling.LANCZOS)
 

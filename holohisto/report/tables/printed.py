@@ -1,4 +1,4 @@
-"""Tables of the report: a row a model, columns in bands, ready to be printed."""
+"""Tables of the report: one line per model, columns in bands, as text for the template."""
 
 from dataclasses import dataclass, field
 
@@ -7,14 +7,14 @@ from holohisto.report.words import ABSENT
 
 @dataclass(frozen=True)
 class Cell:
-    """A number, its spread, and what has to be said beside it."""
+    """A number with its spread and a remark, both in small print."""
 
     text: str
     spread: str = ""
     remark: str = ""
     best: bool = False
     kind: str = ""
-    """Class of the style sheet."""
+    """CSS class."""
 
 
 NOTHING = Cell(ABSENT)
@@ -29,11 +29,11 @@ class Head:
     words: bool = False
     """The column holds words, not numbers."""
     first: bool = False
-    """A line stands before it."""
+    """A rule separates the column from the one before."""
 
 
 @dataclass(frozen=True)
-class Line:
+class TableLine:
     """One model, or one group."""
 
     name: str
@@ -43,12 +43,12 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Wide:
+class PrintedTable:
     """A table; `bands` are headings over several columns, as text and number of columns."""
 
     name: str
     heads: list[Head]
-    lines: list[Line]
+    lines: list[TableLine]
     bands: list[tuple[str, int]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     """Sentences under the table."""
