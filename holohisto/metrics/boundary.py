@@ -115,16 +115,17 @@ class Boundary:
         for boundary in self._edges:
             boundary.finish()
         self._count(self._edges[0].known)
-        (found, drawn), (found_near, drawn_near) = self._pixels.tolist(), self._near.tolist()
-        empty = 0.0 if found or drawn else 1.0
-        precision = found_near / found if found else empty
-        recall = drawn_near / drawn if drawn else empty
+        predicted, annotated = self._pixels.tolist()
+        predicted_near, annotated_near = self._near.tolist()
+        empty = 0.0 if predicted or annotated else 1.0
+        precision = predicted_near / predicted if predicted else empty
+        recall = annotated_near / annotated if annotated else empty
         total = precision + recall
         return {
-            "found": found,
-            "found_near": found_near,
-            "annotated": drawn,
-            "annotated_near": drawn_near,
+            "found": predicted,
+            "found_near": predicted_near,
+            "annotated": annotated,
+            "annotated_near": annotated_near,
             "precision": precision,
             "recall": recall,
             "f1": 2 * precision * recall / total if total else 0.0,

@@ -28,7 +28,8 @@ class Score:
     dice: str
     tile_dice: str
     f1: str
-    found: str
+    objects: str
+    """Objects matched, missed and extra."""
 
 
 @dataclass(frozen=True)
@@ -48,14 +49,14 @@ class SlideCard:
 def cards(run: Run, side: int) -> list[SlideCard]:
     """Cards of segmented slides by group, the worst slide of a group first."""
     scores, objects = run.table("slides"), run.table("objects")
-    made = []
+    result = []
     for row in (row for row in run.kept if row.split in run.splits):
         own = rows_of(scores, model=run.reference, slide=row.slide)
         counted = rows_of(objects, model=run.reference, slide=row.slide)
         overlay = run.results.overlay(run.reference, row.slide)
         foreground = run.results.foreground_picture(row.slide)
         values = [value for value in own.get("dice_foreground", ()) if not math.isnan(value)]
-        made.append(
+        result.append(
             SlideCard(
                 row,
                 facts(run, row) | _objects(run, row, counted),
@@ -67,18 +68,20 @@ def cards(run: Run, side: int) -> list[SlideCard]:
             )
         )
     groups = list(dict.fromkeys(row.group for row in run.rows.values()))
-    made.sort(key=lambda c: (groups.index(c.row.group), math.inf if math.isnan(c.dice) else c.dice))
-    return [card for card in made if card.overlay or card.foreground or card.scores or card.facts]
+    result.sort(
+        key=lambda c: (groups.index(c.row.group), math.inf if math.isnan(c.dice) else c.dice)
+    )
+    return [card for card in result if card.overlay or card.foreground or card.scores or card.facts]
 
 
 def trained_cards(run: Run) -> list[SlideCard]:
     """Small cards of the slides that are used for training only."""
-    made = []
+    result = []
     for row in (row for row in run.kept if row.split not in run.splits):
         thumbnail = embedded(run.results.foreground_picture(row.slide), TRAINED_SIDE, TRAINED_BYTES)
         if thumbnail is not None:
-            made.append(SlideCard(row, facts(run, row), [], None, thumbnail, warnings(run, row)))
-    return made
+            result.append(SlideCard(row, facts(run, row), [], None, thumbnail, warnings(run, row)))
+    return result
 
 
 def facts(run: Run, row: Row) -> dict[str, str]:
@@ -119,7 +122,7 @@ def _objects(run: Run, row: Row, objects: Any) -> dict[str, str]:
 
 def _score(item: dict[Any, Any]) -> Score:
     counts = [item[f"objects_{key}"] for key in ("tp", "fn", "fp")]
-    found = (
+    counted = (
         ""
         if any(math.isnan(count) for count in counts)
         else ("{:.0f} matched, {:.0f} missed, {:.0f} extra".format(*counts))
@@ -129,7 +132,7 @@ def _score(item: dict[Any, Any]) -> Score:
         percent(item["dice_foreground"]),
         percent(item["tile_dice"]),
         percent(item["object_f1"]),
-        found,
+        counted,
     )
 
 

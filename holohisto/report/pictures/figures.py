@@ -42,13 +42,13 @@ def dot_plot(dots: Dots, low: float, label: str) -> Markup:
         share = (max(value, low) - low) / (1 - low)
         return LEFT + share * (WIDTH - LEFT - RIGHT)
 
-    parts = [_axis(low, x, top, height - bottom)]
+    elements = [_axis(low, x, top, height - bottom)]
     for scores in dots.slides.values():
         points = " ".join(f"{x(scores[m]):.1f},{rows[m]:.1f}" for m in dots.models if m in scores)
-        parts.append(Markup('<polyline class="pair" points="{}"/>').format(points))
+        elements.append(Markup('<polyline class="pair" points="{}"/>').format(points))
     for model, y in rows.items():
-        parts.append(_row(dots, model, x, y))
-    return _svg(height, label, parts)
+        elements.append(_row(dots, model, x, y))
+    return _svg(height, label, elements)
 
 
 def lower_end(values: Sequence[float]) -> float:
@@ -59,30 +59,30 @@ def lower_end(values: Sequence[float]) -> float:
 
 def _axis(low: float, x, top: float, base: float) -> Markup:  # noqa: ANN001
     step = 0.02 if low >= 0.9 else 0.05 if low >= 0.7 else 0.1 if low >= 0.5 else 0.2
-    parts = []
+    elements = []
     value = 1.0
     while value >= low - 1e-9:
-        parts.append(
+        elements.append(
             Markup(
                 '<line class="grid" x1="{0:.1f}" x2="{0:.1f}" y1="{1}" y2="{2}"/>'
                 '<text class="tick" x="{0:.1f}" y="{3}" text-anchor="middle">{4:.0f}</text>'
             ).format(x(value), top, base, base + 15, 100 * value)
         )
         value -= step
-    return Markup("").join(parts)
+    return Markup("").join(elements)
 
 
 def _row(dots: Dots, model: str, x, y: float) -> Markup:  # noqa: ANN001
     scores = {slide: values[model] for slide, values in dots.slides.items() if model in values}
     kind = "ours" if model == dots.reference else "other"
     short = model if len(model) <= NAME else model[: NAME - 1] + "…"
-    parts = [
+    elements = [
         Markup(
             '<text class="name {}" x="{}" y="{:.1f}" text-anchor="end">{}<title>{}</title></text>'
         ).format(kind, LEFT - 10, y + 4, short, model)
     ]
     for slide, score in scores.items():
-        parts.append(
+        elements.append(
             Markup(
                 '<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="4">'
                 "<title>{}: {:.2f} %</title></circle>"
@@ -90,13 +90,13 @@ def _row(dots: Dots, model: str, x, y: float) -> Markup:  # noqa: ANN001
         )
     if scores:
         mean = sum(scores.values()) / len(scores)
-        parts.append(
+        elements.append(
             Markup(
                 '<line class="mean {0}" x1="{1:.1f}" x2="{1:.1f}" y1="{2:.1f}" y2="{3:.1f}">'
                 "<title>mean {4:.2f} %</title></line>"
             ).format(kind, x(mean), y - 10, y + 10, 100 * mean)
         )
-    return Markup("").join(parts)
+    return Markup("").join(elements)
 
 
 @dataclass(frozen=True)
@@ -123,17 +123,17 @@ def box_plot(boxes: Sequence[Box], label: str) -> Markup:
         share = math.log(value / low) / math.log(high / low)
         return LEFT + share * (WIDTH - LEFT - RIGHT)
 
-    parts = []
+    elements = []
     for value in _logarithmic_ticks(low, high):
-        parts.append(
+        elements.append(
             Markup(
                 '<line class="grid" x1="{0:.1f}" x2="{0:.1f}" y1="{1}" y2="{2}"/>'
                 '<text class="tick" x="{0:.1f}" y="{3}" text-anchor="middle">{4}</text>'
             ).format(x(value), top, height - bottom, height - bottom + 15, _short(value))
         )
     for i, box in enumerate(boxes):
-        parts.append(_box(box, x, top + ROW * (i + 0.5)))
-    return _svg(height, label, parts)
+        elements.append(_box(box, x, top + ROW * (i + 0.5)))
+    return _svg(height, label, elements)
 
 
 def _logarithmic_ticks(low: float, high: float) -> list[float]:
@@ -197,30 +197,30 @@ def curve(xs: Sequence[float], ys: Sequence[float], title: str, along: str) -> M
         b = base - (point[1] - y_low) / (y_high - y_low) * (base - top)
         return f"{a:.1f},{b:.1f}"
 
-    parts = []
+    elements = []
     for value in ticks:
         y = base - (value - y_low) / (y_high - y_low) * (base - top)
-        parts.append(
+        elements.append(
             Markup(
                 '<line class="grid" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>'
                 '<text class="tick" x="{}" y="{:.1f}" text-anchor="end">{}</text>'
             ).format(left, right, y, y, left - 6, y + 4, _short(value))
         )
     for x, value, anchor in zip((left, right), xs_span, ("start", "end"), strict=True):
-        parts.append(
+        elements.append(
             Markup('<text class="tick" x="{}" y="{}" text-anchor="{}">{}</text>').format(
                 x, base + 16, anchor, _short(value)
             )
         )
     middle = (left + right) / 2
-    parts.append(
+    elements.append(
         Markup('<text class="tick" x="{}" y="{}" text-anchor="middle">{}</text>').format(
             middle, base + 16, along
         )
     )
     line = " ".join(map(position, points))
-    parts.append(Markup('<polyline class="curve" points="{}"/>').format(line))
-    return _svg(height, f"{title} over {along}", parts)
+    elements.append(Markup('<polyline class="curve" points="{}"/>').format(line))
+    return _svg(height, f"{title} over {along}", elements)
 
 
 def _thinned(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -256,7 +256,7 @@ def _short(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def _svg(height: float, label: str, parts: Sequence[Markup]) -> Markup:
+def _svg(height: float, label: str, elements: Sequence[Markup]) -> Markup:
     return Markup('<svg viewBox="0 0 {} {:.0f}" role="img" aria-label="{}">{}</svg>').format(
-        WIDTH, height, label, Markup("").join(parts)
+        WIDTH, height, label, Markup("").join(elements)
     )
