@@ -13,7 +13,10 @@ def pytest_configure():
 
 LONGEST = (
     "test_real",
-    "test_workflow",
+    "test_given_models",
+    "test_run_errors",
+    "test_whole_run",
+    "test_reruns",
     "test_baselines",
     "test_trainer",
     "test_real_tokens",
