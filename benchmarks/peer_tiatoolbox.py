@@ -52,13 +52,13 @@ def prepare(folder: Path, size: tuple[int, int], channels: list[int]) -> None:
     import torch
 
     from holohisto.config.models import UnetModel
-    from holohisto.segmenter.file import Card, build_segmenter, save_segmenter
+    from holohisto.segmenter.file import ModelCard, build_segmenter, save_segmenter
 
     tissue_slide.write(folder / "slide.tif", size)
     torch.manual_seed(0)
     options = UnetModel(channels=tuple(channels), tile=(TILE, TILE))
     model = build_segmenter(options, None, 1, 1)
-    card = Card("unet", options, ("a",), 0.5, (TILE, TILE), None, 1, "frozen", {})
+    card = ModelCard("unet", options, ("a",), 0.5, (TILE, TILE), None, 1, "frozen", {})
     save_segmenter(model.state_dict(), card, folder / "segmenter.safetensors")
     torch.save(model.network.state_dict(), folder / "weights.pt")
 

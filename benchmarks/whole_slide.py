@@ -19,7 +19,7 @@ from holohisto import cli
 from holohisto.config.models import HolohistoModel
 from holohisto.config.training import TokensOptions
 from holohisto.runtime.arithmetic import ceil_div
-from holohisto.segmenter.file import Card, build_segmenter, save_segmenter
+from holohisto.segmenter.file import ModelCard, build_segmenter, save_segmenter
 from holohisto.slide.record import SlideRecord
 from holohisto.tokens.token_map import TokenMap, save_token_map
 
@@ -35,7 +35,7 @@ def prepare(folder: Path, width: int, height: int) -> list[str]:
     assert cli.main([*words, "--foreground", str(folder / "f.tif")]) == 0
     options, own = HolohistoModel(size="T"), "0" * 64
     model = build_segmenter(options, torch.randn(1024, 32), 16, 1)
-    card = Card("m", options, ("a",), 0.5, (3840, 2160), own, 16, "frozen", {})
+    card = ModelCard("m", options, ("a",), 0.5, (3840, 2160), own, 16, "frozen", {})
     save_segmenter(model.state_dict(), card, folder / "segmenter.safetensors")
     some = random.integers(0, 1024, (ceil_div(height, 16), ceil_div(width, 16))).astype(np.uint16)
     fingerprint = SlideRecord.read(record).fingerprint

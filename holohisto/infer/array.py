@@ -14,7 +14,7 @@ from holohisto.infer.checks import config_for, require_own_tokenizer
 from holohisto.infer.job import DEFAULT_SPEED, Job, Speed
 from holohisto.infer.predict import Predictor, fixed_threads
 from holohisto.infer.segmentation import Segmentation, input_reader, job_for
-from holohisto.segmenter.file import Card, Segmenter
+from holohisto.segmenter.file import ModelCard, Segmenter
 from holohisto.slide.array import ArraySlide
 from holohisto.slide.record import SlideRecord, record_of
 from holohisto.tokenizer.vqgan import VQGAN
@@ -29,7 +29,7 @@ NAME = "array"
 
 def segment_array(
     model: Segmenter,
-    card: Card,
+    card: ModelCard,
     rgb: np.ndarray,
     tokenizer: VQGAN | None = None,
     *,
@@ -79,7 +79,7 @@ def segment_array(
     return np.concatenate(labels), np.concatenate(list(segmentation.probability()))
 
 
-def _checked(tokenizer: VQGAN | None, card: Card, device: torch.device) -> VQGAN | None:
+def _checked(tokenizer: VQGAN | None, card: ModelCard, device: torch.device) -> VQGAN | None:
     """The tokenizer on the device if the segmenter needs it; it must be the segmenter's own."""
     if card.tokenizer is None:
         return None
@@ -104,7 +104,7 @@ class _Picture:
         foreground = find_foreground(slide, record, config.foreground, None)
         return cls(record, Tissue(slide, record.factor, foreground), config)
 
-    def job(self, card: Card, tile: tuple[int, int] | None) -> Job:
+    def job(self, card: ModelCard, tile: tuple[int, int] | None) -> Job:
         foreground, size = self.tissue.foreground, self.record.working_size
         return job_for(card, tile, size, foreground, self.config.infer)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from holohisto.config.config import Config
 from holohisto.config.sections import Classes, ClassOptions
 from holohisto.errors import HolohistoError
-from holohisto.segmenter.file import Card
+from holohisto.segmenter.file import ModelCard
 from holohisto.slide.record import SlideRecord
 from holohisto.tokenizer.file import load_tokenizer, tokenizer_digest
 from holohisto.tokenizer.vqgan import VQGAN
@@ -22,7 +22,7 @@ MPP_RATIO = 1.4
 configured resolution by `check.mpp_tolerance`."""
 
 
-def require_resolution(card: Card, record: SlideRecord, path: Path) -> None:
+def require_resolution(card: ModelCard, record: SlideRecord, path: Path) -> None:
     """Refuse the segmenter at `path` for a slide of another working resolution.
 
     Raises:
@@ -38,7 +38,7 @@ def require_resolution(card: Card, record: SlideRecord, path: Path) -> None:
         )
 
 
-def require_classes(card: Card, classes: Classes | None, path: Path) -> None:
+def require_classes(card: ModelCard, classes: Classes | None, path: Path) -> None:
     """Refuse the segmenter at `path` for a configuration with other classes; None: any will do.
 
     Raises:
@@ -55,12 +55,12 @@ def require_classes(card: Card, classes: Classes | None, path: Path) -> None:
 
 
 def token_map_for(
-    card: Card, segmenter: Path, tokens: Path | None, record: SlideRecord
+    card: ModelCard, segmenter: Path, tokens: Path | None, record: SlideRecord
 ) -> TokenMap | None:
     """Load the token map of a slide; None for a segmenter that reads no token maps.
 
     Args:
-        card: Card of the segmenter.
+        card: ModelCard of the segmenter.
         segmenter: Its file.
         tokens: File of the token map.
         record: The slide.
@@ -80,11 +80,11 @@ def token_map_for(
     return token_map
 
 
-def online_tokenizer(card: Card, segmenter: Path, tokenizer: Path | None) -> VQGAN | None:
+def online_tokenizer(card: ModelCard, segmenter: Path, tokenizer: Path | None) -> VQGAN | None:
     """Load the tokenizer of a segmenter trained in mode `online`; None in the other modes.
 
     Args:
-        card: Card of the segmenter.
+        card: ModelCard of the segmenter.
         segmenter: Its file.
         tokenizer: File of the tokenizer.
 
@@ -100,7 +100,7 @@ def online_tokenizer(card: Card, segmenter: Path, tokenizer: Path | None) -> VQG
     return model
 
 
-def require_own_tokenizer(card: Card, tokenizer: VQGAN, where: object) -> None:
+def require_own_tokenizer(card: ModelCard, tokenizer: VQGAN, where: object) -> None:
     """Refuse a tokenizer that the segmenter was not trained with.
 
     Raises:
@@ -116,7 +116,7 @@ def require_own_tokenizer(card: Card, tokenizer: VQGAN, where: object) -> None:
         )
 
 
-def config_for(card: Card, config: Config) -> Config:
+def config_for(card: ModelCard, config: Config) -> Config:
     """Return the configuration with the segmenter's own classes, resolution and mode of tokens."""
     classes = {name: config.classes.get(name, ClassOptions()) for name in card.classes}
     check = config.check.model_copy(update={"mpp": card.mpp})

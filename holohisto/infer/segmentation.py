@@ -26,7 +26,7 @@ from holohisto.infer.resume import FinishedBands
 from holohisto.infer.seams import disagreement
 from holohisto.runtime.journal import Journal
 from holohisto.runtime.prefetch import ahead
-from holohisto.segmenter.file import Card
+from holohisto.segmenter.file import ModelCard
 from holohisto.slide.record import SlideRecord
 from holohisto.tiles.grid import Tile, holds_foreground
 from holohisto.tokens.token_map import TokenMap, tile_tokens
@@ -116,7 +116,7 @@ class Segmentation:
 
 
 def job_for(
-    card: Card,
+    card: ModelCard,
     tile: tuple[int, int] | None,
     size: tuple[int, int],
     foreground: Foreground,
@@ -125,7 +125,7 @@ def job_for(
     """Return the job of a segmenter on a slide.
 
     Args:
-        card: Card of the segmenter.
+        card: ModelCard of the segmenter.
         tile: Width and height of its tile, if it has a fixed one (`model.tile`).
         size: Working width and height of the slide.
         foreground: The slide's tissue; tiles without any are skipped.
@@ -162,12 +162,12 @@ def input_reader(
     return read
 
 
-def labels_header(record: SlideRecord, card: Card, digest: str, job: Job) -> dict[str, Any]:
+def labels_header(record: SlideRecord, card: ModelCard, digest: str, job: Job) -> dict[str, Any]:
     """Return the header of the labels: the slide, the segmenter and the tiles.
 
     Args:
         record: The slide.
-        card: Card of the segmenter.
+        card: ModelCard of the segmenter.
         digest: Digest of its weights.
         job: What is segmented.
     """

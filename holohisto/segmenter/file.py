@@ -24,7 +24,7 @@ Segmenter = HolohistoSegmenter | PixelSegmenter | ThresholdSegmenter
 
 
 @dataclass(frozen=True)
-class Card:
+class ModelCard:
     """What a segmenter file says of itself."""
 
     name: str
@@ -53,7 +53,7 @@ def build_segmenter(
     return ThresholdSegmenter(classes)
 
 
-def save_segmenter(state: dict[str, Tensor], card: Card, path: Path) -> None:
+def save_segmenter(state: dict[str, Tensor], card: ModelCard, path: Path) -> None:
     """Write a segmenter file, atomically."""
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     header = {
@@ -73,7 +73,7 @@ def save_segmenter(state: dict[str, Tensor], card: Card, path: Path) -> None:
         save_file(state, temporary, metadata=header)
 
 
-def load_segmenter(path: Path) -> tuple[Segmenter, Card, str]:
+def load_segmenter(path: Path) -> tuple[Segmenter, ModelCard, str]:
     """Read a segmenter in evaluation state, its card and the digest of its weights.
 
     Raises:
@@ -102,9 +102,9 @@ def load_segmenter(path: Path) -> tuple[Segmenter, Card, str]:
     return model.eval().requires_grad_(False), card, header["digest"]
 
 
-def _card(header: dict[str, str]) -> Card:
+def _card(header: dict[str, str]) -> ModelCard:
     width, height = json.loads(header["tile"])
-    return Card(
+    return ModelCard(
         name=header["name"],
         options=TypeAdapter(ModelOptions).validate_json(header["options"]),
         classes=tuple(json.loads(header["classes"])),

@@ -17,7 +17,7 @@ from holohisto.config.training import TokensOptions
 from holohisto.pyramid.raster import Raster
 from holohisto.pyramid.write import write_slide_pyramid
 from holohisto.runtime.arithmetic import ceil_div
-from holohisto.segmenter.file import Card, build_segmenter, save_segmenter
+from holohisto.segmenter.file import ModelCard, build_segmenter, save_segmenter
 from holohisto.slide.record import SlideRecord
 from holohisto.tokens.token_map import TokenMap, save_token_map
 
@@ -66,7 +66,7 @@ def folder(tmp_path_factory):
     torch.manual_seed(0)
     model = build_segmenter(HolohistoModel(size="T"), torch.randn(64, 8), 16, 2).eval()
     divided(model)
-    card = Card(
+    card = ModelCard(
         "m1",
         HolohistoModel(size="T"),
         ("tuft", "capsule"),

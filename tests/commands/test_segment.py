@@ -12,7 +12,7 @@ from PIL import Image
 from holohisto import cli
 from holohisto.config.models import ColourThresholdModel, HolohistoModel
 from holohisto.pyramid.write import write_slide_pyramid
-from holohisto.segmenter.file import Card, build_segmenter, save_segmenter
+from holohisto.segmenter.file import ModelCard, build_segmenter, save_segmenter
 from holohisto.tokenizer.architecture import Architecture
 from holohisto.tokenizer.calibration import calibrate
 from holohisto.tokenizer.file import save_tokenizer, tokenizer_digest
@@ -41,7 +41,7 @@ def write_threshold(folder, red):
     path = folder / "segmenter.safetensors"
     model = build_segmenter(ColourThresholdModel(), None, 1, 1)
     model.threshold[:], model.sign[:] = red, -1
-    card = Card(
+    card = ModelCard(
         "floor", ColourThresholdModel(), ("glomerulus",), 0.5, (256, 192), None, 1, "frozen", {}
     )
     save_segmenter(model.state_dict(), card, path)
@@ -180,7 +180,7 @@ def test_tokens_are_computed_on_the_way(tmp_path):
     save_tokenizer(tokenizer, tmp_path / "tokenizer.safetensors", {})
     options = HolohistoModel(size="T")
     model = build_segmenter(options, torch.randn(16, 8), 16, 1)
-    card = Card(
+    card = ModelCard(
         "m",
         options,
         ("glomerulus",),

@@ -14,7 +14,7 @@ from tiny_cohort import paint
 from holohisto import cli
 from holohisto.config.models import HolohistoModel
 from holohisto.pyramid.write import write_slide_pyramid
-from holohisto.segmenter.file import Card, build_segmenter, save_segmenter
+from holohisto.segmenter.file import ModelCard, build_segmenter, save_segmenter
 from holohisto.tokenizer.architecture import Architecture
 from holohisto.tokenizer.calibration import calibrate
 from holohisto.tokenizer.file import save_tokenizer, tokenizer_digest
@@ -40,7 +40,9 @@ def write_models(rgb: np.ndarray) -> None:
     options = HolohistoModel(size="T")
     model = build_segmenter(options, torch.randn(16, 8), 8, 1)
     digest = tokenizer_digest(tokenizer)
-    card = Card("holohisto", options, ("glomerulus",), 0.5, (256, 192), digest, 8, "frozen", {})
+    card = ModelCard(
+        "holohisto", options, ("glomerulus",), 0.5, (256, 192), digest, 8, "frozen", {}
+    )
     save_tokenizer(tokenizer, Path("results/tokenizer/tokenizer.safetensors"), {})
     save_segmenter(model.state_dict(), card, Path("results/models/holohisto/segmenter.safetensors"))
 

@@ -16,7 +16,7 @@ from holohisto.errors import HolohistoError
 from holohisto.infer.array import segment_array
 from holohisto.infer.job import Speed
 from holohisto.pyramid.raster import Raster
-from holohisto.segmenter.file import Card, build_segmenter, load_segmenter, save_segmenter
+from holohisto.segmenter.file import ModelCard, build_segmenter, load_segmenter, save_segmenter
 from holohisto.tokenizer.architecture import Architecture
 from holohisto.tokenizer.calibration import calibrate
 from holohisto.tokenizer.file import load_tokenizer, save_tokenizer, tokenizer_digest
@@ -61,7 +61,7 @@ def write_segmenter(path, mode, digest):
     with torch.no_grad():
         logits = model(torch.randint(0, 16, (1, 10, 12)), pixels, (160, 192))
         last.bias -= logits.mean(dim=(0, 2, 3))
-    card = Card("m", options, CLASSES, 0.5, (192, 160), digest, 16, mode, {})
+    card = ModelCard("m", options, CLASSES, 0.5, (192, 160), digest, 16, mode, {})
     save_segmenter(model.state_dict(), card, path)
 
 
@@ -100,7 +100,9 @@ def floor():
     """A segmenter of dark pixels, without tokens, and its card."""
     model = build_segmenter(ColourThresholdModel(), None, 1, 1)
     model.threshold[:], model.sign[:] = 0.5, -1
-    card = Card("floor", ColourThresholdModel(), ("disc",), 0.5, (256, 192), None, 1, "frozen", {})
+    card = ModelCard(
+        "floor", ColourThresholdModel(), ("disc",), 0.5, (256, 192), None, 1, "frozen", {}
+    )
     return model.eval(), card
 
 
@@ -126,7 +128,7 @@ def test_a_picture_without_tissue_is_refused():
 
 def test_a_missing_or_other_tokenizer_is_refused(tokenizer):
     model, card = floor()
-    card = Card(**vars(card) | {"tokenizer": "0" * 64})
+    card = ModelCard(**vars(card) | {"tokenizer": "0" * 64})
     with pytest.raises(HolohistoError, match="give its tokenizer"):
         segment_array(model, card, picture(), config=Config())
     with pytest.raises(HolohistoError, match="is not the tokenizer"):

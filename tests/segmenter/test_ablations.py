@@ -8,7 +8,7 @@ from torch import nn
 
 from holohisto.config.models import HolohistoModel
 from holohisto.config.parsing import read_config
-from holohisto.segmenter.file import Card, build_segmenter, load_segmenter, save_segmenter
+from holohisto.segmenter.file import ModelCard, build_segmenter, load_segmenter, save_segmenter
 from holohisto.segmenter.holohisto.attention.softmax import SoftmaxAttention, sine_positions
 
 CODEBOOK = torch.randn(32, 4, generator=torch.Generator().manual_seed(0))
@@ -81,7 +81,7 @@ def test_backbones_have_as_many_parameters_as_counted(size, millions):
 def test_files_keep_them(options, tmp_path):
     model = build(**options)
     made = HolohistoModel(size="T", **options)
-    card = Card("m", made, ("a", "b"), 0.5, (64, 64), None, 16, "frozen", {})
+    card = ModelCard("m", made, ("a", "b"), 0.5, (64, 64), None, 16, "frozen", {})
     save_segmenter(model.state_dict(), card, tmp_path / "m.safetensors")
     again, found, _ = load_segmenter(tmp_path / "m.safetensors")
     assert found == card

@@ -34,7 +34,7 @@ from holohisto.segmenter.baselines import pretrained
 from holohisto.segmenter.baselines.deeplab import DeepLabV3Plus
 from holohisto.segmenter.baselines.networks import Sides
 from holohisto.segmenter.baselines.pixels import MEAN, SPREAD
-from holohisto.segmenter.file import Card, build_segmenter, load_segmenter, save_segmenter
+from holohisto.segmenter.file import ModelCard, build_segmenter, load_segmenter, save_segmenter
 from holohisto.tokenizer.published import weights
 from holohisto.training.trainer import Trainer
 
@@ -127,7 +127,7 @@ def test_each_learns_and_its_file_keeps_it(kind, tmp_path):
     assert rows[-1].loss < 0.9 * rows[0].loss
     assert a_trainer.progress.best_dice > 0.6
     path = tmp_path / "segmenter.safetensors"
-    card = Card(
+    card = ModelCard(
         name=kind,
         options=TOYS[kind],
         classes=("a",),

@@ -11,7 +11,7 @@ from holohisto.errors import HolohistoError
 from holohisto.runtime.arithmetic import ceil_div
 from holohisto.segmenter import file
 from holohisto.segmenter.baselines.threshold import Histograms, colour_features
-from holohisto.segmenter.file import Card, build_segmenter, load_segmenter, save_segmenter
+from holohisto.segmenter.file import ModelCard, build_segmenter, load_segmenter, save_segmenter
 from holohisto.segmenter.holohisto import backbone
 from holohisto.segmenter.holohisto.attention import linear
 from holohisto.segmenter.holohisto.attention.linear import relu_linear_attention
@@ -357,7 +357,9 @@ def test_colour_features_of_known_pixels():
 
 
 def card(options):
-    return Card("m", options, ("a", "b"), 0.5, (640, 480), "digest", 16, "frozen", {"epochs": 3})
+    return ModelCard(
+        "m", options, ("a", "b"), 0.5, (640, 480), "digest", 16, "frozen", {"epochs": 3}
+    )
 
 
 @pytest.mark.parametrize(
@@ -411,7 +413,7 @@ def test_blocks_computed_again_change_nothing_but_memory(attention):
 
 def test_a_segmenter_file_of_another_format_is_refused(tmp_path, monkeypatch):
     model = build_segmenter(ColourThresholdModel(), None, 1, 1)
-    card = Card("m", ColourThresholdModel(), ("a",), 0.5, (64, 64), None, 1, "frozen", {})
+    card = ModelCard("m", ColourThresholdModel(), ("a",), 0.5, (64, 64), None, 1, "frozen", {})
     monkeypatch.setattr(file, "FORMAT", "holohisto-segmenter-2")
     save_segmenter(model.state_dict(), card, tmp_path / "old.safetensors")
     monkeypatch.undo()

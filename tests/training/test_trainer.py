@@ -1,4 +1,3 @@
-import argparse
 import dataclasses
 import json
 import os
@@ -13,12 +12,12 @@ import torch
 from lightning_fabric import Fabric
 from training_runs import MIXED, OPTIONS, SIZE, Bits, Pixels, numbers, run, slide, trainer
 
-from holohisto.commands import train as train_verb
 from holohisto.config.models import HolohistoModel
 from holohisto.config.sections import ClassOptions
 from holohisto.config.training import Augmentation, TokensOptions
 from holohisto.errors import HolohistoError
 from holohisto.runtime.arithmetic import ceil_div
+from holohisto.runtime.results import Results
 from holohisto.segmenter.file import build_segmenter
 from holohisto.segmenter.inputs import Inputs
 from holohisto.tiles.grid import Tile
@@ -28,6 +27,8 @@ from holohisto.tokenizer.vqgan import VQGAN
 from holohisto.tokens.token_map import TokenMap
 from holohisto.training import validation
 from holohisto.training.batches import drawn_variants
+from holohisto.training.identity import training_identity
+from holohisto.training.job import TrainingJob
 from holohisto.training.progress import EpochRow
 from holohisto.training.ranks import require_equal_shares
 from holohisto.training.sampler import foreground_tiles
@@ -209,13 +210,17 @@ def test_a_changed_training_has_another_identity(change, tmp_path):
         return {"train": [a_slide], "val": []}
 
     def identity(slides, values=None):
-        arguments = argparse.Namespace(
-            classes={"a": ClassOptions(values=values)},
-            model_options=HolohistoModel(),
+        job = TrainingJob(
+            name="m",
+            model=HolohistoModel(),
             options=OPTIONS,
+            token_mode="frozen",
+            classes={"a": ClassOptions(values=values)},
             seed=0,
+            sheet=tmp_path / "slides.tsv",
+            results=Results(tmp_path),
         )
-        return train_verb._identity(arguments, slides, None)
+        return training_identity(job, slides, None)
 
     changed = {
         "known": lambda: identity(opened(known=(False,))),

@@ -14,7 +14,7 @@ from benchmarks.gpu.task import Task
 from holohisto.config.models import HolohistoModel
 from holohisto.config.sections import InferOptions
 from holohisto.config.training import TokensOptions
-from holohisto.segmenter.file import Card, build_segmenter, save_segmenter
+from holohisto.segmenter.file import ModelCard, build_segmenter, save_segmenter
 from holohisto.slide import Slide
 from holohisto.tokenizer.file import load_tokenizer, tokenizer_digest
 
@@ -115,7 +115,7 @@ def _segmenter(cohort: Cohort) -> tuple[Path, bool]:
     downscale = tokenizer.architecture.downscale
     model = build_segmenter(options, tokenizer.quantize.codes, downscale, 1)
     record_of_slide = record.read(cohort.results.record(cohort.names[0]))
-    card = Card(
+    card = ModelCard(
         name=size,
         options=options,
         classes=("glomerulus",),

@@ -18,7 +18,7 @@ COUNTER = "num_batches_tracked"  # of batch norms: no weight, and older files la
 
 
 @dataclass(frozen=True)
-class Layout:
+class WeightLayout:
     """How a kind of file names the weights of a backbone."""
 
     prefix: str = ""
@@ -43,7 +43,7 @@ class Layout:
 
 
 # Published files have the names from before transformers 5 (its conversion_mapping.py).
-SEGFORMER = Layout(
+SEGFORMER = WeightLayout(
     "segformer.",
     (
         (r"^encoder\.patch_embeddings\.(\d+)\.", r"stages.\1.patch_embeddings."),
@@ -61,7 +61,7 @@ SEGFORMER = Layout(
     ),
 )
 # Of facebookresearch/segment-anything (transformers' convert_sam_to_hf.py).
-SEGMENT_ANYTHING = Layout(
+SEGMENT_ANYTHING = WeightLayout(
     "image_encoder.",
     (
         (r"^patch_embed\.proj\.", "patch_embed.projection."),
@@ -73,12 +73,12 @@ SEGMENT_ANYTHING = Layout(
         (r"^neck\.3\.", "neck.layer_norm2."),
     ),
 )
-SAM = (Layout("vision_encoder."), SEGMENT_ANYTHING)
-BACKBONES: dict[str, tuple[str, tuple[Layout, ...]]] = {
-    "unetr": ("vit", (Layout("vit."), Layout())),
-    "swinunetr_v2": ("swinViT", (Layout("swinViT."), Layout())),
+SAM = (WeightLayout("vision_encoder."), SEGMENT_ANYTHING)
+BACKBONES: dict[str, tuple[str, tuple[WeightLayout, ...]]] = {
+    "unetr": ("vit", (WeightLayout("vit."), WeightLayout())),
+    "swinunetr_v2": ("swinViT", (WeightLayout("swinViT."), WeightLayout())),
     "segformer": ("network.segformer", (SEGFORMER,)),
-    "deeplabv3plus": ("backbone", (Layout(others=("fc.",)),)),
+    "deeplabv3plus": ("backbone", (WeightLayout(others=("fc.",)),)),
     "sam_vit_b": ("encoder.vision_encoder", SAM),
     "sam_vit_h": ("encoder.vision_encoder", SAM),
 }

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from holohisto.segmenter.holohisto.block import Block, MBConv
 from holohisto.segmenter.holohisto.channel_dropout import ChannelDropout
-from holohisto.segmenter.holohisto.checkpointing import recomputed
+from holohisto.segmenter.holohisto.checkpointing import checkpointed
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Backbone(nn.Module):
         """Run the blocks of a stage, (B, C, H, W) kept."""
         for block in blocks:
             x = (
-                recomputed(block, x)
+                checkpointed(block, x)
                 if self.activation_checkpointing and self.training
                 else block(x)
             )

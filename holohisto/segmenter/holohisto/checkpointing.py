@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 Context = contextlib.AbstractContextManager[None]
 
 
-def recomputed(block: nn.Module, x: Tensor) -> Tensor:
+def checkpointed(block: nn.Module, x: Tensor) -> Tensor:
     """Return block(x), keeping only x for the backward pass."""
 
     def contexts() -> tuple[Context, Context]:

@@ -1,0 +1,159 @@
+"""Fitting a model to the training slides of a cohort, from open files to the segmenter file."""
+
+import logging
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from holohisto.config.models import reads_tokens
+from holohisto.errors import HolohistoError
+from holohisto.runtime.progress import phase
+from holohisto.runtime.tsv import write_tsv
+from holohisto.segmenter.baselines import pretrained
+from holohisto.segmenter.baselines.threshold import ThresholdSegmenter
+from holohisto.segmenter.file import ModelCard, Segmenter, build_segmenter, save_segmenter
+from holohisto.segmenter.holohisto.model import HolohistoSegmenter
+from holohisto.slide.record import SlideRecord
+from holohisto.tokenizer.file import load_tokenizer, tokenizer_digest
+from holohisto.tokenizer.vqgan import VQGAN
+from holohisto.training.identity import training_identity
+from holohisto.training.job import TrainingJob
+from holohisto.training.opening import open_slides
+from holohisto.training.progress import EpochRow
+from holohisto.training.slides import TrainingSlide
+from holohisto.training.threshold_fit import fit_threshold
+from holohisto.training.trainer import Trainer
+
+LINEAR_DOWNSCALE = 16
+"""Side in pixels of the squares that are embedded linearly by networks without tokens."""
+Slides = dict[str, list[TrainingSlide]]
+"""Opened slides of the splits train and val."""
+Fitted = tuple[dict[str, Tensor], dict[str, Any]]
+"""Weights of a segmenter, and facts of its training for the segmenter file."""
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a training runs on; alters its speed and memory only."""
+
+    fabric: Fabric
+    """Device, precision and ranks; launched."""
+    workers: int
+    """Threads that read tiles."""
+    activation_checkpointing: bool
+    """Whether blocks of `holohisto` recompute inner activations in the backward pass."""
+
+
+def fit_segmenter(job: TrainingJob, machine: Machine, segmenter: Path, table: Path) -> None:
+    """Train a model and write its segmenter file and its training table.
+
+    An interrupted training of the same identity resumes from the checkpoint beside `segmenter`,
+    which is removed in the end.
+
+    Raises:
+        HolohistoError: no training slides, files of other slides or tokenizers, pretrained weights
+            of another network, or a training that fails (see `Trainer.run`).
+    """
+    first_rank = machine.fabric.is_global_zero
+    tokenizer = load_tokenizer(job.results.tokenizer) if reads_tokens(job.model) else None
+    with phase("opening slides"):
+        slides = _open(job, tokenizer, first_rank)
+    torch.manual_seed(job.seed)
+    downscale = tokenizer.architecture.downscale if tokenizer else LINEAR_DOWNSCALE
+    codebook = tokenizer.quantize.codes if tokenizer else None
+    model = build_segmenter(job.model, codebook, downscale, len(job.classes))
+    start = pretrained.start(model, job.model)
+    checkpoint = segmenter.with_suffix(".checkpoint")
+    with phase("training"):
+        if isinstance(model, ThresholdSegmenter):
+            weights, summary = _fit_threshold(job, slides["train"], table)
+        else:
+            online = tokenizer if job.token_mode == "online" else None
+            weights, summary = _fit_network(job, machine, model, slides, online, checkpoint, table)
+    if not first_rank:
+        return
+    card = ModelCard(
+        name=job.name,
+        options=job.model,
+        classes=tuple(job.classes),
+        mpp=SlideRecord.read(job.results.record(slides["train"][0].name)).working_mpp,
+        tile=model.tile or job.options.tile,
+        tokenizer=tokenizer_digest(tokenizer) if tokenizer else None,
+        downscale=downscale,
+        mode=job.token_mode,
+        summary={"pretrained": start, **summary},
+    )
+    save_segmenter(weights, card, segmenter)
+    checkpoint.unlink(missing_ok=True)
+
+
+def _open(job: TrainingJob, tokenizer: VQGAN | None, first_rank: bool) -> Slides:
+    online = job.token_mode == "online"
+    digest = None if tokenizer is None or online else tokenizer_digest(tokenizer)
+    slides = {split: open_slides(job, split, digest) for split in ("train", "val")}
+    if not slides["train"]:
+        raise HolohistoError(job.sheet, "no slide has the split train")
+    if not slides["val"] and first_rank:
+        logger.warning("no slide has the split val: the last epoch is kept, not the best")
+    return slides
+
+
+def _fit_threshold(job: TrainingJob, slides: list[TrainingSlide], table: Path) -> Fitted:
+    model = fit_threshold(slides, len(job.classes), job.options.tile)
+    rules = [model.describe(index) for index in range(len(job.classes))]
+    for name, rule in zip(job.classes, rules, strict=True):
+        logger.info("%s: %s", name, rule)
+    write_tsv([], EpochRow, table)
+    return model.state_dict(), {"fitted": rules, "parameters": 2 * len(rules)}
+
+
+def _fit_network(
+    job: TrainingJob,
+    machine: Machine,
+    model: Segmenter,
+    slides: Slides,
+    online: VQGAN | None,
+    checkpoint: Path,
+    table: Path,
+) -> Fitted:
+    if machine.fabric.device.type == "cpu":
+        model = model.to(memory_format=torch.channels_last)  # pyright: ignore
+    if isinstance(model, HolohistoSegmenter):
+        model.backbone.activation_checkpointing = machine.activation_checkpointing
+    trainer = Trainer(
+        model,
+        slides["train"],
+        slides["val"],
+        job.options,
+        job.seed,
+        machine.fabric,
+        machine.workers,
+        online,
+    )
+    for rows in trainer.run(checkpoint, training_identity(job, slides, online)):
+        if machine.fabric.is_global_zero:
+            write_tsv(rows, EpochRow, table)
+    best = trainer.progress.best or trainer.average.model.state_dict()
+    return best, _summary(trainer)
+
+
+def _summary(trainer: Trainer) -> dict[str, Any]:
+    progress, plan = trainer.progress, trainer.plan
+    tiles = progress.step * plan.batch
+    return {
+        "epochs": progress.epoch,
+        "steps": progress.step,
+        "validation_dice": progress.best_dice if trainer.val_slides else None,
+        "tile": plan.tile,
+        "tiles_a_step": plan.batch,
+        "tiles": tiles,
+        "pixels": tiles * math.prod(plan.tile),
+        "seconds": sum(row.read_seconds + row.step_seconds for row in progress.rows),
+        "parameters": sum(p.numel() for p in trainer.raw_model.parameters()),
+    }

@@ -1,0 +1,70 @@
+"""Opening the training and validation slides of a cohort from the files of a run."""
+
+from holohisto.annotation import Annotation
+from holohisto.errors import HolohistoError
+from holohisto.foreground.map import load_foreground
+from holohisto.foreground.tissue import Tissue
+from holohisto.runtime.progress import track
+from holohisto.sheet.cells import Row
+from holohisto.sheet.rows import read_sheet
+from holohisto.slide.record import SlideRecord
+from holohisto.tokens.token_map import (
+    TokenMap,
+    load_token_map,
+    require_mode,
+    require_slide,
+    require_tokenizer,
+)
+from holohisto.training.job import TrainingJob
+from holohisto.training.sampler import SamplingArea
+from holohisto.training.slides import TrainingSlide, annotated_cells
+
+
+def open_slides(job: TrainingJob, split: str, tokenizer: str | None) -> list[TrainingSlide]:
+    """Open the slides of a split, in the sheet's order; excluded ones are left out.
+
+    Args:
+        job: The training, which names the sheet and the run's files.
+        split: `train` or `val`.
+        tokenizer: Digest of the tokenizer whose token maps are opened; None: none are opened.
+
+    Raises:
+        HolohistoError: a slide has no annotation, a file is missing, or a token map is of another
+            slide, tokenizer or mode.
+    """
+    rows = [
+        row
+        for row in read_sheet(job.sheet, tuple(job.classes)).values()
+        if row.split == split and not row.exclude
+    ]
+    return [_open_slide(job, row, tokenizer) for row in track(rows, len(rows), split, "slide")]
+
+
+def _open_slide(job: TrainingJob, row: Row, tokenizer: str | None) -> TrainingSlide:
+    record = SlideRecord.read(job.results.record(row.slide))
+    foreground = load_foreground(job.results.foreground(row.slide), record)
+    if row.annotation is None:
+        raise HolohistoError(job.sheet, f"slide {row.slide} has no annotation to train with")
+    annotation = Annotation(row.annotation, job.classes, record.size, record.factor, row.annotated)
+    size, cell = record.working_size, foreground.cell
+    if row.split == "train" and job.options.annotated_share > 0:
+        annotated = annotated_cells(annotation, size, record.factor, cell)
+    else:  # nothing is drawn from them
+        annotated = foreground.mask & False
+    return TrainingSlide(
+        name=row.slide,
+        tissue=Tissue(record.open(row.image), record.factor, foreground),
+        annotation=annotation,
+        known=tuple(row.annotated is None or name in row.annotated for name in job.classes),
+        area=SamplingArea(size, cell, foreground.mask, annotated),
+        token_map=None if tokenizer is None else _token_map(job, record, row.slide, tokenizer),
+    )
+
+
+def _token_map(job: TrainingJob, record: SlideRecord, slide: str, tokenizer: str) -> TokenMap:
+    path = job.results.tokens(slide)
+    token_map = load_token_map(path)
+    require_tokenizer(token_map, tokenizer, path)
+    require_slide(token_map, record.fingerprint, slide, path)
+    require_mode(token_map, job.token_mode, path)
+    return token_map
