@@ -78,4 +78,4 @@ reference: install
 	HOLOHISTO_WRITE_REFERENCE=1 pytest tests/config/test_config.py
 
 clean:
-	rm -rf $(VENV) demo results logs .snakemake
+	rm -rf $(VENV) demo results logs build/docs .snakemake

@@ -1,4 +1,4 @@
-"""docs/outputs.md explains every column, docs/in-another-workflow.md names every verb."""
+"""The pages explain every column of the tables and of the sheet, and name every verb."""
 
 import re
 from dataclasses import fields
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from holohisto.cli import VERBS
+from holohisto.sheet.cells import Row
 from holohisto.statistics.comparisons import COMPARISONS
 from holohisto.statistics.distributions import DISTRIBUTIONS
 from holohisto.statistics.groups import GROUPS
@@ -47,3 +48,9 @@ def test_every_verb_is_named():
     table = (DOCS / "in-another-workflow.md").read_text().split("\n## Single steps\n")[1]
     rows = re.findall(r"^\| (`.*?) \|", table, flags=re.M)
     assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == set(VERBS)
+
+
+def test_every_column_of_the_sheet_is_explained():
+    section = (DOCS / "cohort.md").read_text().split("\n## The sheet\n")[1].split("\n## ")[0]
+    columns = [field.name for field in fields(Row) if field.name != "line"]
+    assert re.findall(r"^\| `(\w+)`", section, flags=re.M) == columns
