@@ -70,8 +70,8 @@ def test_inference_shows_bottleneck_and_seams(html, folder):
     text = Page(html).text
     facts = sorted(folder.glob("results/models/*/labels/*.json"))
     assert len(facts) > 10
-    assert f"The bottleneck is model on {len(facts) - 2} of {len(facts)}." in text
-    assert "On 2 of them overlapping tiles disagree by 5 % or more." in text
+    assert f"The bottleneck is “model” in {len(facts) - 2} of {len(facts)} inferences." in text
+    assert "In 2 of them overlapping tiles disagree by 5 % or more." in text
     start = f"{report_cohort.READ_SLOWLY}<small>holo"
     row = next(part for part in html.split("<tr>") if start in part)
     words = [cell.strip() for cell in re.sub("<[^>]*>", "|", row).split("|") if cell.strip()]

@@ -48,10 +48,10 @@ def inference(run: Run) -> Inference | None:
         return None
     counts = {stage: sum(line.bottleneck == stage for line in lines) for stage in STAGES}
     most = max(counts, key=lambda stage: counts[stage])
-    words = f"The bottleneck is {most} on {counts[most]} of {len(lines)}. "
+    words = f"The bottleneck is “{most}” in {counts[most]} of {len(lines)} inferences. "
     visible = sum(line.visible for line in lines)
     number = visible or "none"
-    words += f"On {number} of them overlapping tiles disagree by {100 * VISIBLE:g} % or more."
+    words += f"In {number} of them overlapping tiles disagree by {100 * VISIBLE:g} % or more."
     return Inference(lines, words)
 
 
