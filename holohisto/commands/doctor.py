@@ -1,4 +1,4 @@
-"""Tell what a job really got here: cores, memory, GPU, scratch, versions, readers that work."""
+"""Report the resources of a job: cores, memory, GPU, scratch disk, versions, working readers."""
 
 import argparse
 import os
@@ -8,8 +8,10 @@ from pathlib import Path
 from holohisto import __version__
 from holohisto.planning import doctor
 from holohisto.planning.doctor import Finding
+from holohisto.runtime.units import bytes_text
 
 TRIAL_SIDE = 256
+"""Side of the matrix that each GPU multiplies."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,11 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--scratch",
         default=tempfile.gettempdir(),
         metavar="DIR",
-        help="node-local folder to look at, such as '$TMPDIR'; variables are filled in here",
+        help="node-local folder to examine, such as '$TMPDIR'; the job expands variables",
     )
-    parser.add_argument(
-        "--gpu", action="store_true", help="it is an error if torch cannot compute on a GPU"
-    )
+    parser.add_argument("--gpu", action="store_true", help="fail if torch cannot compute on a GPU")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -30,14 +30,14 @@ def run(arguments: argparse.Namespace) -> None:
         Finding("holohisto", __version__),
         *doctor.examine(scratch, lambda: _torch(arguments.gpu)),
     ]
-    width = max(len(one.what) for one in findings)
-    for one in findings:
-        print(f"{one.what:<{width}}  {one.text}", flush=True)
+    width = max(len(finding.subject) for finding in findings)
+    for finding in findings:
+        print(f"{finding.subject:<{width}}  {finding.text}", flush=True)
     doctor.require_healthy(findings)
 
 
 def _torch(wanted: bool) -> Finding:
-    """The GPUs that torch computes on."""
+    """GPUs on which torch computes correctly."""
     import torch
 
     version = f"torch {torch.__version__}"
@@ -53,5 +53,5 @@ def _torch(wanted: bool) -> Finding:
             return Finding("gpu", f"{facts.name}: {version} fails: {error}", bad=True)
         if not right:
             return Finding("gpu", f"{facts.name}: {version} computes wrongly", bad=True)
-        names.append(f"{facts.name}, {facts.total_memory / 1e9:.1f} GB")
+        names.append(f"{facts.name}, {bytes_text(facts.total_memory)}")
     return Finding("gpu", f"{'; '.join(names)}; {version}, CUDA {torch.version.cuda}")

@@ -1,4 +1,4 @@
-"""`holohisto init`: write a sample sheet from what lies in a folder."""
+"""Write a sample sheet of the slides in a folder."""
 
 import argparse
 import collections
@@ -25,7 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     layouts = parser.add_subparsers(dest="layout", metavar="LAYOUT", required=True)
     for name, summary in LAYOUTS.items():
         layout = layouts.add_parser(name, help=summary, description=summary)
-        layout.add_argument("folder", type=Path, metavar="DIR", help="searched with sub-folders")
+        layout.add_argument(
+            "folder", type=Path, metavar="DIR", help="folder to search, with its sub-folders"
+        )
         layout.add_argument(
             "--output",
             type=Path,
@@ -35,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         layout.add_argument("--force", action="store_true", help="replace an existing sheet")
         if name == "kpis":
             layout.add_argument(
-                "--level", choices=kpis.PATTERNS, help="which of the two, where both are there"
+                "--level", choices=kpis.PATTERNS, help="slides or patches, if the folder has both"
             )
 
 
@@ -49,7 +51,7 @@ def run(arguments: argparse.Namespace) -> None:
     slides = _find(arguments)
     atomic.write_text(output, table(slides))
     read_sheet(output)
-    _tell(output, slides)
+    _log_summary(output, slides)
 
 
 def _find(arguments: argparse.Namespace) -> list[FoundSlide]:
@@ -59,21 +61,21 @@ def _find(arguments: argparse.Namespace) -> list[FoundSlide]:
     return layout.find(arguments.folder)
 
 
-def _tell(output: Path, slides: list[FoundSlide]) -> None:
-    splits = collections.Counter(found.split for found in slides)
-    told = ", ".join(f"{splits[split]} {split}" for split in SPLITS if splits[split])
-    groups = collections.Counter(found.group for found in slides if found.group)
+def _log_summary(output: Path, slides: list[FoundSlide]) -> None:
+    splits = collections.Counter(slide.split for slide in slides)
+    by_split = ", ".join(f"{splits[split]} {split}" for split in SPLITS if splits[split])
+    groups = collections.Counter(slide.group for slide in slides if slide.group)
     by_group = "".join(f"; {count} {group}" for group, count in sorted(groups.items()))
-    logger.info("wrote %s: %d slides (%s%s)", output, len(slides), told, by_group)
-    if sizes := sorted({found.mpp for found in slides if found.mpp}):
+    logger.info("wrote %s: %d slides (%s%s)", output, len(slides), by_split, by_group)
+    if sizes := sorted({slide.mpp for slide in slides if slide.mpp}):
         logger.info(
             "at %s um per pixel: set `check.mpp` to %g or more",
             ", ".join(f"{size:g}" for size in sizes),
             sizes[-1],
         )
-    subjects = {found.subject for found in slides if found.subject}
+    subjects = {slide.subject for slide in slides if slide.subject}
     if subjects:
-        logger.info("%d subjects, told apart by file names", len(subjects))
+        logger.info("%d subjects, distinguished by file names", len(subjects))
     elif len(splits) > 1 or "predict" not in splits:
         logger.info(
             "the splits are a proposal: fill in column `subject`, so that no subject is in two"

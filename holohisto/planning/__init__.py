@@ -1,1 +1,1 @@
-"""What a run costs and asks for, before and while the workflow is planned."""
+"""The plan of a run: slides and parameters of the rules, resources, cost."""

@@ -1,4 +1,4 @@
-"""What slides will cost under a configuration, in numbers and words, before anything runs."""
+"""Tokens, disk and time of slides under a configuration, estimated before anything runs."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
@@ -10,11 +10,13 @@ from holohisto.runtime.units import bytes_text, time_text
 from holohisto.slide.record import SlideRecord
 
 ESTIMATE_F = 16
+"""Downscaling of the tokenizer that estimates assume."""
 READ_PIXELS_PER_SECOND = 60e6
+"""Level-0 pixels that are read in a second."""
 GPU_PIXELS_PER_SECOND, CPU_PIXELS_PER_SECOND = 10e6, 0.1e6
-"""Of the encoder."""
+"""Working pixels that the encoder processes in a second."""
 INFER_SPEED = 15
-"""How much faster the segmenter is: 1.2 million pixels a second against 73 thousand on one core,
+"""Speed of the segmenter in encoders: 1.2 million pixels a second against 73 thousand on one core,
 both at their default sizes."""
 OVERLAY_SIDE = 1200
 """Default of `mask.overlay_side`."""
@@ -25,79 +27,81 @@ Checked = tuple[SlideRecord, str]
 
 @dataclass(frozen=True)
 class Cost:
-    """Rough cost of a slide, or of several; results and inference for one model and one class."""
+    """Rough cost of one or more slides; results and inference count one model and one class."""
 
     tokens: int = 0
-    """Of one variant."""
+    """Tokens of one variant."""
     token_bytes: int = 0
-    """Of the token map, all its variants."""
+    """Size of the token map with all variants."""
     result_bytes: int = 0
+    """Size of labels, masks, probabilities, outlines and overlay."""
     encoding_seconds: float = 0.0
-    """Of the token map on one GPU, all its variants, reading included."""
+    """Time to encode all variants on one GPU, reading included."""
     encoding_cpu_seconds: float = 0.0
+    """The same without a GPU."""
     infer_seconds: float = 0.0
-    """Of inference on one GPU, reading included."""
+    """Time of inference on one GPU, reading included."""
     infer_cpu_seconds: float = 0.0
+    """The same without a GPU."""
 
     @property
     def disk_bytes(self) -> int:
-        """Of all that is written."""
+        """Size of the token map and the results."""
         return self.token_bytes + self.result_bytes
 
     @property
     def seconds(self) -> float:
-        """On one GPU."""
+        """Time of encoding and inference on one GPU."""
         return self.encoding_seconds + self.infer_seconds
 
     @property
     def cpu_seconds(self) -> float:
-        """Without a GPU."""
+        """Time of encoding and inference without a GPU."""
         return self.encoding_cpu_seconds + self.infer_cpu_seconds
 
 
 def cost_of(record: SlideRecord, split: str, settings: Config) -> Cost:
     """Return the cost of one slide.
 
-    A slide that is encoded is read once for all its variants. A slide that is segmented is read
-    once more, and computed as often as its tiles overlap; where no token maps are kept, these tiles
-    are encoded too.
+    An encoded slide is read once for all its variants. A segmented slide is read once more and
+    computed as often as its tiles overlap; in mode online these tiles are also encoded.
 
     Args:
-        record: The slide, as `check` found it.
+        record: The record that `check` wrote.
         split: Its split.
         settings: The configuration.
     """
-    told = record.estimates
+    estimates = record.estimates
     encodings = settings.encodings(split)
     segmented = split in settings.infer.splits
     passes = (1 - settings.infer.overlap) ** -2
     encoded_passes = passes if settings.tokens.mode == "online" and settings.over_tokens else 0.0
-    read = told["reading_seconds"]
+    read = estimates["reading_seconds"]
 
-    def encoding(one: float) -> float:
-        return read + encodings * one if encodings else 0.0
+    def encoding(variant: float) -> float:
+        return read + encodings * variant if encodings else 0.0
 
-    def infer(one: float, encoder: float) -> float:
-        return read + passes * one + encoded_passes * encoder if segmented else 0.0
+    def infer(segmenter: float, encoder: float) -> float:
+        return read + passes * segmenter + encoded_passes * encoder if segmented else 0.0
 
-    gpu, cpu = told["encoding_seconds"], told["encoding_cpu_seconds"]
+    gpu, cpu = estimates["encoding_seconds"], estimates["encoding_cpu_seconds"]
     return Cost(
-        tokens=told["tokens"],
-        token_bytes=encodings * told["token_bytes"],
-        result_bytes=told["result_bytes"] if segmented else 0,
+        tokens=estimates["tokens"],
+        token_bytes=encodings * estimates["token_bytes"],
+        result_bytes=estimates["result_bytes"] if segmented else 0,
         encoding_seconds=encoding(gpu),
         encoding_cpu_seconds=encoding(cpu),
-        infer_seconds=infer(told["infer_seconds"], gpu),
-        infer_cpu_seconds=infer(told["infer_cpu_seconds"], cpu),
+        infer_seconds=infer(estimates["infer_seconds"], gpu),
+        infer_cpu_seconds=infer(estimates["infer_cpu_seconds"], cpu),
     )
 
 
 def estimate(size: tuple[int, int], working_size: tuple[int, int]) -> dict[str, Any]:
-    """Return rough costs of one slide; how often each arises, the configuration decides.
+    """Return rough costs of one slide; `cost_of` multiplies them as the configuration requires.
 
-    `token_bytes`, `encoding_seconds` and `encoding_cpu_seconds` are of one variant of its token
-    map, `result_bytes`, `infer_seconds` and `infer_cpu_seconds` of one model and one class,
-    `reading_seconds` of all its pixels, once; no tile overlaps another.
+    `token_bytes`, `encoding_seconds` and `encoding_cpu_seconds` count one variant of the token
+    map, `result_bytes`, `infer_seconds` and `infer_cpu_seconds` one model and one class without
+    overlap of tiles, `reading_seconds` one pass over all pixels.
 
     Assumed: f = 16; two bytes a token; 0.015 byte a pixel for LZW labels and masks, 0.5 byte a
     pixel for the quarter-size probabilities, 0.03 byte a working pixel for GeoJSON and 0.25 byte a
@@ -124,7 +128,7 @@ def estimate(size: tuple[int, int], working_size: tuple[int, int]) -> dict[str, 
 
 
 def summary(slides: Sequence[Checked], settings: Config) -> str:
-    """One line: what all slides cost, training excepted."""
+    """Return a line with the cost of all slides, training excluded."""
     whole = _total(slides, settings)
     return (
         f"{len(slides)} slides to process: {whole.tokens:,} tokens at f = 16,"
@@ -136,7 +140,7 @@ def summary(slides: Sequence[Checked], settings: Config) -> str:
 
 
 def token_summary(slides: Sequence[Checked], settings: Config) -> str:
-    """One line: what the token maps cost, and what fewer variants would save."""
+    """Return a line with the cost of the token maps and the savings of fewer variants."""
     if not settings.over_tokens:
         return "tokens: none, no model reads them"
     if settings.tokens.mode == "online":
@@ -144,31 +148,31 @@ def token_summary(slides: Sequence[Checked], settings: Config) -> str:
             "tokens: mode online keeps no token maps, 0 bytes; every training tile is encoded anew"
             " each time it is drawn, and every tile of a slide while it is segmented"
         )
-    taught = [slide for slide in slides if slide[1] == "train"]
+    training = [slide for slide in slides if slide[1] == "train"]
     others = [slide for slide in slides if slide[1] != "train"]
     parts = [
-        _maps(taught, "training slide", settings),
-        _maps(others, "other slide" if taught else "slide", settings),
-        _saving(taught, settings),
+        _maps(training, "training slide", settings),
+        _maps(others, "other slide" if training else "slide", settings),
+        _saving(training, settings),
     ]
     return "tokens: " + ("; ".join(filter(None, parts)) or "none, no slide needs them")
 
 
-def _maps(slides: Sequence[Checked], what: str, settings: Config) -> str:
-    """What the token maps of slides of equally many variants cost; empty where there are none."""
+def _maps(slides: Sequence[Checked], noun: str, settings: Config) -> str:
+    """The cost of token maps with the same number of variants; empty without slides."""
     slides = [slide for slide in slides if settings.encodings(slide[1])]
     if not slides:
         return ""
     variants = settings.encodings(slides[0][1])
     whole = _total(slides, settings)
     return (
-        f"{_count(len(slides), what)} x {_count(variants, 'variant')}:"
+        f"{_count(len(slides), noun)} x {_count(variants, 'variant')}:"
         f" {bytes_text(whole.token_bytes)}, about {_encoding_text(whole)}"
     )
 
 
 def _saving(slides: Sequence[Checked], settings: Config) -> str:
-    """What one variant a training slide would save; empty where it is so already."""
+    """The savings of one variant a training slide; empty where there is only one."""
     now = settings.tokens
     keys = ["tokens.orientations: 1"] if now.orientations > 1 else []
     keys += ["tokens.appearances: 0"] if now.appearances else []
@@ -191,13 +195,13 @@ def _saving(slides: Sequence[Checked], settings: Config) -> str:
 def _total(slides: Iterable[Checked], settings: Config) -> Cost:
     costs = [cost_of(record, split, settings) for record, split in slides]
     names = [field.name for field in fields(Cost)]
-    return Cost(**{name: sum(getattr(one, name) for one in costs) for name in names})
+    return Cost(**{name: sum(getattr(cost, name) for cost in costs) for name in names})
 
 
-def _encoding_text(one: Cost) -> str:
-    gpu, cpu = time_text(one.encoding_seconds), time_text(one.encoding_cpu_seconds)
+def _encoding_text(cost: Cost) -> str:
+    gpu, cpu = time_text(cost.encoding_seconds), time_text(cost.encoding_cpu_seconds)
     return f"{gpu} on one GPU ({cpu} on a CPU)"
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,4 +1,4 @@
-"""What a job really got: cores, memory, GPU, scratch, versions, and which readers work."""
+"""Resources that a job has: cores, memory, GPU, scratch disk, versions, working readers."""
 
 import importlib.metadata
 import os
@@ -29,27 +29,30 @@ READERS = {
     "tifffile": "tifffile",
     "libvips": "pyvips",
 }
-"""Readers and the packages that they are in."""
+"""Readers of slides and their packages."""
 NO_LIMIT = 2**60
+"""Bytes; control groups without a memory limit report this or more."""
 SCRATCH_TRIAL = 64 * 2**20
+"""Bytes written to measure the scratch disk."""
 PICTURE_SIZE = (333, 211)
+"""Width and height of the slide that each reader reads."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line: what, what was found, and whether that is trouble."""
+    """A line of the verb's output: the subject, its state, and whether that is a fault."""
 
-    what: str
+    subject: str
     text: str
     bad: bool = False
 
 
 def examine(scratch: Path, torch_facts: Callable[[], Finding]) -> list[Finding]:
-    """Look at everything.
+    """Examine the host, the job, memory, GPUs, scratch disk and readers.
 
     Args:
         scratch: The folder for node-local copies.
-        torch_facts: Looks at the GPU; given, because only some verbs may load torch.
+        torch_facts: Examines the GPU; an argument, because this package must not import torch.
     """
     return [
         host(),
@@ -70,7 +73,7 @@ def host() -> Finding:
 
 
 def slurm_job(environment: Mapping[str, str]) -> Finding:
-    """The SLURM job that this runs in."""
+    """The SLURM job of this process."""
     number = environment.get("SLURM_JOB_ID")
     if number is None:
         return Finding("job", "not in a SLURM job")
@@ -80,17 +83,17 @@ def slurm_job(environment: Mapping[str, str]) -> Finding:
 
 
 def cores(environment: Mapping[str, str]) -> Finding:
-    """Cores that this process may use, of those there are."""
-    usable, there = len(os.sched_getaffinity(0)), os.cpu_count() or 0
+    """Cores of the machine and of this process."""
+    usable, total = len(os.sched_getaffinity(0)), os.cpu_count() or 0
     given = environment.get("SLURM_CPUS_PER_TASK") or environment.get("SLURM_CPUS_ON_NODE")
-    text = f"{usable} usable of {there}" + (f", {given} given by SLURM" if given else "")
+    text = f"{usable} usable of {total}" + (f", {given} given by SLURM" if given else "")
     return Finding("cores", text, bad=bool(given) and usable < int(given or 0))
 
 
 def memory(environment: Mapping[str, str], groups: Path = Path("/sys/fs/cgroup")) -> Finding:
-    """The machine's memory, and what of it the job may use."""
-    there = psutil.virtual_memory()
-    text = f"{bytes_text(there.total)}, {bytes_text(there.available)} free"
+    """Memory of the machine and the job's limit."""
+    memory = psutil.virtual_memory()
+    text = f"{bytes_text(memory.total)}, {bytes_text(memory.available)} free"
     if (limit := _limit(groups)) is not None:
         text += f"; limited to {bytes_text(limit)}"
     if given := environment.get("SLURM_MEM_PER_NODE"):
@@ -99,21 +102,21 @@ def memory(environment: Mapping[str, str], groups: Path = Path("/sys/fs/cgroup")
 
 
 def driver(environment: Mapping[str, str]) -> Finding:
-    """The GPUs that the driver shows, and those that the job was given."""
+    """GPUs of the driver and of the job."""
     given = environment.get("CUDA_VISIBLE_DEVICES")
-    told = "" if given is None else f"; CUDA_VISIBLE_DEVICES={given}"
+    allocated = "" if given is None else f"; CUDA_VISIBLE_DEVICES={given}"
     query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
     try:
         done = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True)
     except FileNotFoundError:
-        return Finding("driver", "no nvidia-smi" + told)
+        return Finding("driver", "no nvidia-smi" + allocated)
     except (subprocess.SubprocessError, OSError) as error:
-        return Finding("driver", f"nvidia-smi fails: {error}{told}", bad=True)
-    return Finding("driver", "; ".join(done.stdout.strip().splitlines()) + told)
+        return Finding("driver", f"nvidia-smi fails: {error}{allocated}", bad=True)
+    return Finding("driver", "; ".join(done.stdout.strip().splitlines()) + allocated)
 
 
 def scratch_disk(folder: Path) -> Finding:
-    """Free space of the scratch folder and how fast a file is written there."""
+    """Free space and writing speed of the scratch folder."""
     try:
         with tempfile.NamedTemporaryFile(dir=folder) as file:
             start = time.monotonic()
@@ -129,11 +132,11 @@ def scratch_disk(folder: Path) -> Finding:
 
 
 def reader(name: str, work: Callable[[str], str] | None = None) -> Finding:
-    """Read a small slide with this reader, in a process of its own: a bad build may crash it.
+    """Read a small slide with this reader, in a separate process: a bad build may crash it.
 
     Args:
         name: One of `READERS`.
-        work: Reads; returns what is wrong, or nothing.
+        work: Reads a slide and returns the fault, or an empty string.
     """
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         try:
@@ -149,7 +152,7 @@ def reader(name: str, work: Callable[[str], str] | None = None) -> Finding:
 
 
 def read_picture(name: str) -> str:
-    """Write a small tiled TIFF and read it back; returns what is wrong, or nothing."""
+    """Write a small tiled TIFF and read it back; return the fault, or an empty string."""
     width, height = PICTURE_SIZE
     pixels = np.arange(width * height * 3, dtype=np.uint32).astype(np.uint8)
     pixels = pixels.reshape(height, width, 3)
@@ -158,36 +161,36 @@ def read_picture(name: str) -> str:
         tifffile.imwrite(path, pixels, tile=(128, 128), photometric="rgb", compression="lzw")
         source = open_source(path, Probe(name, "lzw", [PICTURE_SIZE]))
         try:
-            found = np.asarray(source.read(0, 7, 5, 300, 200))[..., :3]
+            read = np.asarray(source.read(0, 7, 5, 300, 200))[..., :3]
         finally:
             source.close()
-    return "" if np.array_equal(found, pixels[5:205, 7:307]) else "reads other pixels"
+    return "" if np.array_equal(read, pixels[5:205, 7:307]) else "reads other pixels"
 
 
 def require_healthy(findings: list[Finding]) -> None:
-    """Tell all trouble in one line.
+    """Raise one error that lists all faults.
 
     Raises:
-        HolohistoError: something that the steps need does not work.
+        HolohistoError: a reader, the GPU or the scratch folder does not work.
     """
-    if trouble := [f"{one.what}: {one.text}" for one in findings if one.bad]:
+    if trouble := [f"{finding.subject}: {finding.text}" for finding in findings if finding.bad]:
         raise HolohistoError("doctor", "; ".join(trouble))
 
 
 def _limit(groups: Path) -> int | None:
-    """The tightest memory limit of this process's control groups, bytes; None: no limit."""
+    """The smallest memory limit of this process's control groups, bytes; None: no limit."""
     try:
         lines = Path("/proc/self/cgroup").read_text().split()
     except OSError:
         lines = []
-    places = [Path(line.split(":", 2)[2].lstrip("/")) for line in lines if line.count(":") >= 2]
-    found: list[int] = []
-    for place in {folder for path in places for folder in (path, *path.parents)} | {Path()}:
-        version2 = groups / place / "memory.max"
-        version1 = groups / "memory" / place / "memory.limit_in_bytes"
+    paths = [Path(line.split(":", 2)[2].lstrip("/")) for line in lines if line.count(":") >= 2]
+    limits: list[int] = []
+    for group in {folder for path in paths for folder in (path, *path.parents)} | {Path()}:
+        version2 = groups / group / "memory.max"
+        version1 = groups / "memory" / group / "memory.limit_in_bytes"
         for file in (version2, version1):
             try:
-                found.append(int(file.read_text()))
+                limits.append(int(file.read_text()))
             except (OSError, ValueError):
                 continue
-    return min((limit for limit in found if limit < NO_LIMIT), default=None)
+    return min((limit for limit in limits if limit < NO_LIMIT), default=None)

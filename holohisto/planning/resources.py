@@ -1,4 +1,4 @@
-"""What a slide's job asks of a cluster: memory and time, from the slide's size."""
+"""Memory and time that a slide's job requests from a cluster, by the slide's size."""
 
 import math
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from holohisto.planning.cost import cost_of, estimate
 from holohisto.slide.record import SlideRecord
 
 UNSEEN_SIZE = (150_000, 100_000)
-"""Width and height assumed of a slide that `check` has not looked at yet, at half the working mpp:
-a large one."""
+"""Width and height assumed for a slide without a record yet, at half the working mpp: a large
+slide."""
 BASE_MB = {
     "foreground": 2000,
     "tokens": 8000,
@@ -20,7 +20,7 @@ BASE_MB = {
     "mask": 2000,
     "metrics": 2000,
 }
-"""What the job takes whatever the slide: Snakemake (260 MB), Python, weights, tiles."""
+"""Memory that does not depend on the slide: Snakemake (260 MB), Python, weights, tiles."""
 MB_PER_GIGAPIXEL = {
     "foreground": 200,
     "tokens": 200,
@@ -29,30 +29,31 @@ MB_PER_GIGAPIXEL = {
     "mask": 300,
     "metrics": 300,
 }
-"""Of level 0, for what grows with objects and tissue. On slides of 12, 48 and 192 megapixels the
-verbs' last log lines told 185, 173 and 191 MB for `mask`, 133, 185 and 187 MB for `metrics`."""
+"""Memory for each gigapixel of level 0, as objects and tissue grow with it. On slides of 12, 48 and
+192 megapixels `mask` used 185, 173 and 191 MB, `metrics` 133, 185 and 187 MB."""
 BAND_BYTES = 8
-"""Of `infer`, a pixel of a row of tiles and class: a sum and its copy in fp32."""
+"""Memory of `infer` for each pixel and class of a row of tiles: a sum and its copy in fp32."""
 PIXELS_PER_SECOND = {"adopt": 10e6, "mask": 10e6, "metrics": 10e6}
-"""Of level 0, on one core; on 192 megapixels `mask` did 26 million, `metrics` 30 million."""
+"""Level-0 pixels processed in a second on one core; measured on 192 megapixels: `mask` 26 million,
+`metrics` 30 million."""
 LEAST_MINUTES, MARGIN = 15, 4
-"""Time for start and disk, and how much slower than estimated a job may be."""
+"""Minutes for start and disk; factor by which a job may be slower than estimated."""
 
 
 @dataclass(frozen=True)
 class Need:
-    """What is asked for at the first attempt."""
+    """Resources that the first attempt of a job requests."""
 
     mem_mb: int
     minutes: int
 
 
 def need_of(rule: str, record: SlideRecord, split: str, settings: Config) -> Need:
-    """Return what a job of `rule` on this slide asks for.
+    """Return the resources that a job of `rule` on this slide requests.
 
     Args:
-        rule: A rule that works on one slide, after `check`.
-        record: The slide, as `check` found it, or `unseen()`.
+        rule: A rule of one slide that runs after `check`.
+        record: The record that `check` wrote, or `unseen()`.
         split: Its split.
         settings: The configuration.
     """
@@ -75,7 +76,7 @@ def need_of(rule: str, record: SlideRecord, split: str, settings: Config) -> Nee
 
 
 def read_or_unseen(path: Path) -> SlideRecord:
-    """The record at `path`, or that of a large slide where `check` has written none yet."""
+    """Read the record at `path`; without one yet, return that of a large slide."""
     try:
         return SlideRecord.read(path)
     except HolohistoError:
@@ -83,7 +84,7 @@ def read_or_unseen(path: Path) -> SlideRecord:
 
 
 def unseen() -> SlideRecord:
-    """A record that stands for a slide of which nothing is known."""
+    """Return the record of a large slide, for planning before `check` has run."""
     working = UNSEEN_SIZE[0] // 2, UNSEEN_SIZE[1] // 2
     return SlideRecord(
         slide="unseen",

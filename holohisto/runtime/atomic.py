@@ -47,7 +47,7 @@ def replacing(path: Path) -> Generator[Path, None, None]:
             raise HolohistoError(path, f"cannot be written: {error.strerror or error}") from error
         raise
     except Exception as error:
-        if shutil.disk_usage(path.parent).free < FULL_BYTES:  # libraries tell it in their own ways
+        if shutil.disk_usage(path.parent).free < FULL_BYTES:  # every library reports it differently
             raise HolohistoError(path, "cannot be written: the disk is full") from error
         raise
     finally:

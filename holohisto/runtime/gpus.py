@@ -1,8 +1,8 @@
-"""Which GPU a process takes, when several jobs of one machine each want their own.
+"""The GPU of a process, when several jobs of one machine each need their own.
 
-SLURM gives every job its own GPUs. Elsewhere all jobs see all GPUs and would meet on the first one:
-there each takes the first that no other process of this user has locked. A lock ends with its
-process, however that ends.
+SLURM gives every job its own GPUs. Elsewhere all jobs see all GPUs and would share the first one,
+so each takes the first GPU that no other process of this user has locked. A lock ends with its
+process, even if that is killed.
 """
 
 import fcntl
@@ -24,7 +24,7 @@ _locks: list[int] = []
 
 
 def visible() -> list[str]:
-    """The GPUs that this process may use, as CUDA names them; none without a driver."""
+    """Return the GPUs that this process may use, as CUDA names them; none without a driver."""
     named = os.environ.get(VISIBLE)
     if named is not None:
         return [name.strip() for name in named.split(",") if name.strip() not in ("", "-1")]
@@ -38,32 +38,32 @@ def visible() -> list[str]:
 def take(count: int = 1) -> list[str]:
     """Restrict this process to `count` GPUs of its own, before it first touches CUDA.
 
-    Nothing is done within a SLURM job that was given GPUs, in a process started by one that has
-    taken its own, and where there is nothing to choose from. When all are taken they are shared.
+    Nothing is done in a SLURM job with GPUs, in a process whose parent has taken GPUs, and where
+    there is no choice. When all GPUs are taken they are shared.
 
     Returns:
         The GPUs taken; empty where nothing was done.
     """
     if TAKEN in os.environ or ("SLURM_JOB_ID" in os.environ and VISIBLE in os.environ):
         return []
-    there = visible()
-    if len(there) < max(2, count):
+    available = visible()
+    if len(available) < max(2, count):
         return []
     folder = Path(tempfile.gettempdir()) / f"holohisto-gpus-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     taken: list[str] = []
-    for sharer, name in product(range(SHARERS), there):
+    for sharer, name in product(range(SHARERS), available):
         if len(taken) == count:
             break
         if name not in taken and _lock(folder / f"{name.replace('/', '_')}.{sharer}"):
             taken.append(name)
     os.environ[VISIBLE] = os.environ[TAKEN] = ",".join(taken)
-    logger.info("takes GPU %s of %d", ", ".join(taken), len(there))
+    logger.info("using GPU %s of %d", ", ".join(taken), len(available))
     return taken
 
 
 def _lock(path: Path) -> bool:
-    """Lock a file until the process ends; tell whether nobody else had."""
+    """Lock a file until the process ends; return False if another process has locked it."""
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

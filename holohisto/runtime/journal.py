@@ -1,4 +1,4 @@
-"""Finished parts of a long computation, appended to a file that outlives a kill at any instant."""
+"""Finished steps of a long computation, in a file that survives a kill at any instant."""
 
 import os
 import struct
@@ -12,13 +12,13 @@ _RECORD = struct.Struct("<QQI")
 
 
 class Journal:
-    """Numbered records in a file beside the output; only the same computation finds them again.
+    """Numbered records in a file beside the output, readable only by the same computation.
 
-    A record that a kill cut short, and whatever follows it, is dropped when the file is opened.
+    A record that a kill cut short, and everything after it, is dropped when the file is opened.
     """
 
     def __init__(self, path: Path, identity: str) -> None:
-        """Open, or start anew when the file is of a computation with another `identity`."""
+        """Open the file; empty it if it is of a computation with another `identity`."""
         self.path = path
         self._head = MAGIC + identity.encode() + b"\n"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -31,7 +31,7 @@ class Journal:
             self._sync()
 
     def entries(self) -> Iterator[tuple[int, bytes]]:
-        """Yield number and payload of each whole record, then be ready to add."""
+        """Yield number and payload of each complete record; afterwards records can be added."""
         end = len(self._head)
         self._file.seek(end)
         while len(start := self._file.read(_RECORD.size)) == _RECORD.size:

@@ -21,7 +21,7 @@ def prefetch(
 
     `workers` threads run at most `ahead` (default twice the workers) calls ahead of the consumer,
     so memory stays bounded; 0 workers call in the consumer's thread. The results do not depend on
-    the number of workers. An error of a call is raised at its place in the order.
+    the number of workers. An error of a call is raised in the order of the items.
     """
     if workers == 0:
         yield from map(function, items)
@@ -42,10 +42,10 @@ def prefetch(
 
 
 def ahead(items: Iterable[Item], length: int) -> Iterator[Item]:
-    """Yield `items`, drawn by a thread of their own that is at most `length` and one ahead.
+    """Yield `items`, drawn by a separate thread that is at most `length` + 1 items ahead.
 
-    An error among the items is raised at its place. When the consumer stops early the thread ends
-    after the item that it is at.
+    An error is raised in the order of the items. When the consumer stops early, the thread ends
+    after its current item.
     """
     waiting: queue.Queue[tuple[bool, Any]] = queue.Queue(length)
     stopped = threading.Event()

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 Item = TypeVar("Item")
 LINE_SECONDS = 10.0
+"""Seconds between two lines of progress in a log."""
 logger = logging.getLogger(__name__)
 _lines_only = False
 
@@ -22,19 +23,19 @@ def lines_only() -> None:
 
 
 def track(items: Iterable[Item], total: int, what: str, unit: str = "tile") -> Iterator[Item]:
-    """Yield `items`, telling how far it is and how long it will take.
+    """Yield `items` and report the progress and the time left.
 
     A tqdm bar when stderr is a terminal, else a log line every 10 seconds.
     """
     if sys.stderr.isatty() and not _lines_only:
         yield from tqdm(items, total=total, desc=what, unit=unit)
         return
-    start = told = time.monotonic()
+    start = reported = time.monotonic()
     for done, item in enumerate(items, start=1):
         yield item
         now = time.monotonic()
-        if now - told >= LINE_SECONDS and done < total:
-            told = now
+        if now - reported >= LINE_SECONDS and done < total:
+            reported = now
             left = (now - start) / done * (total - done)
             logger.info("%s: %d/%d %ss, %s left", what, done, total, unit, _clock(left))
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 
 class Results:
-    """The folder of a run's results; every method returns the path of one file, present or not."""
+    """The folder of a run's results; every method returns the path of a file, existing or not."""
 
     def __init__(self, folder: Path | str = "results") -> None:
         """Name the folder; nothing is opened."""

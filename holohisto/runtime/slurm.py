@@ -1,6 +1,6 @@
-"""The processes that SLURM started for a training over several nodes: one for each GPU.
+"""The processes that SLURM started for training on several nodes: one for each GPU.
 
-Elsewhere, and on one node, a training starts its further processes itself.
+Elsewhere, and on one node, training starts its other processes itself.
 """
 
 import os
@@ -9,10 +9,10 @@ from holohisto.errors import HolohistoError
 
 
 def require(devices: int, nodes: int) -> None:
-    """Look whether this process is one of `nodes` x `devices` that `srun` started.
+    """Check that this process is one of `nodes` x `devices` that `srun` started.
 
     Raises:
-        HolohistoError: `srun` started other processes than the configuration says, or none.
+        HolohistoError: `srun` started no processes, or not those of the configuration.
     """
     expected = nodes * devices, nodes
     tasks = os.environ.get("SLURM_STEP_NUM_TASKS")
@@ -28,11 +28,11 @@ def require(devices: int, nodes: int) -> None:
         )
     started = int(tasks), int(os.environ["SLURM_STEP_NUM_NODES"])
     if nodes == 1 and started == (1, 1):
-        return  # the one that starts the others
+        return  # it starts the other processes
     if nodes == 1 or started != expected or not _evenly(devices):
         raise HolohistoError(
             "train.devices, train.nodes",
-            "SLURM started other processes than these say",
+            "SLURM started other processes than configured",
             found=f"{_count(*started)} ({os.environ.get('SLURM_STEP_TASKS_PER_NODE', '?')} a node)",
             allowed=_count(*((1, 1) if nodes == 1 else expected)),
             advice="change them in the configuration, not by --set-resources",
@@ -40,7 +40,7 @@ def require(devices: int, nodes: int) -> None:
 
 
 def _evenly(devices: int) -> bool:
-    """Whether every node has as many processes: SLURM writes `2(x3)`, or `3,1`."""
+    """Whether every node has `devices` processes: SLURM writes `2(x3)`, or `3,1` if they differ."""
     return os.environ.get("SLURM_STEP_TASKS_PER_NODE", "").partition("(")[0] == str(devices)
 
 
@@ -49,6 +49,6 @@ def _count(processes: int, nodes: int) -> str:
 
 
 def is_first() -> bool:
-    """Whether this process is the first of its training, or alone."""
+    """Whether this process is the first, or only, one of its training."""
     ranks = (os.environ.get(name, "0") for name in ("SLURM_PROCID", "LOCAL_RANK"))
     return all(rank == "0" for rank in ranks)

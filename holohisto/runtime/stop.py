@@ -1,4 +1,4 @@
-"""Being asked to stop (SIGTERM: a time limit, preemption) between two steps of long work."""
+"""Stopping between two steps of long work at SIGTERM or SIGUSR1: a time limit, preemption."""
 
 import contextlib
 import signal
@@ -8,25 +8,25 @@ from collections.abc import Generator
 
 
 class Interruption:
-    """Notes the signal instead of ending the process at once."""
+    """Records the signal instead of ending the process at once."""
 
     def __init__(self) -> None:
-        """Not asked yet."""
+        """Start without a signal."""
         self.number: int | None = None
 
     @contextlib.contextmanager
     def awaited(self) -> Generator["Interruption", None, None]:
-        """Take the signals SIGTERM and SIGUSR1 while inside."""
+        """Handle SIGTERM and SIGUSR1 within the context."""
         if threading.current_thread() is not threading.main_thread():
-            yield self  # only the main thread gets signals
+            yield self  # only the main thread receives signals
             return
         signals = (signal.SIGTERM, signal.SIGUSR1)
-        before = {one: signal.signal(one, self._note) for one in signals}
+        before = {number: signal.signal(number, self._note) for number in signals}
         try:
             yield self
         finally:
-            for one, handler in before.items():
-                signal.signal(one, handler)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def end(self) -> None:
         """End the process as the signal would have."""
