@@ -4,10 +4,7 @@ import argparse
 import json
 import logging
 import os
-import platform
 from pathlib import Path
-
-import torch
 
 from holohisto.config.parsing import from_json
 from holohisto.config.sections import Classes, InferOptions
@@ -15,8 +12,7 @@ from holohisto.device import best_device
 from holohisto.foreground.map import load_foreground
 from holohisto.foreground.tissue import Tissue
 from holohisto.infer import checks
-from holohisto.infer.job import Speed
-from holohisto.infer.predict import THREADS_A_TILE, Predictor, fixed_threads
+from holohisto.infer.predict import Predictor, device_name, fixed_threads, speed_on
 from holohisto.infer.probability_map import DIVISOR
 from holohisto.infer.resume import identity_of
 from holohisto.infer.segmentation import Segmentation, input_reader, job_for, labels_header
@@ -33,22 +29,25 @@ logger = logging.getLogger(__name__)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add, cores = parser.add_argument, len(os.sched_getaffinity(0))
-    add("image", type=Path, metavar="IMAGE", help="the slide")
-    add("--scratch", help="node-local folder that the slide is copied to first")
-    add("--record", type=Path, required=True, help="record of check")
-    add("--foreground", type=Path, required=True, help="map of foreground")
-    add("--tokens", type=Path, help="token map, needed by segmenters that read one")
-    add("--tokenizer", type=Path, help="tokenizer, needed by segmenters trained online")
-    add("--segmenter", type=Path, required=True, help="segmenter of train")
-    options = from_json(InferOptions)
-    add("--options", type=options, default=InferOptions(), help="section `infer`, JSON")
-    add("--classes", type=from_json(Classes), help="section `classes`, JSON, to be the segmenter's")
-    add("--threads", type=int, default=cores, help="CPU threads; alters the time only")
-    add("--batch", type=int, default=1, help="tiles computed at once; alters the time only")
-    add("--queue", type=int, default=4, help="batches read ahead; alters the time only")
-    add("--labels", type=Path, required=True, help="labels to write")
-    add("--probability", type=Path, required=True, help="probability map to write")
-    add("--facts", type=Path, help="times and seams to write, JSON; else none")
+    file = {"type": Path, "metavar": "FILE"}
+    add("image", type=Path, metavar="IMAGE", help="image file of the slide")
+    add("--scratch", metavar="DIR", help="node-local folder that the slide is copied to first")
+    add("--record", **file, required=True, help="record of `check`, .json")
+    add("--foreground", **file, required=True, help="foreground map, .tif")
+    add("--tokens", **file, help="token map, for segmenters that read one")
+    add("--tokenizer", **file, help="tokenizer, for segmenters trained with tokens.mode online")
+    add("--segmenter", **file, required=True, help="segmenter of `train`")
+    options = {"type": from_json(InferOptions), "default": InferOptions(), "metavar": "JSON"}
+    add("--options", **options, help="the configuration's section `infer`")
+    classes = "the configuration's section `classes`, which must name the segmenter's"
+    add("--classes", type=from_json(Classes), metavar="JSON", help=classes)
+    count = {"type": int, "metavar": "N"}
+    add("--threads", **count, default=cores, help="CPU threads; affects the time only")
+    add("--batch", **count, default=1, help="tiles computed at once; affects the time only")
+    add("--queue", **count, default=4, help="batches read ahead; affects the time only")
+    add("--labels", **file, required=True, help="labels to write, .tif")
+    add("--probability", **file, required=True, help="probability map to write, .tif")
+    add("--facts", **file, help="times, and disagreement of tiles, to write, .json")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -63,11 +62,9 @@ def run(arguments: argparse.Namespace) -> None:
     device = best_device()
     predictor = Predictor(model.to(device), tokenizer)
     job = job_for(card, model.tile, record.working_size, foreground, arguments.options)
-    header, device_name = labels_header(record, card, digest, job), _name(device)
-    identity = identity_of(
-        header, record, arguments.options, foreground.mask, token_map, device_name
-    )
-    speed = _speed(arguments.batch, arguments.threads, arguments.queue, device)
+    header, name = labels_header(record, card, digest, job), device_name(device)
+    identity = identity_of(header, record, arguments.options, foreground.mask, token_map, name)
+    speed = speed_on(device, arguments.batch, arguments.threads, arguments.queue)
     segmentation = Segmentation(predictor, job, speed, arguments.probability.parent)
     with (
         fixed_threads(),
@@ -82,20 +79,9 @@ def run(arguments: argparse.Namespace) -> None:
         header, mpp = {**header, "divisor": DIVISOR}, record.working_mpp * DIVISOR
         probability, size = segmentation.probability(), segmentation.probability_size
         write_rows(arguments.probability, probability, size, mpp, header)
-    facts = {"slide": record.slide, "model": card.name, "device": device_name}
+    facts = {"slide": record.slide, "model": card.name, "device": name}
     facts |= segmentation.facts(card.classes)
     if arguments.facts:
         atomic.write_text(arguments.facts, json.dumps(facts, indent=2) + "\n")
     journal.discard()
     logger.info("bottleneck: %s; seconds at work: %s", facts["bottleneck"], facts["stages"])
-
-
-def _speed(batch: int, threads: int, queue: int, device: torch.device) -> Speed:
-    parallel = 1 if device.type == "cuda" else max(1, threads // THREADS_A_TILE)
-    return Speed(max(1, batch), max(1, threads), max(1, queue), parallel)
-
-
-def _name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{platform.machine()} CPU"

@@ -1,12 +1,14 @@
-"""Probabilities of tiles."""
+"""Probabilities of tiles, and the device that they are computed on."""
 
 import contextlib
+import platform
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from holohisto.device import device_of
+from holohisto.infer.job import Speed
 from holohisto.segmenter.file import Segmenter
 from holohisto.segmenter.inputs import Inputs
 from holohisto.tokenizer.vqgan import VQGAN
@@ -59,3 +61,24 @@ def fixed_threads() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def speed_on(device: torch.device, batch: int, threads: int, queue: int) -> Speed:
+    """Return the speed that a device and a number of threads give.
+
+    Args:
+        device: The device; on a CPU, THREADS_A_TILE threads compute a batch, and the others
+            further batches side by side.
+        batch: Tiles computed at once.
+        threads: Threads there are for reading and computing.
+        queue: Batches read ahead.
+    """
+    parallel = 1 if device.type == "cuda" else max(1, threads // THREADS_A_TILE)
+    return Speed(max(1, batch), max(1, threads), max(1, queue), parallel)
+
+
+def device_name(device: torch.device) -> str:
+    """Return the name of the GPU, or of the CPU's architecture."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{platform.machine()} CPU"

@@ -1,7 +1,8 @@
 """The delivered mask of a class: the cleaned labels, exactly enlarged to the slide's size."""
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from holohisto.masks.frame import Frame
 from holohisto.masks.runs import Runs
 from holohisto.pyramid.verify import ReadMask, verified_mask, verified_ome_mask
 from holohisto.pyramid.write import write_mask_pyramid, write_ome_mask
+from holohisto.runtime import progress
+from holohisto.runtime.atomic import replacing
 
 STEP = 64
 """Working rows enlarged at a time."""
@@ -31,7 +34,7 @@ class Witness:
         self.seen: list[tuple[tuple[int, int], np.ndarray]] = []
 
     def see(self, runs: Runs, rows: tuple[int, int]) -> None:
-        """Keep the watched parts of a band, given by its runs."""
+        """Keep the watched rectangles of a band, given by its runs."""
         for left, top in self.corners.tolist():
             low, high = max(top, rows[0]), min(top + WINDOW, rows[1])
             if low < high:
@@ -45,13 +48,50 @@ class Witness:
             HolohistoError: a pixel of the mask differs from the labels.
         """
         factor = frame.factor
-        for (left, top), part in self.seen:
+        for (left, top), mask in self.seen:
             x, y = left * factor, top * factor
-            width = min(part.shape[1] * factor, frame.size[0] - x)
-            height = min(part.shape[0] * factor, frame.size[1] - y)
-            expected = np.kron(part, np.full((factor, factor), 255, np.uint8))[:height, :width]
+            width = min(mask.shape[1] * factor, frame.size[0] - x)
+            height = min(mask.shape[0] * factor, frame.size[1] - y)
+            expected = np.kron(mask, np.full((factor, factor), 255, np.uint8))[:height, :width]
             if not np.array_equal(read((x, y), (width, height)), expected):
                 raise HolohistoError(path, f"the mask differs from the labels at {(x, y)}")
+
+
+def write_masks(
+    pattern: str,
+    bands: Bands,
+    objects: dict[int, Objects],
+    frame: Frame,
+    names: Sequence[str],
+    ome: bool,
+    borders: Borders,
+    outputs: ExitStack,
+) -> dict[str, dict[str, int | None]]:
+    """Write the masks of all classes.
+
+    Args:
+        pattern: Path of the masks, with {class} and maybe {slide} and {model}.
+        bands: The labels.
+        objects: The objects of each class, by its bit.
+        frame: The slide.
+        names: Names of the classes, in the order of their bits.
+        ome: Whether each mask is written as OME-TIFF too.
+        borders: Borders of the tiles.
+        outputs: The files get their names when this is closed.
+
+    Returns:
+        For each class, the number of objects, and of objects at borders of tiles (None: unknown).
+    """
+    facts: dict[str, dict[str, int | None]] = {}
+    for bit, name in enumerate(names):
+        final = frame.fill(pattern, **{"class": name})
+        path = outputs.enter_context(replacing(final))
+        copy = outputs.enter_context(replacing(final.with_suffix(".ome.tif"))) if ome else None
+        count, text = len(objects[bit].table), f"holohisto mask of {name}"
+        with progress.phase(f"mask of {name}, {count} objects"):
+            touching = write(path, bands, objects[bit], frame, text, copy, borders)
+        facts[name] = {"objects": count, "at_borders": touching if borders.known else None}
+    return facts
 
 
 def write(
@@ -71,8 +111,8 @@ def write(
         objects: The objects of the class.
         frame: The slide.
         description: Text of the ImageDescription.
-        ome: The same as OME-TIFF, if wanted.
-        borders: Of the tiles.
+        ome: OME-TIFF of the same mask to write; None: none.
+        borders: Borders of the tiles; None: objects there are not counted.
 
     Returns:
         Number of objects that touch a border of the tiles.
@@ -84,8 +124,8 @@ def write(
     corners = rng.integers(0, frame.working_size, (WINDOWS, 2))
     boxes = objects.table.box
     if len(boxes):
-        some = boxes[rng.integers(0, len(boxes), WINDOWS), :2]
-        corners = np.concatenate([corners, np.maximum(some - WINDOW // 4, 0)])
+        chosen = boxes[rng.integers(0, len(boxes), WINDOWS), :2]
+        corners = np.concatenate([corners, np.maximum(chosen - WINDOW // 4, 0)])
     witness = Witness(corners, frame.working_size)
     touching = np.zeros(len(boxes), bool)
     rows = enlarged(bands, objects, frame, witness, (borders, touching) if borders else None)
@@ -116,7 +156,7 @@ def enlarged(
         objects: The objects of the class.
         frame: The slide.
         witness: Sees the labels on their way.
-        touching: Borders, and (objects,) bool where those that touch one are marked.
+        touching: Borders, and (objects,) bool in which objects that touch one are marked.
     """
     (width, height), factor = frame.size, frame.factor
     for band, rows, labels in bands:
@@ -128,15 +168,15 @@ def enlarged(
             marked[number[borders.touched(runs)]] = True
         wide = Runs(runs.y, runs.start * factor, np.minimum(runs.end * factor, width))
         for top in range(rows[0], rows[1], STEP):
-            part = (top, min(top + STEP, rows[1]))
-            low, high = np.searchsorted(wide.y, part)
-            mask = rle.paint(wide[low:high], part, width)
+            step = (top, min(top + STEP, rows[1]))
+            low, high = np.searchsorted(wide.y, step)
+            mask = rle.paint(wide[low:high], step, width)
             yield np.repeat(mask, factor, axis=0)[: height - top * factor]
 
 
 def _cut(runs: Runs, rows: tuple[int, int], columns: tuple[int, int]) -> np.ndarray:
     low, high = np.searchsorted(runs.y, rows)
     start, end = (np.clip(x[low:high], *columns) - columns[0] for x in (runs.start, runs.end))
-    some = start < end
-    cut = Runs(runs.y[low:high][some], start[some], end[some])
+    inside = start < end
+    cut = Runs(runs.y[low:high][inside], start[inside], end[inside])
     return rle.paint(cut, rows, columns[1] - columns[0])

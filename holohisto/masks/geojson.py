@@ -1,17 +1,76 @@
 """Objects as QuPath annotations: GeoJSON in level-0 pixels."""
 
+import contextlib
+import gzip
+import io
 import json
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import shapely
 
+from holohisto.config.sections import Classes
+from holohisto.masks import outlines
+from holohisto.masks.cleaning import Bands, Objects
 from holohisto.masks.components import Table
 from holohisto.masks.frame import Frame
+from holohisto.masks.overlay import Overlay
 
 HEAD, TAIL = '{"type": "FeatureCollection", "features": [', "]}\n"
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://arxiv.org/abs/2407.03307")
+
+
+def write(
+    path: Path,
+    bands: Bands,
+    objects: dict[int, Objects],
+    frame: Frame,
+    classes: Classes,
+    simplify_um: float,
+    overlay: Overlay,
+) -> None:
+    """Write the outlines of all classes, object by object, and add each to the overlay.
+
+    Args:
+        path: File to write; gzipped if it ends in .gz.
+        bands: The labels.
+        objects: The objects of each class, by its bit.
+        frame: The slide.
+        classes: The classes, in the order of their bits.
+        simplify_um: Largest shift of an outline when points are left out, µm; the overlay gets the
+            exact outlines.
+        overlay: The picture that the outlines are drawn into.
+    """
+    names = list(classes)
+    separator = "\n"
+    with _text_file(path) as file:
+        file.write(HEAD)
+        for bit, numbers, polygons in outlines.polygons_of(bands, objects):
+            exact = outlines.scaled(polygons, frame.factor, frame.size)
+            thinned = outlines.thin(exact, simplify_um / frame.mpp)
+            areas, table = shapely.area(exact), objects[bit].table
+            colour = classes[names[bit]].colour
+            for text in features(thinned, numbers, areas, table, frame, names[bit], colour):
+                file.write(separator + text)
+                separator = ",\n"
+            overlay.add(exact, colour)
+        file.write(TAIL)
+    for bit, name in enumerate(names):
+        overlay.name_objects(name, len(objects[bit].table), classes[name].colour)
+
+
+@contextlib.contextmanager
+def _text_file(path: Path) -> Iterator[TextIO]:
+    """A text file to write, gzipped when it ends in .gz; the same text gives the same bytes."""
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(path.open("wb"))
+        if path.suffix == ".gz":
+            packed = gzip.GzipFile("", "wb", compresslevel=6, fileobj=file, mtime=0)
+            file = stack.enter_context(packed)
+        yield stack.enter_context(io.TextIOWrapper(file, encoding="utf-8"))
 
 
 def features(
@@ -23,16 +82,16 @@ def features(
     name: str,
     colour: str,
 ) -> Iterator[str]:
-    """Yield one JSON text an object.
+    """Yield the JSON text of each object of one class.
 
     Args:
-        polygons: outlines in level-0 pixels.
-        numbers: of each, its row in `table`.
-        areas: of each, its exact area in level-0 pixels, before points were left out.
-        table: measures of the class's objects.
-        frame: the slide.
-        name: of the class.
-        colour: of the class, #rrggbb.
+        polygons: (n,) shapely outlines in level-0 pixels.
+        numbers: (n,) int, their rows in `table`.
+        areas: (n,) float, exact areas in level-0 pixels, before points were left out.
+        table: Measures of the class's objects.
+        frame: The slide.
+        name: Name of the class.
+        colour: Colour of the class, #rrggbb.
     """
     probability = table.probability
     rgb = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
@@ -56,11 +115,11 @@ def features(
 
 
 def geometry(polygon: shapely.Geometry) -> dict[str, object]:
-    """GeoJSON of a polygon, outer ring first; several parts become a MultiPolygon."""
-    parts = [_rings(part) for part in shapely.get_parts(polygon)]
-    if len(parts) == 1:
-        return {"type": "Polygon", "coordinates": parts[0]}
-    return {"type": "MultiPolygon", "coordinates": parts}
+    """GeoJSON of a polygon, outer ring first; several polygons become a MultiPolygon."""
+    rings = [_rings(single) for single in shapely.get_parts(polygon)]
+    if len(rings) == 1:
+        return {"type": "Polygon", "coordinates": rings[0]}
+    return {"type": "MultiPolygon", "coordinates": rings}
 
 
 def _rings(polygon: shapely.Polygon) -> list[list[list[float]]]:

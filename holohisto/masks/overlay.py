@@ -7,22 +7,23 @@ import shapely
 from PIL import Image, ImageDraw, ImageFont
 from shapely.ops import substring
 
+from holohisto.slide import Slide
+
 DASH = 5.0
 """Length of a dash of the annotation, picture pixels."""
-
-
 GAP = 1.5
-"""Between two names in the legend, in sizes of its letters."""
+"""Space between two names in the legend, in sizes of its letters."""
 
 
 def fitted(picture: np.ndarray, factor: float, size: tuple[int, int], side: int) -> np.ndarray:
     """Reduce a picture of the whole slide so that its longer side is `side`.
 
     Args:
-        picture: (height, width, 3) uint8, at least as large.
-        factor: level-0 pixels to a pixel of `picture`; its last column and row may stick out.
-        size: width and height of the slide, level-0 pixels.
-        side: longer side of the result, pixels.
+        picture: (height, width, 3) uint8, at least as large as the result.
+        factor: Level-0 pixels to a pixel of `picture`; its last column and row may extend beyond
+            the slide.
+        size: Width and height of the slide, level-0 pixels.
+        side: Longer side of the result, pixels.
 
     Returns:
         (height, width, 3) uint8.
@@ -33,6 +34,23 @@ def fitted(picture: np.ndarray, factor: float, size: tuple[int, int], side: int)
     return np.asarray(image.resize((width, height), Image.Resampling.LANCZOS, covered))
 
 
+def start_overlay(slide: Slide, working_size: tuple[int, int], side: int) -> "Overlay":
+    """Return an overlay over the slide, its longer side `side` pixels, or less on a small slide.
+
+    Args:
+        slide: The slide.
+        working_size: Its width and height at working resolution, the largest size of the picture.
+        side: Longer side of the picture, pixels.
+
+    Raises:
+        HolohistoError: the slide cannot be read.
+    """
+    side = min(side, max(working_size))
+    # The overview keeps to whole factors; one of twice the side is never smaller than `side`.
+    picture = fitted(*slide.overview(2 * side), slide.size, side)
+    return Overlay(picture, slide.size)
+
+
 class Overlay:
     """Collects outlines at picture resolution and draws them."""
 
@@ -41,7 +59,7 @@ class Overlay:
 
         Args:
             picture: (height, width, 3) uint8.
-            size: width and height of the slide, level-0 pixels.
+            size: Width and height of the slide, level-0 pixels.
         """
         self.picture = picture
         self.scale = np.array(size) / picture.shape[1::-1]
@@ -50,20 +68,24 @@ class Overlay:
         self._legend: list[tuple[str | None, str]] = []
 
     def add(self, polygons: np.ndarray, colour: str | None) -> None:
-        """Add outlines in level-0 pixels: a plain line, or, without colour, a dashed one."""
+        """Add (n,) shapely outlines in level-0 pixels; without colour they are dashed."""
         coarse = shapely.transform(polygons, lambda points: points / self.scale)
         coarse = shapely.simplify(coarse, 0.25, preserve_topology=True)
         rings = shapely.get_rings(shapely.get_parts(coarse))  # it knows no MultiPolygon
         self._lines.append((colour, [shapely.get_coordinates(ring) for ring in rings]))
 
     def name(self, text: str, colour: str | None) -> None:
-        """Add a name to the legend."""
+        """Add a name to the legend; None for the dashed line."""
         self._legend.append((colour, text))
+
+    def name_objects(self, name: str, count: int, colour: str | None) -> None:
+        """Add a name and a number of objects to the legend."""
+        self.name(f"{name}: {count} object{'s' * (count != 1)}", colour)
 
     def draw(self) -> Image.Image:
         """Draw masks first, the annotation over them, and the legend below the picture."""
         height, width = self.picture.shape[:2]
-        places, (legend_width, legend_height) = self._arrange_legend(width)
+        corners, (legend_width, legend_height) = self._arrange_legend(width)
         base = Image.new("RGB", (max(width, legend_width), height + legend_height), "white")
         layer = Image.new("RGBA", (base.width * self.zoom, base.height * self.zoom))
         draw = ImageDraw.Draw(layer)
@@ -71,7 +93,7 @@ class Overlay:
             for line in lines:
                 self._outline(draw, line, colour)
         draw.rectangle((0, height * self.zoom, *layer.size), fill=(0, 0, 0, 0))
-        for (x, y), (colour, text) in zip(places, self._legend, strict=True):
+        for (x, y), (colour, text) in zip(corners, self._legend, strict=True):
             self._write_name(draw, (x, height + y), colour, text)
         base.paste(Image.fromarray(self.picture))
         layer = layer.resize(base.size, Image.Resampling.BOX)
@@ -93,7 +115,7 @@ class Overlay:
         )
 
     def _dashed(self, draw: ImageDraw.ImageDraw, points: np.ndarray) -> None:
-        """White dashes on a black line: seen on any stain and on glass."""
+        """White dashes on a black line, visible on any stain and on glass."""
         self._line(draw, points, "#000000", 1.0)
         line = shapely.LineString(points)
         for start in np.arange(0, line.length, 2 * DASH):
@@ -106,27 +128,27 @@ class Overlay:
         return max(13, max(self.picture.shape) // 75)
 
     def _arrange_legend(self, width: int) -> tuple[list[tuple[int, int]], tuple[int, int]]:
-        """Places of the names side by side, in as many rows as `width` asks for, and their size."""
+        """Positions of the names, in rows no wider than `width` where possible, and their size."""
         size = self._letters
         font = ImageFont.load_default(size)
-        places: list[tuple[int, int]] = []
+        corners: list[tuple[int, int]] = []
         x = right = row = 0
         for _, text in self._legend:
             needs = math.ceil(font.getlength(text) + (3 + GAP) * size)
             if x and x + needs > width:
                 x, row = 0, row + 1
-            places.append((x, round((1.5 * row + 0.25) * size)))
+            corners.append((x, round((1.5 * row + 0.25) * size)))
             x += needs
             right = max(right, x)
-        return places, (right, round((1.5 * row + 1.75) * size) if places else 0)
+        return corners, (right, round((1.5 * row + 1.75) * size) if corners else 0)
 
     def _write_name(
-        self, draw: ImageDraw.ImageDraw, place: tuple[int, int], colour: str | None, text: str
+        self, draw: ImageDraw.ImageDraw, corner: tuple[int, int], colour: str | None, text: str
     ) -> None:
-        size, (x, y) = self._letters, place
+        size, (x, y) = self._letters, corner
         middle = y + 0.65 * size
         line = np.array([[x + 0.5 * size, middle], [x + 2.5 * size, middle]])
         self._outline(draw, line, colour)
-        corner = ((x + 3 * size) * self.zoom, y * self.zoom)
+        text_corner = ((x + 3 * size) * self.zoom, y * self.zoom)
         font = ImageFont.load_default(size * self.zoom)
-        draw.text(corner, text, fill="#000000", font=font)
+        draw.text(text_corner, text, fill="#000000", font=font)

@@ -563,7 +563,7 @@ def test_failed_verb_leaves_no_mask(tmp_path, monkeypatch, capsys):
     def stop(*_):
         raise HolohistoError("here", "stopped")
 
-    monkeypatch.setattr("holohisto.commands.mask._write_outlines", stop)
+    monkeypatch.setattr("holohisto.masks.geojson.write", stop)
     assert run_mask(slide, CLASSES) == 2
     assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == []
 
