@@ -1,4 +1,4 @@
-"""The verb infer: killed and taken up again, and the same for any number of threads."""
+"""The verb infer: killed and resumed, and the same for any number of threads."""
 
 import json
 import os
@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from labelled_slide import run
 
 from holohisto import cli
 from holohisto.config.models import HolohistoModel
@@ -30,60 +31,36 @@ def folder(tmp_path_factory):
     """A slide with everything that infer reads; the segmenter is untrained, but not indifferent."""
     folder = tmp_path_factory.mktemp("infer")
     random = np.random.default_rng(0)
+    write_slide(folder / "slide.tif", random)
+    slide, record = folder / "slide.tif", folder / "check.json"
+    run("check", slide, "--slide", "s1", "--output", record)
+    written = ["--foreground", folder / "foreground.tif", "--picture", folder / "foreground.jpg"]
+    run("foreground", slide, "--record", record, *written)
+    write_segmenter(folder / "segmenter.safetensors")
+    shape = (ceil_div(SIZE[1], 16), ceil_div(SIZE[0], 16))
+    tokens = [random.integers(0, 64, shape).astype(np.uint16)]
+    fingerprint = SlideRecord.read(record).fingerprint
+    token_map = TokenMap(tokens, "s1", fingerprint, "0" * 64, 16, (0,), TokensOptions())
+    save_token_map(token_map, folder / "tokens.safetensors")
+    return folder
+
+
+def write_slide(path: Path, random: np.random.Generator) -> None:
+    """Blocks of colour with glass around them."""
     rgb = np.full((SIZE[1], SIZE[0], 3), 244, np.uint8)
     blocks = random.integers(90, 220, (SIZE[1] // 9, SIZE[0] // 9, 3)).astype(np.uint8)
     inside = np.kron(blocks, np.ones((10, 10, 1), np.uint8))
     rgb[20:-40, 20:-20] = inside[: SIZE[1] - 60, : SIZE[0] - 40]
-    write_slide_pyramid(folder / "slide.tif", rgb, 0.5)
-    assert (
-        cli.main(
-            [
-                "check",
-                str(folder / "slide.tif"),
-                "--slide",
-                "s1",
-                "--output",
-                str(folder / "check.json"),
-            ]
-        )
-        == 0
-    )
-    assert (
-        cli.main(
-            [
-                "foreground",
-                str(folder / "slide.tif"),
-                "--record",
-                str(folder / "check.json"),
-                "--foreground",
-                str(folder / "foreground.tif"),
-                "--picture",
-                str(folder / "foreground.jpg"),
-            ]
-        )
-        == 0
-    )
+    write_slide_pyramid(path, rgb, 0.5)
+
+
+def write_segmenter(path: Path) -> None:
     torch.manual_seed(0)
-    model = build_segmenter(HolohistoModel(size="T"), torch.randn(64, 8), 16, 2).eval()
+    options, classes = HolohistoModel(size="T"), ("tuft", "capsule")
+    model = build_segmenter(options, torch.randn(64, 8), 16, 2).eval()
     divided(model)
-    card = ModelCard(
-        "m1",
-        HolohistoModel(size="T"),
-        ("tuft", "capsule"),
-        0.5,
-        (192, 160),
-        "0" * 64,
-        16,
-        "frozen",
-        {},
-    )
-    save_segmenter(model.state_dict(), card, folder / "segmenter.safetensors")
-    record = SlideRecord.read(folder / "check.json")
-    shape = (ceil_div(SIZE[1], 16), ceil_div(SIZE[0], 16))
-    some = random.integers(0, 64, shape).astype(np.uint16)
-    token_map = TokenMap([some], "s1", record.fingerprint, "0" * 64, 16, (0,), TokensOptions())
-    save_token_map(token_map, folder / "tokens.safetensors")
-    return folder
+    card = ModelCard("m1", options, classes, 0.5, (192, 160), "0" * 64, 16, "frozen", {})
+    save_segmenter(model.state_dict(), card, path)
 
 
 @torch.no_grad()
@@ -126,14 +103,14 @@ def whole(folder):
     return out
 
 
-def same(one: Path, other: Path) -> bool:
+def same(first: Path, second: Path) -> bool:
     return all(
-        (one / name).read_bytes() == (other / name).read_bytes()
+        (first / name).read_bytes() == (second / name).read_bytes()
         for name in ("labels.tif", "probability.tif")
     )
 
 
-def test_labels_and_facts_are_told(whole):
+def test_labels_and_facts_are_written(whole):
     with Raster(whole / "labels.tif") as labels:
         values = np.concatenate(list(labels.rows()))
         header = labels.header
@@ -169,7 +146,7 @@ cli.main(sys.argv[2:])
 
 
 @pytest.mark.parametrize(("bands", "torn"), [(1, 0), (4, 11)])
-def test_killed_and_taken_up_gives_identical_labels(folder, whole, tmp_path, bands, torn):
+def test_killed_and_resumed_gives_identical_labels(folder, whole, tmp_path, bands, torn):
     words = command(folder, tmp_path)
     done = subprocess.run(
         [sys.executable, "-c", KILLED, str(bands), *words], env=os.environ, check=False
@@ -183,12 +160,12 @@ def test_killed_and_taken_up_gives_identical_labels(folder, whole, tmp_path, ban
     facts = json.loads((tmp_path / "facts.json").read_text())
     assert facts["taken_up"] == bands - bool(torn)
     assert same(tmp_path, whole)
-    seams = [json.loads((one / "facts.json").read_text())["seam"] for one in (tmp_path, whole)]
+    seams = [json.loads((out / "facts.json").read_text())["seam"] for out in (tmp_path, whole)]
     assert seams[0] == seams[1]
     assert not journal.exists()
 
 
-def test_another_computation_takes_nothing_up(folder, whole, tmp_path):
+def test_another_computation_resumes_nothing(folder, whole, tmp_path):
     words = command(folder, tmp_path)
     subprocess.run([sys.executable, "-c", KILLED, "3", *words], env=os.environ, check=False)
     other = json.dumps(OPTIONS | {"threshold": 0.4})

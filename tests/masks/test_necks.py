@@ -1,4 +1,4 @@
-"""Objects that touch are cut apart at their necks."""
+"""Touching objects are split at their necks."""
 
 import json
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 from labelled_slide import LabelledSlide, masks_and_scores
-from objects import bands_of, delivered
+from objects import SQUARE, bands_of, delivered
 from scipy import ndimage
 
 from holohisto.config.config import Config
@@ -18,8 +18,6 @@ from holohisto.masks import cleaning, necks
 from holohisto.masks import runs as rle
 from holohisto.masks.cleaning import Probability
 from holohisto.runtime.arithmetic import ceil_div
-
-SQUARE = np.ones((3, 3))
 
 
 def disc(shape: tuple[int, int], x: float, y: float, radius: float) -> np.ndarray:

@@ -99,54 +99,18 @@ def masks_and_scores(
     slide: LabelledSlide, classes: list[str], mask: dict
 ) -> tuple[np.ndarray, dict]:
     """Write and score the masks; returns the first class's mask and scores."""
-    out, given = slide.folder / "out", json.dumps({name: {} for name in classes})
-    assert (
-        cli.main(
-            [
-                "mask",
-                str(slide.labels),
-                "--image",
-                str(slide.image),
-                "--record",
-                str(slide.check),
-                "--probability",
-                str(slide.probability),
-                "--options",
-                json.dumps(mask),
-                "--classes",
-                given,
-                "--masks",
-                str(out / "{class}.tif"),
-                "--geojson",
-                str(out / "objects.geojson"),
-                "--overlay",
-                str(out / "overlay.jpg"),
-            ]
-        )
-        == 0
-    )
-    assert (
-        cli.main(
-            [
-                "metrics",
-                str(slide.labels),
-                "--record",
-                str(slide.check),
-                "--annotation",
-                str(slide.annotation),
-                "--foreground",
-                str(slide.foreground),
-                "--probability",
-                str(slide.probability),
-                "--mask-options",
-                json.dumps(mask),
-                "--classes",
-                given,
-                "--output",
-                str(out / "scores.json"),
-            ]
-        )
-        == 0
-    )
+    out, named = slide.folder / "out", json.dumps({name: {} for name in classes})
+    options = ["--classes", named, "--probability", slide.probability, "--record", slide.check]
+    written = ["--geojson", out / "objects.geojson", "--overlay", out / "overlay.jpg"]
+    written += ["--masks", out / "{class}.tif", "--options", json.dumps(mask)]
+    run("mask", slide.labels, "--image", slide.image, *options, *written)
+    compared = ["--annotation", slide.annotation, "--foreground", slide.foreground]
+    compared += ["--mask-options", json.dumps(mask), "--output", out / "scores.json"]
+    run("metrics", slide.labels, *options, *compared)
     scores = json.loads((out / "scores.json").read_text())["classes"][classes[0]]
     return tifffile.imread(out / f"{classes[0]}.tif") > 0, scores
+
+
+def run(*words: object) -> None:
+    """Run a verb, which must succeed."""
+    assert cli.main([str(word) for word in words]) == 0
