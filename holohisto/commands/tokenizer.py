@@ -26,10 +26,10 @@ from holohisto.slide.record import SlideRecord
 from holohisto.tiles.appearance import Appearance, Strength
 from holohisto.tiles.grid import Tile
 from holohisto.tiles.randomness import generator
-from holohisto.tokenizer.calibration import calibrate
+from holohisto.tokenizer.calibration import agreement, calibrate
 from holohisto.tokenizer.file import save_tokenizer
 from holohisto.tokenizer.published import load
-from holohisto.tokenizer.training import ROWS, TrainingRow, agreement, train_tokenizer
+from holohisto.tokenizer.training import ROWS, TrainingRow, train_tokenizer
 from holohisto.tokenizer.vqgan import VQGAN
 
 AS_IT_IS = Strength(stain=0.0, brightness=0.0, blur=0.0)

@@ -1,11 +1,13 @@
 """Freezing a tokenizer's statistics at those of training tissue."""
 
+import copy
+
 import numpy as np
 import torch
 
 from holohisto.device import device_of
 from holohisto.errors import HolohistoError
-from holohisto.tokenizer.norm import FreezableNorm, Tally
+from holohisto.tokenizer.norm import FreezableNorm, RunningMoments
 from holohisto.tokenizer.vqgan import VQGAN
 
 
@@ -28,7 +30,7 @@ def calibrate(model: VQGAN, tiles: list[np.ndarray], tolerance: float, most: int
     model.freeze(False)
     for sweep in range(1, most + 1):
         for norm in model.norms:
-            norm.tally = Tally()
+            norm.moments = RunningMoments()
         for tile in tiles:
             rgb = torch.from_numpy(tile).permute(2, 0, 1)[None].to(device)
             model.latents(model.pixels(rgb))
@@ -47,11 +49,11 @@ def calibrate(model: VQGAN, tiles: list[np.ndarray], tolerance: float, most: int
 
 
 def _adopt(norm: FreezableNorm) -> float:
-    """Take over the tally of a sweep; returns the largest relative change."""
-    tally = norm.tally
-    assert tally is not None
-    norm.tally = None
-    mean, variance = torch.as_tensor(tally.mean).float(), tally.variance.float()
+    """Take over the moments of a sweep; returns the largest relative change."""
+    moments = norm.moments
+    assert moments is not None
+    norm.moments = None
+    mean, variance = torch.as_tensor(moments.mean).float(), moments.variance.float()
     spread = (norm.variance + norm.eps).sqrt()
     change = torch.maximum(
         (mean - norm.mean).abs() / spread, (variance - norm.variance).abs() / spread.square()
@@ -59,3 +61,22 @@ def _adopt(norm: FreezableNorm) -> float:
     norm.mean.copy_(mean)
     norm.variance.copy_(variance)
     return float(change)
+
+
+@torch.no_grad()
+def agreement(model: VQGAN, tiles: list[np.ndarray]) -> float:
+    """Return the share of tokens that frozen and native normalisation have in common.
+
+    Args:
+        model: Calibrated and frozen; not changed.
+        tiles: At least one, each (height, width, 3) uint8.
+    """
+    device = device_of(model)
+    native = copy.deepcopy(model)
+    native.freeze(False)
+    same = total = 0
+    for tile in tiles:
+        rgb = torch.from_numpy(tile).permute(2, 0, 1)[None].to(device)
+        equal = model.tokens(rgb) == native.tokens(rgb)
+        same, total = same + int(equal.sum()), total + equal.numel()
+    return same / total

@@ -25,12 +25,12 @@ class FreezableNorm(nn.GroupNorm):
         self.register_buffer("mean", torch.zeros(self.num_groups))
         self.register_buffer("variance", torch.ones(self.num_groups))
         self.frozen = False
-        self.tally: Tally | None = None
+        self.moments: RunningMoments | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (B, C, H, W)."""
-        if self.tally is not None:
-            self.tally.add(x, self.num_groups)
+        if self.moments is not None:
+            self.moments.add(x, self.num_groups)
         if not self.frozen:
             return super().forward(x)
         each = self.num_channels // self.num_groups
@@ -40,7 +40,7 @@ class FreezableNorm(nn.GroupNorm):
         return torch.addcmul(shift[:, None, None], x, scale[:, None, None])
 
 
-class Tally:
+class RunningMoments:
     """Running mean and variance per group in float64, merged by Chan's formula.
 
     Chan, Golub, LeVeque 1979: the variance of a union holds the spread between the parts' means.

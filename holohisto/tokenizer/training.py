@@ -1,38 +1,40 @@
-"""Training a VQGAN on the cohort's own tissue, from nothing, without any download.
+"""Training a VQGAN from scratch on the cohort's own tissue.
 
-L1 reconstruction, an EMA codebook with restart of dead codes (arXiv 1906.00446, appendix A.1) and
-a patch-GAN that joins late (arXiv 2012.09841). The encoder's statistics are frozen early, so that
-the network trains in the state in which tokens are computed.
+L1 reconstruction, a codebook of moving averages (arXiv 1906.00446) and a patch-GAN that joins late
+(arXiv 2012.09841). The encoder's statistics are frozen early, so that the network trains in the
+state in which tokens are computed.
 """
 
-import copy
 import logging
 import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from taming.modules.discriminator.model import NLayerDiscriminator, weights_init
 from torch import Tensor
 from torch.nn import functional
 
 from holohisto.config.training import TokenizerOptions
-from holohisto.device import device_of
+from holohisto.device import memory_format
 from holohisto.errors import HolohistoError
 from holohisto.runtime.prefetch import prefetch
 from holohisto.tokenizer.architecture import Architecture
 from holohisto.tokenizer.calibration import calibrate
-from holohisto.tokenizer.codebook import Codebook
+from holohisto.tokenizer.critic import Critic
+from holohisto.tokenizer.moving_codebook import MovingCodebook, k_means
 from holohisto.tokenizer.vqgan import VQGAN
 
-AUTOENCODE_SHARE = 0.15  # of the steps: no quantiser yet, so that the first codes mean something
-EMA_DECAY = 0.97
+AUTOENCODE_SHARE = 0.15
+"""Share of the steps before quantisation starts, so that the first codes mean something."""
+RESTART_SHARE = 0.9
+"""Share of the steps in which dead codes restart."""
 COMMITMENT = 0.25
-DEAD_BELOW = 0.05  # expected uses a step under which a code is started anew
-ROWS = 60  # of the training table
+"""Weight of the commitment loss (beta of arXiv 1711.00937)."""
+ROWS = 60
+"""Rows of the training table, about."""
 logger = logging.getLogger(__name__)
 
 TileReader = Callable[[int], np.ndarray]
@@ -41,26 +43,54 @@ TileReader = Callable[[int], np.ndarray]
 
 @dataclass
 class TrainingRow:
-    """One line of the tokenizer's training table."""
+    """One row of the tokenizer's training table; values are those of one step."""
 
     step: int
     loss: float
     reconstruction: float
+    """Mean absolute error, of pixels in -1..1."""
     perplexity: float
     codes_used: int
     psnr: float
+    """dB."""
     seconds: float
+    """Since the start of training."""
+
+
+class Pass(NamedTuple):
+    """One batch through the network."""
+
+    latents: Tensor
+    """(B, h, w, d)."""
+    tokens: Tensor | None
+    """(B, h, w) int64; None before quantisation starts."""
+    output: Tensor
+    """(B, 3, H, W)."""
+    reconstruction: Tensor
+    """L1 loss, scalar."""
+    commitment: Tensor
+    """Commitment loss, scalar."""
 
 
 def train_tokenizer(
     read_tile: TileReader, options: TokenizerOptions, seed: int, device: torch.device
 ) -> Iterator[tuple[VQGAN, TrainingRow]]:
-    """Train a VQGAN; yield it, still in training, with a row of the table now and then.
+    """Train a VQGAN; yield it, still in training, with about ROWS rows of the table.
 
-    After the last row the model yielded is whole, frozen and calibrated.
+    After the last row the model yielded is complete, frozen and calibrated.
+
+    Args:
+        read_tile: Gives the training tiles; called from another thread.
+        options: Architecture and schedule; `checkpoint` is ignored.
+        seed: Seed of the weights and the codebook.
+        device: Device to train on.
+
+    Raises:
+        HolohistoError: the loss is not finite, or the statistics do not settle.
     """
     torch.manual_seed(seed)
-    model = VQGAN(architecture(options)).to(device).to(memory_format=_order(device))  # pyright: ignore
+    model = VQGAN(architecture(options)).to(device)
+    model = model.to(memory_format=memory_format(device))  # pyright: ignore
     codebook = MovingCodebook(model.quantize)
     optimiser = torch.optim.Adam(model.parameters(), options.learning_rate, betas=(0.9, 0.99))
     critic = Critic(options, device)
@@ -70,35 +100,18 @@ def train_tokenizer(
         _set_rate(optimiser, options.learning_rate, step, options.steps)
         if step == quantise_from:
             _start_codebook(model, codebook, read_tile, options)
-        latents = model.latents(pixels)
-        if step < quantise_from:
-            tokens, codes, commitment = None, latents, latents.new_zeros(())
-        else:
-            tokens = model.quantize.assign(latents)
-            embedded = functional.embedding(tokens, model.quantize.embedding.weight.detach())
-            commitment = functional.mse_loss(latents, embedded)
-            codes = latents + (embedded - latents).detach()
-        output = model.decode(codes)
-        reconstruction = (output - pixels).abs().mean()
-        loss = reconstruction + COMMITMENT * commitment
+        result = _autoencode(model, pixels, quantise=step >= quantise_from)
+        loss = result.reconstruction + COMMITMENT * result.commitment
         if critic.joins(step):
-            loss = loss + critic.generator_loss(model, reconstruction, output)
-        if not torch.isfinite(loss):
-            raise HolohistoError(
-                "tokenizer",
-                f"the loss is not finite at step {step}",
-                advice="lower tokenizer.learning_rate",
-            )
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        if tokens is not None:
-            codebook.update(latents.detach(), tokens, restart=step < 0.9 * options.steps)
+            loss = loss + critic.generator_loss(model, result.reconstruction, result.output)
+        _update(model, optimiser, loss, step)
+        if result.tokens is not None:
+            restart = step < RESTART_SHARE * options.steps
+            codebook.update(result.latents.detach(), result.tokens, restart)
         if critic.joins(step):
-            critic.step(pixels, output.detach())
+            critic.step(pixels, result.output.detach())
         if (step + 1) % every == 0 or step + 1 == options.steps:
-            yield model, _row(step + 1, loss, reconstruction, output, pixels, codebook, start)
+            yield model, _row(step, loss, result, pixels, codebook, start)
 
 
 def architecture(options: TokenizerOptions) -> Architecture:
@@ -112,87 +125,6 @@ def architecture(options: TokenizerOptions) -> Architecture:
     )
 
 
-class MovingCodebook:
-    """Codes as moving averages of the latents they stand for; unused codes start anew."""
-
-    def __init__(self, codebook: Codebook) -> None:
-        """Keep the sums beside the codebook; only training needs them."""
-        self.weight = codebook.embedding.weight.requires_grad_(False)
-        self.count = torch.ones(len(self.weight), device=self.weight.device)
-        self.sum = self.weight.clone()
-
-    def start(self, codes: Tensor) -> None:
-        """Set the codes (K, d)."""
-        self.weight.copy_(codes)
-        self.sum = self.weight.clone()
-        self.count.fill_(1.0)
-
-    @torch.no_grad()
-    def update(self, latents: Tensor, tokens: Tensor, restart: bool) -> None:
-        """Move the codes towards latents (..., d) that chose them by tokens (...)."""
-        flat, chosen = latents.reshape(-1, latents.shape[-1]).float(), tokens.reshape(-1)
-        uses = torch.bincount(chosen, minlength=len(self.weight)).float()
-        total = torch.zeros_like(self.weight).index_add_(0, chosen, flat)
-        self.count.mul_(EMA_DECAY).add_(uses, alpha=1 - EMA_DECAY)
-        self.sum.mul_(EMA_DECAY).add_(total, alpha=1 - EMA_DECAY)
-        alive = self.count[:, None] > 1e-4
-        self.weight.copy_(torch.where(alive, self.sum / self.count[:, None], self.weight))
-        dead = (self.count < DEAD_BELOW).nonzero().flatten()
-        if restart and len(dead):
-            fresh = flat[torch.randint(len(flat), (len(dead),), device=flat.device)]
-            self.weight[dead], self.sum[dead], self.count[dead] = fresh, fresh, 1.0
-
-    @property
-    def perplexity(self) -> float:
-        """How many codes carry the pictures: the entropy of their use, as a number of codes."""
-        share = self.count / self.count.sum()
-        return math.exp(float(-(share * share.clamp_min(1e-12).log()).sum()))
-
-    @property
-    def used(self) -> int:
-        """Codes in use of late."""
-        return int((self.count >= DEAD_BELOW).sum())
-
-
-class Critic:
-    """The patch-GAN: a discriminator with hinge loss and taming's adaptive weight."""
-
-    def __init__(self, options: TokenizerOptions, device: torch.device) -> None:
-        """Nothing is built when it never joins."""
-        self.start = round(options.adversarial_start * options.steps)
-        self.weight = options.adversarial_weight
-        if self.weight == 0 or self.start >= options.steps:
-            self.start = options.steps
-            return
-        self.network = NLayerDiscriminator(ndf=options.channels, n_layers=2).apply(weights_init)
-        self.network.to(device).to(memory_format=_order(device))  # pyright: ignore
-        self.optimiser = torch.optim.Adam(
-            self.network.parameters(), options.learning_rate, betas=(0.5, 0.9)
-        )
-
-    def joins(self, step: int) -> bool:
-        """Whether it takes part in a step."""
-        return step >= self.start
-
-    def generator_loss(self, model: VQGAN, reconstruction: Tensor, output: Tensor) -> Tensor:
-        """Return the weighted loss of being recognised (a scalar)."""
-        recognised = -self.network(output).mean()
-        last: Any = model.decoder.conv_out
-        by_pixels, by_critic = (
-            torch.autograd.grad(loss, last.weight, retain_graph=True)[0].norm()
-            for loss in (reconstruction, recognised)
-        )
-        return self.weight * (by_pixels / (by_critic + 1e-4)).clamp(0, 1e4).detach() * recognised
-
-    def step(self, real: Tensor, fake: Tensor) -> None:
-        """Teach the discriminator one batch."""
-        loss = functional.relu(1 - self.network(real)).mean()
-        loss = 0.5 * (loss + functional.relu(1 + self.network(fake)).mean())
-        self.optimiser.zero_grad()
-        loss.backward()
-        self.optimiser.step()
-
-
 def _batches(
     model: VQGAN, read_tile: TileReader, options: TokenizerOptions, device: torch.device
 ) -> Iterator[Tensor]:
@@ -204,16 +136,11 @@ def _batches(
 
     for rgb in prefetch(batch, range(options.steps), workers=1):
         tensor = torch.from_numpy(rgb).to(device).permute(0, 3, 1, 2)
-        yield model.pixels(tensor).contiguous(memory_format=_order(device))
-
-
-def _order(device: torch.device) -> torch.memory_format:
-    """Order of channels in memory: on CPUs channels-last makes narrow networks slower."""
-    return torch.channels_last if device.type == "cuda" else torch.contiguous_format
+        yield model.pixels(tensor).contiguous(memory_format=memory_format(device))
 
 
 def _set_rate(optimiser: torch.optim.Optimizer, peak: float, step: int, steps: int) -> None:
-    """Rise over the first 2 %, then fall by a cosine to a tenth."""
+    """Rise linearly over the first 2 % of the steps, then fall by a cosine to a tenth."""
     rise = min(1.0, (step + 1) / max(1, 0.02 * steps))
     for group in optimiser.param_groups:
         group["lr"] = peak * rise * (0.55 + 0.45 * math.cos(math.pi * step / steps))
@@ -237,53 +164,48 @@ def _start_codebook(
     logger.info("statistics frozen after %d sweeps; codes placed on %d latents", sweeps, len(flat))
 
 
-def k_means(points: Tensor, clusters: int, sweeps: int = 10) -> Tensor:
-    """Return cluster centres (clusters, d) of points (n, d); empty clusters restart at points."""
-    centres = points[torch.randint(len(points), (clusters,), device=points.device)].clone()
-    if len(points) >= clusters:
-        centres = points[torch.randperm(len(points), device=points.device)[:clusters]].clone()
-    book = Codebook(*centres.shape).to(points.device)
-    for _ in range(sweeps):
-        book.embedding.weight.data.copy_(centres)
-        chosen = book.assign(points)
-        count = torch.bincount(chosen, minlength=clusters)
-        total = torch.zeros_like(centres).index_add_(0, chosen, points)
-        centres = total / count.clamp_min(1)[:, None]
-        empty = (count == 0).nonzero().flatten()
-        centres[empty] = points[torch.randint(len(points), (len(empty),), device=points.device)]
-    return centres
+def _autoencode(model: VQGAN, pixels: Tensor, quantise: bool) -> Pass:
+    """Run a batch (B, 3, H, W); codes pass their gradient straight through to the latents."""
+    latents = model.latents(pixels)
+    tokens, codes, commitment = None, latents, latents.new_zeros(())
+    if quantise:
+        tokens = model.quantize.assign(latents)
+        embedded = functional.embedding(tokens, model.quantize.codes.detach())
+        commitment = functional.mse_loss(latents, embedded)
+        codes = latents + (embedded - latents).detach()
+    output = model.decode(codes)
+    return Pass(latents, tokens, output, (output - pixels).abs().mean(), commitment)
+
+
+def _update(model: VQGAN, optimiser: torch.optim.Optimizer, loss: Tensor, step: int) -> None:
+    """Step the optimiser, the gradient clipped to norm 1."""
+    if not torch.isfinite(loss):
+        raise HolohistoError(
+            "tokenizer",
+            f"the loss is not finite at step {step}",
+            advice="lower tokenizer.learning_rate",
+        )
+    optimiser.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimiser.step()
 
 
 def _row(
     step: int,
     loss: Tensor,
-    reconstruction: Tensor,
-    output: Tensor,
+    result: Pass,
     pixels: Tensor,
     codebook: MovingCodebook,
     start: float,
 ) -> TrainingRow:
-    error = float(functional.mse_loss(output.detach(), pixels))
+    error = float(functional.mse_loss(result.output.detach(), pixels))
     return TrainingRow(
-        step=step,
+        step=step + 1,
         loss=float(loss.detach()),
-        reconstruction=float(reconstruction.detach()),
+        reconstruction=float(result.reconstruction.detach()),
         perplexity=codebook.perplexity,
         codes_used=codebook.used,
         psnr=10 * math.log10(4 / max(error, 1e-12)),
         seconds=time.monotonic() - start,
     )
-
-
-@torch.no_grad()
-def agreement(model: VQGAN, tiles: list[np.ndarray]) -> float:
-    """Return the share of tokens that frozen and native normalisation have in common."""
-    device = device_of(model)
-    native = copy.deepcopy(model)
-    native.freeze(False)
-    same = total = 0
-    for tile in tiles:
-        rgb = torch.from_numpy(tile).permute(2, 0, 1)[None].to(device)
-        equal = model.tokens(rgb) == native.tokens(rgb)
-        same, total = same + int(equal.sum()), total + equal.numel()
-    return same / total

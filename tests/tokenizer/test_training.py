@@ -5,14 +5,11 @@ import pytest
 import torch
 
 from holohisto.config.training import TokenizerOptions
+from holohisto.tokenizer.calibration import agreement
 from holohisto.tokenizer.codebook import Codebook
 from holohisto.tokenizer.file import tokenizer_digest
-from holohisto.tokenizer.training import (
-    MovingCodebook,
-    agreement,
-    k_means,
-    train_tokenizer,
-)
+from holohisto.tokenizer.moving_codebook import MovingCodebook, k_means
+from holohisto.tokenizer.training import train_tokenizer
 
 OPTIONS = TokenizerOptions(
     channels=8,

@@ -7,7 +7,7 @@ from holohisto.errors import HolohistoError
 from holohisto.tokenizer.architecture import Architecture
 from holohisto.tokenizer.calibration import _adopt, calibrate
 from holohisto.tokenizer.file import load_tokenizer, save_tokenizer, tokenizer_digest
-from holohisto.tokenizer.norm import FreezableNorm, Tally
+from holohisto.tokenizer.norm import FreezableNorm, RunningMoments
 from holohisto.tokenizer.vqgan import VQGAN
 
 ARCHITECTURE = Architecture(
@@ -41,12 +41,12 @@ def tiles(n):
 def test_tally_of_parts_is_the_variance_of_the_whole():
     x = torch.randn(3, 8, 20, 10) * torch.arange(1, 4)[:, None, None, None] + 7
     x[0] += 30  # parts with different means: the between-part term matters
-    tally = Tally()
+    moments = RunningMoments()
     for part in (x[:1], x[1:]):
-        tally.add(part, 2)
+        moments.add(part, 2)
     values = x.double().reshape(3, 2, -1).permute(1, 0, 2).reshape(2, -1)
-    torch.testing.assert_close(torch.as_tensor(tally.mean), values.mean(dim=1))
-    torch.testing.assert_close(tally.variance, values.var(dim=1, unbiased=False))
+    torch.testing.assert_close(torch.as_tensor(moments.mean), values.mean(dim=1))
+    torch.testing.assert_close(moments.variance, values.var(dim=1, unbiased=False))
 
 
 def test_frozen_norm_at_its_own_statistics_is_group_norm():
@@ -55,7 +55,7 @@ def test_frozen_norm_at_its_own_statistics_is_group_norm():
     norm.bias.data.normal_()
     x = torch.randn(2, 16, 9, 7)
     native = norm(x[:1])
-    norm.tally = Tally()
+    norm.moments = RunningMoments()
     norm(x[:1])
     _adopt(norm)
     norm.frozen = True
@@ -70,7 +70,7 @@ def test_published_widths_have_32_groups():
 def test_calibration_settles_at_a_fixed_point(model):
     before = [norm.mean.clone() for norm in model.norms]
     for norm in model.norms:
-        norm.tally = Tally()
+        norm.moments = RunningMoments()
     for tile in tiles(4):
         model.latents(model.pixels(torch.from_numpy(tile).permute(2, 0, 1)[None]))
     assert max(_adopt(norm) for norm in model.norms) < 2e-3
