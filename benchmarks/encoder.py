@@ -1,11 +1,11 @@
-"""Encoding a crop by cores, beside encoding it whole as published.
+"""Encoding a crop by blocks, beside encoding it whole as published.
 
     python benchmarks/encoder.py
 
 One architecture (f = 16, two residual blocks a level, no attention) at toy width, from pixels to
 tokens, over crops of 2048 x 1080 and 3840 x 2160: taming-transformers' encoder on the whole crop,
-with its own normalisation and quantiser; ours in one phase by cores of 1024, each with the full
-halo; ours as it is, in two phases by cores of 2048. `--channels 128` is the published width.
+with its own normalisation and quantiser; ours in one phase by blocks of 1024, each with the full
+halo; ours as it is, in two phases by blocks of 2048. `--channels 128` is the published width.
 Targets: the two phases are faster than the one, and not slower than the whole crop; less than half
 of its memory at 2K, less than a quarter at 4K.
 """
@@ -26,7 +26,7 @@ from holohisto.runtime.arithmetic import ceil_div
 from holohisto.tiles.grid import Tile
 from holohisto.tokenizer.architecture import Architecture
 from holohisto.tokenizer.vqgan import VQGAN
-from holohisto.tokens.encode import cores, encode
+from holohisto.tokens.encode import Encoding, blocks, encode
 from holohisto.tokens.encoders import LocalEncoder
 
 CROPS = {"2K": (2048, 1080), "4K": (3840, 2160)}
@@ -95,6 +95,7 @@ def contenders(size: tuple[int, int], channels: int, device: str) -> race.Conten
     model = network(channels, device)
     encoder = LocalEncoder(model)
     needed = np.ones((ceil_div(size[1], 16), ceil_div(size[0], 16)), bool)
+    encoding = Encoding(size, needed, background=0)
 
     def on_device(pixels: np.ndarray) -> Tensor:
         return torch.from_numpy(pixels).to(device).permute(2, 0, 1)[None]
@@ -107,13 +108,13 @@ def contenders(size: tuple[int, int], channels: int, device: str) -> race.Conten
         return out
 
     def one_phase() -> list[Tensor]:
-        parts = cores(size, 1024, 16)
-        return [model.tokens(on_device(read(core.grown(encoder.halo)))) for core in parts]
+        tiles = [tile.grown(encoder.halo) for tile in blocks(size, 1024, 16)]
+        return [model.tokens(on_device(read(tile))) for tile in tiles]
 
     return {
         "taming, whole crop": lambda: published(on_device(rgb)),
         "ours, one phase 1024": one_phase,
-        "ours, two phases 2048": lambda: encode(read, size, needed, encoder, 0, 2048),
+        "ours, two phases 2048": lambda: encode(read, encoding, encoder, 2048),
     }
 
 

@@ -21,9 +21,11 @@ LONGEST = (
     "test_trainer",
     "test_real_tokens",
     "test_encode",
+    "test_encoded_variants",
     "test_training",
     "test_table1",
     "test_published",
+    "test_tokenizer_verb",
 )
 """Files that take minutes come first, so that no process waits for another at the end."""
 

@@ -1,8 +1,9 @@
-"""Computing the token map of one slide, core by core."""
+"""Computing the token map of one slide, block by block."""
 
 import logging
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,81 +18,94 @@ from holohisto.tokens.encoders import TokenEncoder
 
 logger = logging.getLogger(__name__)
 
-AS_IT_IS = Variant()
-CORES = 2**32
-"""Numbers in the journal for each variant."""
+ORIGINAL = Variant()
+"""The slide itself: not turned, not scaled, with its own appearance."""
+NUMBERS = 2**32
+"""Numbers in the journal for the blocks of one variant."""
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """One variant of a slide to encode."""
+
+    size: tuple[int, int]
+    """Width and height of the slide as seen in the variant, not turned, pixels."""
+    needed: np.ndarray
+    """(ceil(H/f), ceil(W/f)) bool, tokens to compute; the others are background."""
+    background: int
+    """Token of plain background."""
+    variant: Variant = ORIGINAL
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """What `encode` found and what it took."""
+    """The tokens of one variant, and the time they took."""
 
     tokens: np.ndarray
     """(ceil(H/f), ceil(W/f)) uint16."""
     seconds: float
     reading_seconds: float
-    """Of these, spent waiting for pixels."""
+    """Share of `seconds` spent waiting for pixels."""
 
 
 def encode(
     read: ReadTile,
-    size: tuple[int, int],
-    needed: np.ndarray,
+    encoding: Encoding,
     encoder: TokenEncoder,
-    background: int,
-    core: int,
-    variant: Variant = AS_IT_IS,
+    block: int,
     journal: Journal | None = None,
     number: int = 0,
 ) -> Encoded:
     """Compute the tokens of one slide, seen in one variant.
 
-    The slide is cut into cores anchored at its origin. Each is read with the context that the
-    encoder needs and whose pixels are real, or background outside the slide. The tokens lie where
-    the tissue lies: what was turned before it is encoded is turned back.
+    The slide is cut into blocks anchored at its origin. Each is read with the context that the
+    encoder needs: real pixels, or background outside the slide. Tokens lie where the tissue lies:
+    pixels are turned before they are encoded, and their tokens are turned back.
 
     Args:
         read: Gives the pixels of a tile at working resolution.
-        size: Width and height of the slide as seen in the variant.
-        needed: (ceil(H/f), ceil(W/f)) bool, tokens to compute; the others are background.
+        encoding: The variant.
         encoder: From `encoder_for`.
-        background: Token of plain background.
-        core: Side of a core, about, pixels.
-        variant: How the slide is seen.
-        journal: Where finished cores are kept, and those of an earlier try found.
-        number: Of the variant in the journal.
+        block: Side of a block, about, pixels.
+        journal: Keeps finished blocks; those of an interrupted run are not computed again.
+        number: Number of the variant in the journal.
     """
-    tokens = np.full(needed.shape, background, np.uint16)
-    f = encoder.model.architecture.downscale
-    tiles = [tile for tile in cores(size, core, encoder.unit) if _part(needed, tile, f).any()]
-    done = _take_up(journal, number, tokens, tiles, needed, f)
-    places = [n for n in range(len(tiles)) if n not in done]
-    pictures = prefetch(
-        lambda n: variant.read(read, tiles[n].grown(encoder.context)), places, workers=1
+    f, needed, variant = encoder.model.architecture.downscale, encoding.needed, encoding.variant
+    tokens = np.full(needed.shape, encoding.background, np.uint16)
+    tiles = [t for t in blocks(encoding.size, block, encoder.unit) if _inside(needed, t, f).any()]
+    done = set()
+    for n, block_tokens in _finished(journal, number, tiles, f):
+        _write(tokens, block_tokens, tiles[n], needed, f)
+        done.add(n)
+    if done:
+        logger.info("resuming after block %d of %d", len(done), len(tiles))
+    left = [n for n in range(len(tiles)) if n not in done]
+    pixels = prefetch(
+        lambda n: variant.read(read, tiles[n].grown(encoder.context)), left, workers=1
     )
     start, waited = time.monotonic(), 0.0
     mark = start
-    for n, rgb in track(zip(places, pictures, strict=True), len(places), "tokens", "core"):
+    for n, rgb in track(zip(left, pixels, strict=True), len(left), "tokens", "block"):
         waited += time.monotonic() - mark
         turned = np.ascontiguousarray(orient(rgb, variant.orientation))
-        wanted = orient(_whole_part(needed, tiles[n], f), variant.orientation)
-        found = restore(encoder(turned, wanted), variant.orientation)
-        _place(tokens, found, tiles[n], needed, f)
+        wanted = orient(_padded(needed, tiles[n], f), variant.orientation)
+        block_tokens = restore(encoder(turned, wanted), variant.orientation)
+        _write(tokens, block_tokens, tiles[n], needed, f)
         if journal is not None:
-            journal.add(number * CORES + n, found.tobytes())
+            journal.add(number * NUMBERS + n, block_tokens.tobytes())
         mark = time.monotonic()
     return Encoded(tokens, time.monotonic() - start, waited)
 
 
-def cores(size: tuple[int, int], core: int, unit: int) -> list[Tile]:
-    """Cut a slide into cores of one shape, anchored at its origin, in reading order.
+def blocks(size: tuple[int, int], block: int, unit: int) -> list[Tile]:
+    """Cut a slide into blocks of one shape, anchored at its origin, in reading order.
 
-    Their sides are multiples of `unit`, and equal parts of the slide's: about `core`, at most a
-    quarter more, so that no narrow rest is left over.
+    The slide's sides are divided equally, so that no narrow block is left over: a block's sides are
+    about `block`, at most a quarter more, rounded up to multiples of `unit`; all in pixels.
     """
-    parts = (max(1, math.ceil(side / core - 0.25)) for side in size)
+    counts = (max(1, math.ceil(side / block - 0.25)) for side in size)
     width, height = (
-        round_up(ceil_div(side, part), unit) for side, part in zip(size, parts, strict=True)
+        round_up(ceil_div(side, count), unit) for side, count in zip(size, counts, strict=True)
     )
     return [
         Tile(y, x, width, height)
@@ -100,42 +114,34 @@ def cores(size: tuple[int, int], core: int, unit: int) -> list[Tile]:
     ]
 
 
-def _take_up(
-    journal: Journal | None,
-    number: int,
-    tokens: np.ndarray,
-    tiles: list[Tile],
-    needed: np.ndarray,
-    f: int,
-) -> set[int]:
-    """Place the cores of a variant that the journal holds; returns which they are."""
-    done = set()
-    for record, payload in journal.entries() if journal is not None else ():
-        of, n = divmod(record, CORES)
-        if of != number:
-            continue
-        found = np.frombuffer(payload, np.uint16).reshape(tiles[n].height // f, tiles[n].width // f)
-        _place(tokens, found, tiles[n], needed, f)
-        done.add(n)
-    if done:
-        logger.info("taking up after %d of %d cores", len(done), len(tiles))
-    return done
+def _finished(
+    journal: Journal | None, number: int, tiles: list[Tile], f: int
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield index and tokens of the blocks of a variant that the journal holds."""
+    for entry, payload in journal.entries() if journal is not None else ():
+        variant, n = divmod(entry, NUMBERS)
+        if variant == number:
+            shape = tiles[n].height // f, tiles[n].width // f
+            yield n, np.frombuffer(payload, np.uint16).reshape(shape)
 
 
-def _part(tokens: np.ndarray, tile: Tile, f: int) -> np.ndarray:
-    """View the tokens of a core; at the border there are fewer."""
+def _inside(tokens: np.ndarray, tile: Tile, f: int) -> np.ndarray:
+    """Return a view of a block's values in a map; at the slide's border there are fewer."""
     top, left = tile.y // f, tile.x // f
     return tokens[top : top + tile.height // f, left : left + tile.width // f]
 
 
-def _whole_part(needed: np.ndarray, tile: Tile, f: int) -> np.ndarray:
-    """The needed tokens of a core, False beyond the slide."""
-    part = _part(needed, tile, f)
-    missing = (tile.height // f - part.shape[0], tile.width // f - part.shape[1])
-    return np.pad(part, [(0, missing[0]), (0, missing[1])])
+def _padded(needed: np.ndarray, tile: Tile, f: int) -> np.ndarray:
+    """Return all of a block's values, False outside the slide."""
+    inside = _inside(needed, tile, f)
+    missing = (tile.height // f - inside.shape[0], tile.width // f - inside.shape[1])
+    return np.pad(inside, [(0, missing[0]), (0, missing[1])])
 
 
-def _place(tokens: np.ndarray, found: np.ndarray, tile: Tile, needed: np.ndarray, f: int) -> None:
-    view = _part(tokens, tile, f)
-    inner = found[: view.shape[0], : view.shape[1]]
-    np.copyto(view, inner, where=_part(needed, tile, f))
+def _write(
+    tokens: np.ndarray, block_tokens: np.ndarray, tile: Tile, needed: np.ndarray, f: int
+) -> None:
+    """Copy the needed tokens of a block into the map."""
+    view = _inside(tokens, tile, f)
+    inner = block_tokens[: view.shape[0], : view.shape[1]]
+    np.copyto(view, inner, where=_inside(needed, tile, f))

@@ -19,7 +19,7 @@ SQUARES, SIDE = 4, 384
 
 
 @dataclass(frozen=True)
-class Quality:
+class TokenQuality:
     """Facts about the tokens of one slide, as it is (its first variant)."""
 
     tokens: int
@@ -40,7 +40,7 @@ class Quality:
 @torch.no_grad()
 def judge(
     read: ReadTile, tokens: np.ndarray, needed: np.ndarray, encoder: TokenEncoder, bf16: bool
-) -> tuple[Quality, np.ndarray]:
+) -> tuple[TokenQuality, np.ndarray]:
     """Look at a few squares of tissue, the same ones in every run.
 
     Args:
@@ -66,7 +66,7 @@ def judge(
         model.freeze(False)
         native = _agreement([_encoded(model, rgb) for rgb in originals], parts, wanted)
         model.freeze()
-    quality = Quality(
+    quality = TokenQuality(
         tokens=int(needed.sum()),
         codebook=model.architecture.codebook,
         codes_used=used,

@@ -19,7 +19,7 @@ from holohisto.segmenter.file import build_segmenter
 from holohisto.tokenizer.architecture import Architecture
 from holohisto.tokenizer.calibration import calibrate
 from holohisto.tokenizer.vqgan import VQGAN
-from holohisto.tokens.encode import encode
+from holohisto.tokens.encode import Encoding, encode
 from holohisto.tokens.encoders import LocalEncoder
 from holohisto.training.loss import dice_bce
 
@@ -55,16 +55,9 @@ def test_tokens_on_both_devices(picture):
     model.eval().requires_grad_(False)
     model.quantize.embedding.weight.normal_()
     calibrate(model, [picture[:160, :192]], 1e-3)
-    needed = np.ones((28, 39), bool)
+    encoding = Encoding(SIZE, np.ones((28, 39), bool), background=0)
     found = {
-        device: encode(
-            reader(picture),
-            SIZE,
-            needed,
-            LocalEncoder(model.to(device)),
-            0,
-            core=256,
-        ).tokens
+        device: encode(reader(picture), encoding, LocalEncoder(model.to(device)), block=256).tokens
         for device in ("cpu", "cuda")
     }
     assert (found["cpu"] == found["cuda"]).mean() > 0.999

@@ -10,12 +10,12 @@ from holohisto.tiles.grid import Tile
 from holohisto.tokenizer.architecture import Architecture
 from holohisto.tokenizer.calibration import calibrate
 from holohisto.tokenizer.vqgan import VQGAN
-from holohisto.tokens.encode import encode
+from holohisto.tokens.encode import Encoding, encode
 from holohisto.tokens.encoders import LocalEncoder
 
 pytestmark = pytest.mark.data
 CORNER, SIZE = (1180, 317), (1819, 1333)
-"""Part of a slide, over the borders of its pieces of tissue: tissue and glass."""
+"""A region of a slide, over the borders of its pieces of tissue: tissue and glass."""
 SHAPE = (ceil_div(SIZE[1], 16), ceil_div(SIZE[0], 16))
 
 
@@ -27,15 +27,15 @@ def slide(data):
 
 @pytest.fixture(scope="module")
 def read(slide):
-    """Reads tiles of the part as if it were the slide: background around it."""
-    part = slide.read(CORNER, SIZE)
+    """Reads tiles of the region as if it were the slide: background around it."""
+    region = slide.read(CORNER, SIZE)
 
     def tile(t: Tile) -> np.ndarray:
         out = np.empty((t.height, t.width, 3), np.uint8)
         out[:] = slide.background
         rows = slice(max(t.y, 0), max(0, min(t.y + t.height, SIZE[1])))
         columns = slice(max(t.x, 0), max(0, min(t.x + t.width, SIZE[0])))
-        inner = part[rows, columns]
+        inner = region[rows, columns]
         y, x = rows.start - t.y, columns.start - t.x
         out[y : y + inner.shape[0], x : x + inner.shape[1]] = inner
         return out
@@ -74,20 +74,19 @@ def whole(model, read):
     return found
 
 
-def by_tiles(model, read, core, halo=None):
-    encoder = LocalEncoder(model, halo=halo)
-    needed = np.ones(SHAPE, bool)
-    return encode(read, SIZE, needed, encoder, 0, core).tokens
+def by_blocks(model, read, block, halo=None):
+    encoding = Encoding(SIZE, np.ones(SHAPE, bool), background=0)
+    return encode(read, encoding, LocalEncoder(model, halo=halo), block).tokens
 
 
-@pytest.mark.parametrize("core", [512, 1024, 2048])
-def test_no_token_differs_between_tiles_and_the_whole(model, read, whole, core):
+@pytest.mark.parametrize("block", [512, 1024, 2048])
+def test_no_token_differs_between_blocks_and_the_whole(model, read, whole, block):
     assert model.architecture.halo == 224
-    assert int((by_tiles(model, read, core) != whole).sum()) == 0
+    assert int((by_blocks(model, read, block) != whole).sum()) == 0
 
 
 def test_with_a_halo_of_96_some_do(model, read, whole):
-    assert int((by_tiles(model, read, 512, halo=96) != whole).sum()) > 0
+    assert int((by_blocks(model, read, 512, halo=96) != whole).sum()) > 0
 
 
 def test_random_crops_are_slices_of_the_map(model, read, whole):

@@ -3,12 +3,16 @@
 import json
 from pathlib import Path
 
+import pytest
 import torch
 import yaml
 from safetensors.torch import save_file
 from taming.modules.diffusionmodules.model import Decoder, Encoder
 from taming.modules.vqvae.quantize import GumbelQuantize, VectorQuantizer2
 from torch import nn
+
+from holohisto.errors import HolohistoError
+from holohisto.tokenizer.published import load
 
 LIGHTNING = {"epoch": 3, "global_step": 77, "optimizer_states": [{"state": {}}], "callbacks": {}}
 FOREIGN = {
@@ -196,3 +200,24 @@ def write_diffusers(folder: Path, network: Published, old: bool = False) -> Path
 
 
 WRITERS = {"taming": write_taming, "openmuse": write_openmuse, "diffusers": write_diffusers}
+RANGES = {"taming": "-1..1", "openmuse": "0..1", "diffusers": "0..1"}
+"""The range of the pixels of each layout."""
+
+
+def refusal(path: Path, **options) -> str:
+    """The one line that reading ends in."""
+    with pytest.raises(HolohistoError) as caught:
+        load.read(path, **options)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 1
+    return lines[0]
+
+
+class Evil:
+    """Unpickles to a call."""
+
+    def __init__(self, function, *arguments):
+        self.call = (function, arguments)
+
+    def __reduce__(self):
+        return self.call

@@ -14,7 +14,7 @@ from holohisto.runtime.arithmetic import ceil_div
 from holohisto.tiles.grid import Tile
 from holohisto.tokenizer.architecture import Architecture
 from holohisto.tokenizer.vqgan import VQGAN
-from holohisto.tokens.encode import encode
+from holohisto.tokens.encode import Encoding, encode
 from holohisto.tokens.encoders import LocalEncoder
 
 BACKGROUND = 240
@@ -79,7 +79,7 @@ def encoder(
         return out
 
     block = TokensOptions().block
-    return lambda: encode(read, size, needed, own, 0, block).tokens
+    return lambda: encode(read, Encoding(size, needed, 0), own, block).tokens
 
 
 def matrix_peak(side: int, repeats: int, device: torch.device) -> float:

@@ -1,0 +1,125 @@
+"""Where the tokenizer of a cohort comes from: a checkpoint, or training on the cohort's tissue."""
+
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from holohisto.config.training import TokenizerOptions
+from holohisto.device import device_of
+from holohisto.runtime import atomic
+from holohisto.runtime.arithmetic import ceil_div
+from holohisto.runtime.progress import phase, track
+from holohisto.tiles.appearance import Strength
+from holohisto.tokenizer.calibration import calibrate
+from holohisto.tokenizer.published import load
+from holohisto.tokenizer.tissue_tiles import TissueTiles
+from holohisto.tokenizer.training import ROWS, TrainingRow, train_tokenizer
+from holohisto.tokenizer.vqgan import VQGAN
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A tokenizer in evaluation state, and its provenance."""
+
+    model: VQGAN
+    rows: list[TrainingRow]
+    """The training table; empty for a checkpoint."""
+    summary: dict[str, Any]
+    """Provenance, for the header of the tokenizer file."""
+
+
+def from_checkpoint(
+    path: Path, source: TissueTiles, options: TokenizerOptions, seed: int, device: torch.device
+) -> Origin:
+    """Read a checkpoint; freeze its statistics at those of training tissue where that is of use.
+
+    With attention a token depends on the whole input all the same, and without training slides
+    there is no tissue to take statistics of: such a tokenizer stays native.
+
+    Args:
+        path: File or folder of the checkpoint.
+        source: Training tissue.
+        options: Pixel range, and tiles and tolerance of the calibration.
+        seed: Seed of the calibration tiles.
+        device: Device of the model.
+
+    Raises:
+        HolohistoError: the checkpoint cannot be read, or the statistics do not settle.
+    """
+    model = load.read(path, options.pixel_range).to(device)
+    summary = {"origin": f"checkpoint {path.name}"}
+    if model.calibrated or not model.architecture.local or not source.slides:
+        return Origin(model, [], summary)
+    tiles = [source.tile(n, options.tile, seed) for n in range(options.calibration_tiles)]
+    with phase("calibration"):
+        sweeps = calibrate(model, tiles, options.calibration_tolerance)
+    logger.info("statistics frozen at those of %d tiles after %d sweeps", len(tiles), sweeps)
+    return Origin(model, [], summary)
+
+
+def from_tissue(
+    source: TissueTiles, options: TokenizerOptions, seed: int, device: torch.device
+) -> Origin:
+    """Train a tokenizer on the tissue of at least one slide.
+
+    Args:
+        source: Training tissue.
+        options: The section `tokenizer`.
+        seed: Seed of tiles, weights and codebook.
+        device: Device to train on.
+
+    Raises:
+        HolohistoError: the loss is not finite, or the statistics do not settle.
+    """
+    rows = []
+    strength = Strength.of(options.augmentation)
+    steps = train_tokenizer(
+        lambda n: source.tile(n, options.tile, seed, strength), options, seed, device
+    )
+    total = ceil_div(options.steps, max(1, options.steps // ROWS))
+    model = None
+    with phase("training"):
+        for model, row in track(steps, total, "tokenizer", unit="row"):  # noqa: B007
+            rows.append(row)
+            logger.info(
+                "step %d/%d: L1 %.4f, PSNR %.1f dB, %d codes used, perplexity %.0f",
+                row.step,
+                options.steps,
+                row.reconstruction,
+                row.psnr,
+                row.codes_used,
+                row.perplexity,
+            )
+    assert model is not None
+    summary = {"origin": "trained on the cohort", "steps": options.steps, **asdict(rows[-1])}
+    return Origin(model.eval().requires_grad_(False), rows, summary)
+
+
+@torch.no_grad()
+def write_picture(model: VQGAN, tiles: list[np.ndarray], path: Path) -> None:
+    """Write a JPEG of tiles above and their reconstructions below; white without tiles.
+
+    Args:
+        model: In evaluation state.
+        tiles: Each (height, width, 3) uint8, of equal heights.
+        path: File to write, atomically.
+    """
+    if not tiles:
+        with atomic.replacing(path) as temporary:
+            Image.new("RGB", (64, 64), "white").save(temporary)
+        return
+    device = device_of(model)
+    rebuilt = []
+    for tile in tiles:
+        rgb = torch.from_numpy(tile).permute(2, 0, 1)[None].to(device)
+        rebuilt.append(model.reconstruct(rgb)[0].permute(1, 2, 0).cpu().numpy())
+    picture = np.concatenate([np.concatenate(tiles, 1), np.concatenate(rebuilt, 1)])
+    with atomic.replacing(path) as temporary:
+        Image.fromarray(picture).save(temporary, quality=85)
