@@ -20,7 +20,7 @@ def device_of(model: nn.Module) -> torch.device:
 
 
 def memory_format(device: torch.device) -> torch.memory_format:
-    """Return the order in which narrow convolutions run fastest: channels last, but on CPUs."""
+    """Return the faster layout for narrow convolutions: channels last on GPUs only."""
     return torch.channels_last if device.type == "cuda" else torch.contiguous_format
 
 

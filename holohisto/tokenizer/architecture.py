@@ -1,4 +1,4 @@
-"""The options that determine a VQGAN, and what follows from them: downscale, reach, halo."""
+"""The options that determine a VQGAN, and its downscale, reach and halo."""
 
 from typing import Annotated, Literal
 
@@ -15,7 +15,7 @@ Codes = Annotated[int, Field(ge=2, le=65_536)]
 
 
 class Architecture(BaseModel):
-    """What it takes to build a VQGAN; stored in the header of its file."""
+    """The options that a VQGAN is built from; stored in the header of its file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -26,12 +26,12 @@ class Architecture(BaseModel):
     dimension: int
     """Length of a code."""
     latent: int | None = None
-    """Channels that the encoder ends with, brought to `dimension` by a 1x1; None: equally many."""
+    """Channels of the encoder's last layer, mapped to `dimension` by a 1x1; None: `dimension`."""
     attention: tuple[int, ...] = ()
     """Levels with attention after each residual block, from 0."""
     middle_attention: bool = False
     norm_groups: int | None = None
-    """Groups of every normalisation; None: as FreezableNorm."""
+    """Groups of every normalisation; None: the default of FreezableNorm."""
     scored: bool = False
     """Tokens by a score (Gumbel VQGAN) instead of the nearest code."""
     pixel_range: Literal["-1..1", "0..1"] = "-1..1"
@@ -60,7 +60,7 @@ class Architecture(BaseModel):
     def reach(self) -> int:
         """Pixels beyond its own block that a token depends on, to the right and below.
 
-        To the left and above it is less: downsampling pads on one side only.
+        To the left and above fewer: downsampling pads on one side only.
         """
         levels = len(self.multipliers) - 1
         last_level = 2 * self.residual_blocks * 2**levels
@@ -73,7 +73,7 @@ class Architecture(BaseModel):
         return round_up(self.reach, self.downscale)
 
     def _reach(self, levels: int) -> int:
-        """Pixels seen beyond its own block by what leaves a number of levels, downsampled."""
+        """Pixels beyond its own block that the output of the first `levels` levels depends on."""
         residual = 2 * self.residual_blocks * (2**levels - 1)
         downsampling = 2**levels - 1
         return 1 + residual + downsampling

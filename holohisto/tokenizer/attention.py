@@ -8,7 +8,7 @@ from torch.nn import functional
 from holohisto.tokenizer.norm import FreezableNorm
 
 QUERIES = 1024
-"""Queries at a time: memory is O(chunk * N) even where only the plain algorithm is at hand."""
+"""Queries at a time: memory is O(chunk * N) even with torch's plain algorithm."""
 
 
 class ChunkedAttention(nn.Module):

@@ -13,18 +13,20 @@ from holohisto.tokenizer.vqgan import VQGAN
 
 @torch.no_grad()
 def calibrate(model: VQGAN, tiles: list[np.ndarray], tolerance: float, most: int = 40) -> int:
-    """Freeze the encoder's statistics at those of training tiles; returns the sweeps it took.
+    """Freeze the encoder's statistics at those of training tiles; return the number of sweeps.
 
-    A layer's input depends on the layers before it, so sweeps repeat with the frozen values of
-    the last one until no mean (in standard deviations) or variance (relative) changes by more
-    than `tolerance`. Layer by layer the values settle: a fixed point after at most as many
-    sweeps as layers.
+    A layer's input depends on the layers before it, so each sweep runs with the frozen values of
+    the sweep before it, until no mean (in standard deviations) or variance (relative) changes by
+    more than `tolerance`. The values settle layer by layer, after at most as many sweeps as layers.
 
     Args:
         model: Left calibrated and frozen.
         tiles: Training foreground, each (height, width, 3) uint8.
         tolerance: Largest change at which the sweeps stop.
-        most: Sweeps after which it is an error not to have settled.
+        most: Largest number of sweeps.
+
+    Raises:
+        HolohistoError: the statistics did not settle within so many sweeps.
     """
     device = device_of(model)
     model.freeze(False)
@@ -49,7 +51,7 @@ def calibrate(model: VQGAN, tiles: list[np.ndarray], tolerance: float, most: int
 
 
 def _adopt(norm: FreezableNorm) -> float:
-    """Take over the moments of a sweep; returns the largest relative change."""
+    """Store the moments of a sweep as statistics; return the largest relative change."""
     moments = norm.moments
     assert moments is not None
     norm.moments = None

@@ -1,4 +1,4 @@
-"""Codebooks: K codes of length d, and which of them stands for a latent."""
+"""Codebooks: K codes of length d, and the token of a latent."""
 
 from torch import Tensor, nn
 
@@ -22,16 +22,17 @@ class Codebook(nn.Module):
     def assign(self, latents: Tensor) -> Tensor:
         """Return the token of every latent: (..., d) float -> (...) int64.
 
-        The nearest code, as float64 has it; the lowest index wins a tie.
+        The nearest code in float64; the lowest index wins a tie.
         """
         codes = self.codes.detach()
         return least(latents.detach(), codes, 0.5 * codes.double().square().sum(dim=1))
 
 
 class ProjectedCodebook(nn.Module):
-    """Codes with a score of their own: the quantiser of Gumbel VQGANs, by argmax, never sampled.
+    """Codes chosen by the highest score of a projection: the quantiser of Gumbel VQGANs.
 
-    The names are taming-transformers' (GumbelQuantize), whose evaluation adds noise all the same.
+    The names are those of taming-transformers' GumbelQuantize, which samples even in evaluation;
+    here nothing is sampled.
     """
 
     def __init__(self, size: int, dimension: int) -> None:

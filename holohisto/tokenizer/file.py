@@ -18,7 +18,7 @@ FORMAT = "holohisto-tokenizer-2"
 
 
 def tokenizer_digest(model: VQGAN) -> str:
-    """Return the sha256 of all that decides tokens: architecture, encoder, statistics, codes."""
+    """Return the sha256 of architecture, encoder, statistics and codes: all that affects tokens."""
     architecture = model.architecture.model_dump_json(exclude_defaults=True)
     sha = hashlib.sha256(architecture.encode())
     for name, tensor in sorted(model.state_dict().items()):
@@ -28,7 +28,13 @@ def tokenizer_digest(model: VQGAN) -> str:
 
 
 def save_tokenizer(model: VQGAN, path: Path, summary: dict[str, Any]) -> None:
-    """Write the tokenizer file, atomically; `summary` tells where it comes from."""
+    """Write the tokenizer file, atomically.
+
+    Args:
+        model: In any state; its weights are written from the CPU.
+        path: File to write.
+        summary: Provenance, for JSON.
+    """
     header = {
         "format": FORMAT,
         "architecture": model.architecture.model_dump_json(),
@@ -47,7 +53,7 @@ def load_tokenizer(path: Path) -> VQGAN:
     """Read a tokenizer file in evaluation state, frozen if it was calibrated, else native.
 
     Raises:
-        HolohistoError: not such a file, or its weights are not those its header promises.
+        HolohistoError: not a tokenizer file, or its weights do not match its digest.
     """
     try:
         with safe_open(path, framework="pt") as file:

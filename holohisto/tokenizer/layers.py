@@ -1,9 +1,9 @@
 """Encoder and decoder of taming-transformers, for any width and with statistics that can freeze.
 
 The layers, their order and their names are those of `taming.modules.diffusionmodules.model`
-(CompVis/taming-transformers), so that its weights load. taming's own classes always normalise in
-32 groups, which no network narrower than 32 channels can be built with; they run on slides of any
-size only with all pairs of positions in memory (see `attention`).
+(CompVis/taming-transformers), so that its weights load. taming's own classes are not used:
+they normalise in 32 groups, so that no narrower network can be built, and their attention keeps
+all pairs of positions in memory.
 """
 
 import torch
@@ -40,7 +40,7 @@ class ResidualBlock(nn.Module):
         return h.add_(x) if lean else h + x
 
 
-class Level(nn.Module):
+class ResidualLevel(nn.Module):
     """Residual blocks of one resolution, each followed by attention where the level has it.
 
     `downsample` or `upsample` leads to the next level; the network sets it on all but the last.
@@ -79,8 +79,8 @@ class Middle(nn.Module):
         """All widths are equal."""
         super().__init__()
         self.block_1 = ResidualBlock(channels, channels, groups)
-        # Built in any case, as taming builds it: it draws random numbers, so the weights that
-        # follow, hence a tokenizer trained with some seed, do not depend on its use.
+        # Built in any case, as in taming: it draws random numbers for its weights, and those of the
+        # layers that follow must not depend on its use, so that a seed gives the same tokenizer.
         self.attn_1: nn.Module = ChunkedAttention(channels, groups)
         if not attends:
             self.attn_1 = nn.Identity()
@@ -91,7 +91,7 @@ class Middle(nn.Module):
         return self.block_2(self.attn_1(self.block_1(x)))
 
 
-class Encoder(nn.Module):
+class VQGANEncoder(nn.Module):
     """Pixels to features at 1/f of the size, in two phases that tiles can be cut between."""
 
     def __init__(self, architecture: Architecture) -> None:
@@ -104,7 +104,7 @@ class Encoder(nn.Module):
         width, last = a.channels, len(a.multipliers) - 1
         for index, multiplier in enumerate(a.multipliers):
             out = a.channels * multiplier
-            level = Level(width, out, a.residual_blocks, index in a.attention, groups)
+            level = ResidualLevel(width, out, a.residual_blocks, index in a.attention, groups)
             if index != last:
                 level.downsample = Downsample(out, with_conv=True)
             self.down.append(level)
@@ -128,7 +128,7 @@ class Encoder(nn.Module):
         return self.conv_out(functional.silu(self.norm_out(self.mid(h))))
 
 
-class Decoder(nn.Module):
+class VQGANDecoder(nn.Module):
     """Features at 1/f of the size to pixels."""
 
     def __init__(self, architecture: Architecture) -> None:
@@ -141,7 +141,7 @@ class Decoder(nn.Module):
         self.up = nn.ModuleList()
         for index in reversed(range(len(a.multipliers))):
             out = a.channels * a.multipliers[index]
-            level = Level(width, out, a.residual_blocks + 1, index in a.attention, groups)
+            level = ResidualLevel(width, out, a.residual_blocks + 1, index in a.attention, groups)
             if index != 0:
                 level.upsample = Upsample(out, with_conv=True)
             self.up.insert(0, level)  # numbered from full resolution, as in the encoder

@@ -31,7 +31,7 @@ def least(latents: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Return argmin over k of bias_k - latent . weight_k, exactly; the lowest index wins a tie.
 
     A chunk of latents is multiplied by all codes in fp32, under autocast too, so that memory is
-    O(chunk * K). Both are centred on the codes' mean, which takes out what cancels.
+    O(chunk * K). Both are centred on the codes' mean, so that less of it is lost to rounding.
 
     Args:
         latents: (..., d) of any floating dtype.

@@ -1,4 +1,4 @@
-"""Group normalisation whose statistics can be frozen, and how they are gathered."""
+"""Group normalisation whose statistics can be frozen, and their running moments."""
 
 import math
 
@@ -18,7 +18,7 @@ class FreezableNorm(nn.GroupNorm):
     variance: Tensor
 
     def __init__(self, channels: int, groups: int | None = None) -> None:
-        """32 groups from 128 channels, as published, fewer below (4 channels a group); eps 1e-6."""
+        """32 groups from 128 channels, as published; below, 4 channels per group; eps 1e-6."""
         if groups is None:
             groups = math.gcd(channels, 32) if channels >= 128 else channels // 4
         super().__init__(groups, channels, eps=1e-6)
@@ -43,11 +43,11 @@ class FreezableNorm(nn.GroupNorm):
 class RunningMoments:
     """Running mean and variance per group in float64, merged by Chan's formula.
 
-    Chan, Golub, LeVeque 1979: the variance of a union holds the spread between the parts' means.
+    Chan, Golub, LeVeque 1979: the variance of a union includes the spread between the means.
     """
 
     def __init__(self) -> None:
-        """Nothing seen yet."""
+        """Start without values."""
         self.count = 0.0
         self.mean: Tensor | float = 0.0
         self.squares: Tensor | float = 0.0

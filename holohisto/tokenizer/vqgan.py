@@ -5,7 +5,7 @@ from torch.nn import functional
 
 from holohisto.tokenizer.architecture import Architecture
 from holohisto.tokenizer.codebook import Codebook, ProjectedCodebook
-from holohisto.tokenizer.layers import Decoder, Encoder
+from holohisto.tokenizer.layers import VQGANDecoder, VQGANEncoder
 from holohisto.tokenizer.norm import FreezableNorm
 
 RESOLUTION = 256
@@ -15,8 +15,8 @@ RESOLUTION = 256
 class VQGAN(nn.Module):
     """Encoder, codebook and decoder over RGB tiles.
 
-    The parameter names are those of taming-transformers (arXiv 2012.09841). What we train has no
-    attention, so that a token depends on its neighbourhood alone; published ones may have.
+    The parameter names are those of taming-transformers (arXiv 2012.09841). Tokenizers trained here
+    have no attention, so that a token depends on its neighbourhood alone; published ones may have.
     """
 
     def __init__(self, architecture: Architecture) -> None:
@@ -24,10 +24,10 @@ class VQGAN(nn.Module):
         super().__init__()
         self.architecture = architecture
         self.calibrated = False
-        """Whether the statistics to freeze at are those of training tissue."""
+        """Whether the stored statistics are those of training tissue."""
         latent = architecture.latent or architecture.dimension
-        self.encoder = Encoder(architecture)
-        self.decoder = Decoder(architecture)
+        self.encoder = VQGANEncoder(architecture)
+        self.decoder = VQGANDecoder(architecture)
         self.quant_conv = nn.Conv2d(latent, architecture.dimension, 1)
         self.post_quant_conv = nn.Conv2d(architecture.dimension, latent, 1)
         codebook = ProjectedCodebook if architecture.scored else Codebook

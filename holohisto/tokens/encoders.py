@@ -1,4 +1,4 @@
-"""How the pixels of a part of a slide become tokens: local, or window by window."""
+"""Encoding the pixels of a block into tokens: locally, or window by window."""
 
 import contextlib
 from typing import Protocol
@@ -15,21 +15,22 @@ from holohisto.tiles.grid import positions
 from holohisto.tokenizer.vqgan import RESOLUTION, VQGAN
 
 SUBTILE = 512
-"""Side, about, of the pieces of the first phase: full-resolution features are what takes memory."""
+"""Side, about, of the subtiles of the first phase, whose full-resolution features need memory."""
 GPU_BATCH = 8
+"""Subtiles or windows encoded together on a GPU."""
 
 
 class TokenEncoder(Protocol):
-    """Turns the pixels of a core, with context, into its tokens."""
+    """Encodes the pixels of a block, with context, into its tokens."""
 
     model: VQGAN
     context: int
-    """Pixels that are needed around a core, on every side."""
+    """Pixels needed around a block, on every side."""
     unit: int
-    """Cores begin at, and extend over, multiples of it."""
+    """Position and size of a block are multiples of it, pixels."""
 
     def __call__(self, rgb: np.ndarray, needed: np.ndarray) -> np.ndarray:
-        """Encode a core.
+        """Encode a block.
 
         Args:
             rgb: (height + 2 * context, width + 2 * context, 3) uint8.
@@ -72,12 +73,12 @@ class LocalEncoder:
     """Mode `frozen`: statistics fixed, so that a token depends on its neighbourhood alone.
 
     Two phases. The levels at full and half resolution, most of the work and nearly all of the
-    memory, run on small pieces with a halo of their own reach (16 px); the deeper ones on the whole
-    core with the full halo (224 px at f = 16), which at a quarter of the resolution is cheap.
+    memory, run on small subtiles with a halo of their own reach (16 px); the deeper ones on the
+    whole block with the full halo (224 px at f = 16), cheap at a quarter of the resolution.
     """
 
     def __init__(self, model: VQGAN, bf16: bool = False, halo: int | None = None) -> None:
-        """`halo` is the tokenizer's own; less makes tokens depend on the tiling."""
+        """`halo` defaults to the tokenizer's; with a smaller one tokens depend on the tiling."""
         architecture = model.architecture
         model.freeze()
         self.model, self.bf16 = model, bf16
@@ -88,23 +89,23 @@ class LocalEncoder:
 
     @torch.no_grad()
     def latents(self, rgb: np.ndarray, needed: np.ndarray) -> Tensor:
-        """Return the latents of a core, (height/f, width/f, d), on the model's device."""
+        """Return the latents of a block, (height/f, width/f, d), on the model's device."""
         device = device_of(self.model)
         pixels = torch.from_numpy(rgb).to(device)
         with _exact(), _precision(device, self.bf16):
             features = self._shallow(pixels, needed)
-            found = self.model.deep(features)[0]
+            latents = self.model.deep(features)[0]
         halo = self.halo // self.unit
-        return found[halo : halo + needed.shape[0], halo : halo + needed.shape[1]]
+        return latents[halo : halo + needed.shape[0], halo : halo + needed.shape[1]]
 
     def __call__(self, rgb: np.ndarray, needed: np.ndarray) -> np.ndarray:
-        """Encode a core; see TokenEncoder."""
+        """Encode a block; see TokenEncoder."""
         return _to_numpy(self.model.quantize.assign(self.latents(rgb, needed)))
 
     def _shallow(self, pixels: Tensor, needed: np.ndarray) -> Tensor:
         """First phase: (H, W, 3) uint8 with margin -> features (1, C, H/4, W/4) without."""
         height, width = (side - 2 * self.margin for side in pixels.shape[:2])
-        shape, corners = _pieces((height, width), self.unit)
+        shape, corners = _subtiles((height, width), self.unit)
         wanted = self._reached(needed)
         corners = [
             (y, x)
@@ -122,18 +123,18 @@ class LocalEncoder:
                 pixels[y : y + shape[0] + 2 * self.margin, x : x + shape[1] + 2 * self.margin]
                 for y, x in batch
             ]
-            found = self.model.shallow(self._input(torch.stack(views)))
+            features = self.model.shallow(self._input(torch.stack(views)))
             if out is None:
-                out = found.new_zeros(1, found.shape[1], height // scale, width // scale)
+                out = features.new_zeros(1, features.shape[1], height // scale, width // scale)
                 out = out.contiguous(memory_format=torch.channels_last)
-            for (y, x), part in zip(batch, found, strict=True):
-                inner = part[:, margin : margin + rows, margin : margin + columns]
+            for (y, x), subtile in zip(batch, features, strict=True):
+                inner = subtile[:, margin : margin + rows, margin : margin + columns]
                 out[0, :, y // scale : y // scale + rows, x // scale : x // scale + columns] = inner
-        assert out is not None, "a core without needed tokens"
+        assert out is not None, "a block without needed tokens"
         return out
 
     def _reached(self, needed: np.ndarray) -> np.ndarray:
-        """Which blocks of f pixels, halo included, some needed token depends on."""
+        """Return the squares of f pixels, halo included, that a needed token depends on, bool."""
         halo = self.halo // self.unit
         padded = np.pad(needed, halo)
         reach = ceil_div(self.model.architecture.reach, self.unit)
@@ -160,7 +161,7 @@ class WindowEncoder:
 
     @torch.no_grad()
     def __call__(self, rgb: np.ndarray, needed: np.ndarray) -> np.ndarray:
-        """Encode a core; see TokenEncoder."""
+        """Encode a block; see TokenEncoder."""
         device = device_of(self.model)
         f = self.model.architecture.downscale
         each = RESOLUTION // f
@@ -176,9 +177,9 @@ class WindowEncoder:
             pixels = torch.from_numpy(np.stack(views)).to(device).permute(0, 3, 1, 2)
             with _exact(), _precision(device, self.bf16):
                 latents = self.model.latents(self.model.pixels(pixels))
-            found = _to_numpy(self.model.quantize.assign(latents))
-            for (y, x), part in zip(batch, found, strict=True):
-                tokens[y : y + each, x : x + each] = part
+            windows = _to_numpy(self.model.quantize.assign(latents))
+            for (y, x), window in zip(batch, windows, strict=True):
+                tokens[y : y + each, x : x + each] = window
         return tokens
 
 
@@ -187,12 +188,12 @@ def background_token(encoder: TokenEncoder, colour: np.ndarray) -> int:
     f = encoder.model.architecture.downscale
     side = round_up(encoder.unit, f)
     plane = np.broadcast_to(colour, (*[side + 2 * encoder.context] * 2, 3)).astype(np.uint8)
-    found = encoder(plane, np.ones((side // f, side // f), bool))
-    return int(found[found.shape[0] // 2, found.shape[1] // 2])
+    tokens = encoder(plane, np.ones((side // f, side // f), bool))
+    return int(tokens[tokens.shape[0] // 2, tokens.shape[1] // 2])
 
 
-def _pieces(size: tuple[int, int], unit: int) -> tuple[tuple[int, int], list[tuple[int, int]]]:
-    """Cut (height, width) into pieces of one shape, about SUBTILE a side; shape and corners."""
+def _subtiles(size: tuple[int, int], unit: int) -> tuple[tuple[int, int], list[tuple[int, int]]]:
+    """Cut (height, width) into subtiles of one shape, about SUBTILE a side; shape and corners."""
     height, width = (round_up(ceil_div(side, ceil_div(side, SUBTILE)), unit) for side in size)
     corners = [
         (y, x)
@@ -203,9 +204,9 @@ def _pieces(size: tuple[int, int], unit: int) -> tuple[tuple[int, int], list[tup
 
 
 def _batches(corners: list[tuple[int, int]], device: torch.device) -> list[list[tuple[int, int]]]:
-    """Several at once where there is a GPU; a CPU gains nothing by it."""
+    """Group corners into batches of GPU_BATCH on a GPU, of one on a CPU, which gains nothing."""
     size = GPU_BATCH if device.type == "cuda" else 1
-    return [corners[place : place + size] for place in range(0, len(corners), size)]
+    return [corners[first : first + size] for first in range(0, len(corners), size)]
 
 
 def _exact() -> contextlib.AbstractContextManager[None]:

@@ -1,19 +1,20 @@
-"""Which tokens of a slide are computed."""
+"""The tokens of a slide that are computed: those on and near its foreground."""
 
 import numpy as np
 from scipy import ndimage
 
 from holohisto.runtime.arithmetic import ceil_div
 
-MARGIN = 2  # cells around the foreground whose tokens are computed too
+MARGIN = 2
+"""Cells around the foreground whose tokens are computed too."""
 
 
 def needed_tokens(foreground: np.ndarray, cell: float, size: tuple[int, int], f: int) -> np.ndarray:
-    """Widen the foreground a little and bring it to one value a token.
+    """Widen the foreground by MARGIN cells and reduce it to one value per token.
 
     Args:
         foreground: (rows, columns) bool, one value per `cell` pixels.
-        cell: Side of a cell, pixels; no whole number where a slide is seen scaled.
+        cell: Side of a cell, pixels; fractional where a slide is scaled.
         size: Width and height of the slide, pixels.
         f: Side of a token, pixels.
 
@@ -31,7 +32,7 @@ def needed_tokens(foreground: np.ndarray, cell: float, size: tuple[int, int], f:
 
 
 def _cells(cells: int, side: int, cell: float, f: int) -> tuple[np.ndarray, np.ndarray]:
-    """First cell that each token along a side touches, and the one after the last."""
+    """Return the first cell that each token along a side touches, and the cell after the last."""
     starts = np.arange(ceil_div(side, f)) * f
     first = np.minimum(np.floor(starts / cell + 1e-9).astype(int), cells - 1)
     return first, np.clip(np.ceil((starts + f) / cell - 1e-9).astype(int), first + 1, cells)

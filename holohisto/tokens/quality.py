@@ -1,4 +1,4 @@
-"""How well a tokenizer serves a slide: what its token map brings back of the tissue."""
+"""How well a tokenizer serves a slide: the tissue reconstructed from its token map."""
 
 import math
 from collections.abc import Iterable
@@ -16,19 +16,20 @@ from holohisto.tokenizer.vqgan import VQGAN
 from holohisto.tokens.encoders import TokenEncoder
 
 SQUARES, SIDE = 4, 384
+"""Squares of tissue that are evaluated, and their side, pixels."""
 
 
 @dataclass(frozen=True)
 class TokenQuality:
-    """Facts about the tokens of one slide, as it is (its first variant)."""
+    """Facts about the tokens of one slide, in its first variant: the slide itself."""
 
     tokens: int
     codebook: int
     codes_used: int
     perplexity: float | None
-    """exp of the entropy of the codes' use: as many codes, equally used, would carry the slide."""
+    """exp of the entropy of the codes' use: the number of equally used codes with that entropy."""
     psnr: float | None
-    """Of tissue brought back from the map, dB."""
+    """Of tissue reconstructed from the map, dB."""
     ssim: float | None
     native_agreement: float | None
     """Share of tokens that squares encoded with their own statistics have in common with the map;
@@ -41,30 +42,30 @@ class TokenQuality:
 def judge(
     read: ReadTile, tokens: np.ndarray, needed: np.ndarray, encoder: TokenEncoder, bf16: bool
 ) -> tuple[TokenQuality, np.ndarray]:
-    """Look at a few squares of tissue, the same ones in every run.
+    """Evaluate the map on a few squares of tissue, the same in every run.
 
     Args:
         read: Gives the pixels of a tile.
         tokens: (ceil(H/f), ceil(W/f)) uint16, the map.
         needed: The same shape, bool: tissue.
-        encoder: What the map was computed with.
-        bf16: Whether in that precision.
+        encoder: The encoder of the map; its normalisation is frozen afterwards if it has context.
+        bf16: Whether the map was computed in bf16.
 
     Returns:
-        The facts, and a picture: originals above, what the map brings back of them below.
+        The facts, and a picture, (height, width, 3) uint8: originals above, reconstructions below.
     """
     model = encoder.model
     f = model.architecture.downscale
     squares = _squares(needed, f)
     originals = [read(tile) for tile in squares]
-    parts = [_slice(tokens, tile, f) for tile in squares]
+    mapped = [_slice(tokens, tile, f) for tile in squares]
     wanted = [_slice(needed, tile, f) for tile in squares]
-    pairs = [(rgb, _decoded(model, part)) for rgb, part in zip(originals, parts, strict=True)]
+    pairs = [(rgb, _decoded(model, t)) for rgb, t in zip(originals, mapped, strict=True)]
     used, perplexity = usage(tokens[needed], model.architecture.codebook)
     native = None
     if encoder.context:
         model.freeze(False)
-        native = _agreement([_encoded(model, rgb) for rgb in originals], parts, wanted)
+        native = _agreement([_encoded(model, rgb) for rgb in originals], mapped, wanted)
         model.freeze()
     quality = TokenQuality(
         tokens=int(needed.sum()),
@@ -80,7 +81,12 @@ def judge(
 
 
 def usage(tokens: np.ndarray, codebook: int) -> tuple[int, float | None]:
-    """Return how many codes are used, and the perplexity of their use; None of no tokens."""
+    """Return the number of codes used, and the perplexity of their use; None without tokens.
+
+    Args:
+        tokens: Any shape, integers below `codebook`.
+        codebook: Number of codes.
+    """
     if not tokens.size:
         return 0, None
     count = np.bincount(tokens.ravel(), minlength=codebook)
@@ -90,11 +96,11 @@ def usage(tokens: np.ndarray, codebook: int) -> tuple[int, float | None]:
 
 def _squares(needed: np.ndarray, f: int) -> list[Tile]:
     """Squares around tokens at even distances in the reading order of the tissue."""
-    places = np.flatnonzero(needed)
+    tissue = np.flatnonzero(needed)
     side = SIDE // f
     squares = []
-    for n in range(SQUARES if len(places) else 0):
-        middle = divmod(int(places[(2 * n + 1) * len(places) // (2 * SQUARES)]), needed.shape[1])
+    for n in range(SQUARES if len(tissue) else 0):
+        middle = divmod(int(tissue[(2 * n + 1) * len(tissue) // (2 * SQUARES)]), needed.shape[1])
         height, width = (min(side, length) for length in needed.shape)
         y, x = (
             min(max(0, at - size // 2), length - size)
@@ -110,25 +116,25 @@ def _slice(tokens: np.ndarray, tile: Tile, f: int) -> np.ndarray:
 
 
 def _encoded(model: VQGAN, rgb: np.ndarray) -> np.ndarray:
-    """Tokens of a square by itself, (h, w)."""
+    """Return the tokens of a square encoded alone, (h, w) int64."""
     device = device_of(model)
     pixels = torch.from_numpy(rgb).to(device).permute(2, 0, 1)[None]
     return model.tokens(pixels)[0].cpu().numpy()
 
 
 def _decoded(model: VQGAN, tokens: np.ndarray) -> np.ndarray:
-    """Pixels of tokens (h, w), (h*f, w*f, 3) uint8."""
+    """Decode tokens (h, w) into pixels (h*f, w*f, 3) uint8."""
     device = device_of(model)
     rgb = model.picture(torch.from_numpy(tokens.astype(np.int64)).to(device)[None])[0]
     return rgb.permute(1, 2, 0).cpu().numpy()
 
 
 def _agreement(
-    some: list[np.ndarray], others: list[np.ndarray], wanted: list[np.ndarray]
+    first: list[np.ndarray], second: list[np.ndarray], wanted: list[np.ndarray]
 ) -> float | None:
-    """Share of equal tokens over the wanted ones."""
+    """Return the share of wanted tokens that are equal; None if none is wanted."""
     total = sum(int(mask.sum()) for mask in wanted)
-    same = sum(int((a == b)[mask].sum()) for a, b, mask in zip(some, others, wanted, strict=True))
+    same = sum(int((a == b)[mask].sum()) for a, b, mask in zip(first, second, wanted, strict=True))
     return same / total if total else None
 
 

@@ -1,4 +1,4 @@
-"""The token map of a slide in all its variants: what to encode, and what is known of the result."""
+"""The token map of a slide in all its variants, and the facts that the report shows."""
 
 from dataclasses import asdict
 from typing import Any
@@ -64,7 +64,7 @@ def token_map_of(
 def facts_of(
     record: SlideRecord, mode: str, bf16: bool, encoded: list[Encoded], quality: TokenQuality
 ) -> dict[str, Any]:
-    """Return what the report shows of a slide's tokens, for JSON.
+    """Return the facts that the report shows of a slide's tokens, for JSON.
 
     Args:
         record: The slide.

@@ -41,7 +41,7 @@ class TokenMap:
 
     @cached_property
     def variants(self) -> list[Variant]:
-        """What each variant is."""
+        """The variants of `tokens`, in the same order."""
         return variants_of(self.options, self.fingerprint)[: len(self.tokens)]
 
 
@@ -57,15 +57,15 @@ def save_token_map(token_map: TokenMap, path: Path) -> None:
         "options": token_map.options.model_dump_json(),
     }
     with atomic.replacing(path) as temporary:
-        parts = {f"{PREFIX}{place}": part for place, part in enumerate(token_map.tokens)}
-        save_file(parts, temporary, metadata=header)
+        tensors = {f"{PREFIX}{n}": tokens for n, tokens in enumerate(token_map.tokens)}
+        save_file(tensors, temporary, metadata=header)
 
 
 def load_token_map(path: Path) -> TokenMap:
     """Read a token map.
 
     Raises:
-        HolohistoError: the file is no token map, or it is cut short.
+        HolohistoError: the file is not a token map, or it is damaged.
     """
     try:
         with safe_open(path, framework="numpy") as file:
@@ -91,7 +91,11 @@ def load_token_map(path: Path) -> TokenMap:
 
 
 def require_tokenizer(token_map: TokenMap, digest: str, path: Path) -> None:
-    """Refuse tokens of another tokenizer than the one with this digest."""
+    """Check that the tokens are those of the tokenizer with a digest.
+
+    Raises:
+        HolohistoError: naming `path`, the file of the map: they are not.
+    """
     if token_map.tokenizer != digest:
         raise HolohistoError(
             path,
@@ -103,7 +107,11 @@ def require_tokenizer(token_map: TokenMap, digest: str, path: Path) -> None:
 
 
 def require_slide(token_map: TokenMap, fingerprint: str, slide: str, path: Path) -> None:
-    """Refuse tokens of another slide, or of earlier content of this one."""
+    """Check that the tokens are those of a slide with the fingerprint of its present content.
+
+    Raises:
+        HolohistoError: naming `path`, the file of the map: another slide, or earlier content.
+    """
     if token_map.fingerprint != fingerprint:
         raise HolohistoError(
             path,
@@ -114,7 +122,11 @@ def require_slide(token_map: TokenMap, fingerprint: str, slide: str, path: Path)
 
 
 def require_mode(token_map: TokenMap, mode: str, path: Path) -> None:
-    """Refuse tokens computed in another mode than a segmenter was trained with."""
+    """Check that the tokens were computed in the mode that a segmenter was trained with.
+
+    Raises:
+        HolohistoError: naming `path`, the file of the map: they were not.
+    """
     if token_map.options.mode != mode:
         raise HolohistoError(
             path,
@@ -126,13 +138,19 @@ def require_mode(token_map: TokenMap, mode: str, path: Path) -> None:
 
 
 def tile_tokens(token_map: TokenMap, tile: Tile, variant: int = 0) -> np.ndarray:
-    """Return a tile's slice of the map, (height/f, width/f) int64; beyond it: background.
+    """Return a tile's slice of the map; background outside the slide.
 
-    The tile's position and size are multiples of f, in the variant's coordinates, not turned.
+    Args:
+        token_map: The tokens.
+        tile: Pixels of the variant, not turned; position and size are multiples of f.
+        variant: Index of the variant.
+
+    Returns:
+        (height/f, width/f) int64.
     """
     f = token_map.downscale
     out = np.full((tile.height // f, tile.width // f), token_map.backgrounds[variant], np.int64)
     top, left = tile.y // f, tile.x // f
-    part = token_map.tokens[variant][top : top + out.shape[0], left : left + out.shape[1]]
-    out[: part.shape[0], : part.shape[1]] = part
+    inside = token_map.tokens[variant][top : top + out.shape[0], left : left + out.shape[1]]
+    out[: inside.shape[0], : inside.shape[1]] = inside
     return out

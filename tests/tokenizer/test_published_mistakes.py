@@ -118,10 +118,10 @@ def test_a_diffusers_config_of_something_else_ends_in_a_line(change, line, plain
     assert line in str(caught.value).splitlines()[0]
 
 
-def test_a_range_that_the_layout_does_not_tell_must_be_given(plain, tmp_path):
+def test_a_range_that_the_layout_does_not_state_must_be_given(plain, tmp_path):
     write_diffusers(tmp_path, plain)
     edited(tmp_path / "config.json", lambda data: data.update(lookup_from_codebook=False))
-    assert "does not tell the range of its pixels; set tokenizer.pixel_range" in refusal(tmp_path)
+    assert "does not state the range of its pixels; set tokenizer.pixel_range" in refusal(tmp_path)
     for given in ("-1..1", "0..1"):
         assert load.read(tmp_path, given).architecture.pixel_range == given
 
@@ -132,10 +132,10 @@ def test_a_range_against_the_layout_is_refused(name, plain, tmp_path):
     if name == "own":
         save_tokenizer(load.read(path), tmp_path / "own.safetensors", {})
         path = tmp_path / "own.safetensors"
-    told = RANGES.get(name, "-1..1")
-    wrong = "0..1" if told == "-1..1" else "-1..1"
-    assert f"(found {wrong}; allowed {told})" in refusal(path, pixel_range=wrong)
-    assert load.read(path, told).architecture.pixel_range == told
+    stated = RANGES.get(name, "-1..1")
+    wrong = "0..1" if stated == "-1..1" else "-1..1"
+    assert f"(found {wrong}; allowed {stated})" in refusal(path, pixel_range=wrong)
+    assert load.read(path, stated).architecture.pixel_range == stated
 
 
 def saved(path: Path, change) -> None:
@@ -179,7 +179,7 @@ def test_weights_that_do_not_fit_end_in_one_line(change, line, plain, tmp_path):
     assert line in found
 
 
-def test_another_downscale_than_the_configuration_says_is_told_as_such(plain, tmp_path):
+def test_another_downscale_than_the_configuration_is_reported_as_such(plain, tmp_path):
     path = write_taming(tmp_path, plain)
     edited(tmp_path / "model.yaml", in_ddconfig(ch_mult=[1, 2, 2, 3]))
     assert "(found f = 4 in the weights; allowed f = 8 as in the configuration)" in refusal(path)

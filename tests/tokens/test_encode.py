@@ -11,7 +11,7 @@ from holohisto.tiles.variants import Variant
 from holohisto.tokenizer.vqgan import VQGAN
 from holohisto.tokens import encoders
 from holohisto.tokens.encode import blocks
-from holohisto.tokens.encoders import LocalEncoder, _pieces
+from holohisto.tokens.encoders import LocalEncoder, _subtiles
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_one_pass_and_two_phases_have_the_same_latents(model):
     assert (two - one).abs().max() <= 1e-5 * one.abs().max()
 
 
-def test_only_pieces_that_needed_tokens_depend_on_are_encoded(model, monkeypatch):
+def test_only_subtiles_that_needed_tokens_depend_on_are_encoded(model, monkeypatch):
     needed = np.zeros((36, 36), bool)
     needed[:3, :3] = True
     encoder = LocalEncoder(model)
@@ -68,10 +68,10 @@ def test_only_pieces_that_needed_tokens_depend_on_are_encoded(model, monkeypatch
 
     monkeypatch.setattr(VQGAN, "shallow", counting)
     torch.testing.assert_close(encoder.latents(rgb, needed)[:3, :3], every, rtol=0, atol=0)
-    assert sum(seen) == 1 < len(_pieces((576 + 448, 576 + 448), 16)[1]) == 4
+    assert sum(seen) == 1 < len(_subtiles((576 + 448, 576 + 448), 16)[1]) == 4
 
 
-def test_tokens_do_not_depend_on_threads_or_on_how_many_pieces_go_at_once(model, monkeypatch):
+def test_tokens_do_not_depend_on_threads_or_on_how_many_subtiles_go_at_once(model, monkeypatch):
     encoder = LocalEncoder(model)
     alone = encode(encoder, block=1024)
     threads = torch.get_num_threads()

@@ -1,4 +1,4 @@
 """Published VQGANs in the layouts they come in, read strictly and without running anything.
 
-Empty on purpose: the workflow asks `layout` which files there are, and must not load torch.
+Empty on purpose: `holohisto.config.checkpoint_files` finds the files without loading torch.
 """

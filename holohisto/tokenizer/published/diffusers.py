@@ -18,7 +18,7 @@ from holohisto.tokenizer.published.strict import Levels, Options, Size, validate
 
 DOWN, DOWN_ATTENDED = "DownEncoderBlock2D", "AttnDownEncoderBlock2D"
 UP, UP_ATTENDED = "UpDecoderBlock2D", "AttnUpDecoderBlock2D"
-PARTS = (
+RENAMES = (
     (r"\bdown_blocks\.", "down."),
     (r"\bmid_block\.attentions\.0\.", "mid.attn_1."),
     (r"\bmid_block\.resnets\.0\.", "mid.block_1."),
@@ -35,11 +35,11 @@ PARTS = (
     (r"\b(to_v|value)\.", "v."),
     (r"\b(to_out\.0|proj_attn)\.", "proj_out."),
 )
-"""Parts of its names, and ours."""
+"""Patterns in names of diffusers, and the names of taming that replace them."""
 LINEAR = re.compile(r"\.(q|k|v|proj_out)\.weight$")
 
 
-class Configuration(Options):
+class DiffusersConfiguration(Options):
     """Options of `VQModel`, with the defaults of its class."""
 
     in_channels: Literal[3] = 3
@@ -58,7 +58,7 @@ class Configuration(Options):
     lookup_from_codebook: bool = False
 
     @model_validator(mode="after")
-    def _ours(self) -> "Configuration":
+    def _ours(self) -> "DiffusersConfiguration":
         down = [kind == DOWN_ATTENDED for kind in self.down_block_types]
         up = [kind == UP_ATTENDED for kind in reversed(self.up_block_types)]
         if not len(down) == len(up) == len(self.block_out_channels):
@@ -70,26 +70,27 @@ class Configuration(Options):
         return self
 
 
-def configuration(path: Path) -> Configuration:
+def configuration(path: Path) -> DiffusersConfiguration:
     """Read config.json.
 
     Raises:
-        HolohistoError: unreadable, or not of a VQGAN that ours can be.
+        HolohistoError: unreadable, or its network cannot be built here.
     """
-    return validated(Configuration, checkpoint_files.read_json(path), path)
+    return validated(DiffusersConfiguration, checkpoint_files.read_json(path), path)
 
 
-def pixel_range(read: Configuration) -> PixelRange | None:
-    """Return the range where the file tells; None: networks of both ranges look like this.
+def pixel_range(read: DiffusersConfiguration) -> PixelRange | None:
+    """Return the pixel range if the file determines it, else None.
 
-    Looking up codes by token came with aMUSEd, which trains on 0..1; what was converted from
-    taming or latent-diffusion has -1..1, and diffusers' own example trains on 0..1.
+    `lookup_from_codebook` came with aMUSEd, which trains on 0..1. Without it both ranges occur:
+    networks converted from taming or latent-diffusion have -1..1, and diffusers' own example trains
+    on 0..1.
     """
     return "0..1" if read.lookup_from_codebook else None
 
 
-def architecture(read: Configuration, pixels: PixelRange) -> Architecture:
-    """Describe the network in our words."""
+def architecture(read: DiffusersConfiguration, pixels: PixelRange) -> Architecture:
+    """Return the architecture of the network; its weights are read elsewhere."""
     first = read.block_out_channels[0]
     dimension = read.vq_embed_dim or read.latent_channels
     return Architecture(
@@ -107,15 +108,15 @@ def architecture(read: Configuration, pixels: PixelRange) -> Architecture:
 
 
 def renamed(state: Mapping[str, Tensor], architecture: Architecture) -> dict[str, Tensor]:
-    """Bring names to ours, and attention's linear layers to 1x1 convolutions."""
+    """Return weights under taming's names, linear layers of attention as 1x1 convolutions."""
     last = len(architecture.multipliers) - 1
     weights = {}
     for old, weight in state.items():
         name = re.sub(r"\bup_blocks\.(\d+)\.", lambda m: f"up.{last - int(m[1])}.", old)
-        for part, ours in PARTS:
-            name = re.sub(part, ours, name)
+        for pattern, replacement in RENAMES:
+            name = re.sub(pattern, replacement, name)
         if LINEAR.search(name) and weight.ndim == 2:
             weight = weight[:, :, None, None]
-        # Of two names for one weight, the second is left to be refused as unknown.
+        # A second name for the same weight is kept, to be refused as unknown.
         weights[f"{name} as {old}" if name in weights else name] = weight
     return weights

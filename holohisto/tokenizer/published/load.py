@@ -16,44 +16,44 @@ def read(path: Path, pixel_range: PixelRange | None = None) -> VQGAN:
     """Read a VQGAN, in evaluation state; a published one is native and not calibrated.
 
     Args:
-        path: File or folder, see `layout.find`.
-        pixel_range: The range of its pixels, for the layout that does not tell it.
+        path: File or folder, see `config.checkpoint_files.find`.
+        pixel_range: Pixel range, for a layout that does not determine it.
 
     Raises:
-        HolohistoError: of no known layout, not a VQGAN that ours can be, weights that do not fit,
-            a pixel range that is unknown or contradicts what the files tell, or code in a pickle.
+        HolohistoError: unknown layout, a network that cannot be built here, weights that do not
+            fit, a pixel range that is unknown or contradicts the files, or code in a pickle.
     """
-    found = checkpoint_files.find(path)
-    if found.config is None:
-        model = load_tokenizer(found.weights)
-        _decided(model.architecture.pixel_range, pixel_range, found.weights)
+    checkpoint = checkpoint_files.find(path)
+    if checkpoint.config is None:
+        model = load_tokenizer(checkpoint.weights)
+        _checked(model.architecture.pixel_range, pixel_range, checkpoint.weights)
         return model
-    form = LAYOUTS[found.layout]
-    configuration = form.configuration(found.config)
-    pixels = _decided(form.pixel_range(configuration), pixel_range, found.config)
-    architecture = form.architecture(configuration, pixels)
-    strict.check_widths(architecture, found.config)
-    state = form.renamed(weights.read(found.weights), architecture)
-    return strict.fill(architecture, state, found.weights)
+    layout = LAYOUTS[checkpoint.layout]
+    configuration = layout.configuration(checkpoint.config)
+    pixels = _checked(layout.pixel_range(configuration), pixel_range, checkpoint.config)
+    architecture = layout.architecture(configuration, pixels)
+    strict.check_widths(architecture, checkpoint.config)
+    state = layout.renamed(weights.read(checkpoint.weights), architecture)
+    return strict.fill(architecture, state, checkpoint.weights)
 
 
-def _decided(told: PixelRange | None, given: PixelRange | None, where: Path) -> PixelRange:
-    """Return the range of the pixels; it must be known, and only one."""
-    if told and given and told != given:
+def _checked(stated: PixelRange | None, option: PixelRange | None, path: Path) -> PixelRange:
+    """Return the pixel range: stated by the files, or by the option; they must not differ."""
+    if stated and option and stated != option:
         raise HolohistoError(
-            where,
-            "is of another range of pixels than tokenizer.pixel_range says",
-            found=given,
-            allowed=told,
+            path,
+            "has another range of pixels than tokenizer.pixel_range",
+            found=option,
+            allowed=stated,
             advice="remove the option",
         )
-    decided = told or given
-    if decided is None:
+    pixel_range = stated or option
+    if pixel_range is None:
         raise HolohistoError(
-            where,
-            "does not tell the range of its pixels",
+            path,
+            "does not state the range of its pixels",
             advice="set tokenizer.pixel_range:"
             " '-1..1' if converted from taming or latent-diffusion, '0..1' if trained with"
             " diffusers' example",
         )
-    return decided
+    return pixel_range

@@ -18,7 +18,7 @@ from holohisto.tokenizer.published.strict import Levels, Options, Size, attended
 NORM_GROUPS = 32
 
 
-class Configuration(Options):
+class OpenMuseConfiguration(Options):
     """Options of `VQGANModel`, with the defaults of its class (muse/modeling_taming_vqgan.py)."""
 
     resolution: Size = 256
@@ -43,31 +43,31 @@ class Configuration(Options):
         return attended_levels(self.resolution, self.attn_resolutions, len(self.channel_mult))
 
     @model_validator(mode="after")
-    def _ours(self) -> "Configuration":
+    def _ours(self) -> "OpenMuseConfiguration":
         if self.resolution % 2 ** (len(self.channel_mult) - 1):
             raise ValueError(f"resolution {self.resolution} is no multiple of f")
         if self.attention and self.num_res_blocks == 1:
-            # Its code passes over the attention of a level that has a single one.
+            # openMUSE skips the attention of a level with a single block.
             raise ValueError("num_res_blocks 1 with attn_resolutions is not supported")
         return self
 
 
-def configuration(path: Path) -> Configuration:
+def configuration(path: Path) -> OpenMuseConfiguration:
     """Read config.json.
 
     Raises:
-        HolohistoError: unreadable, or not of a VQGAN that ours can be.
+        HolohistoError: unreadable, or its network cannot be built here.
     """
-    return validated(Configuration, checkpoint_files.read_json(path), path)
+    return validated(OpenMuseConfiguration, checkpoint_files.read_json(path), path)
 
 
-def pixel_range(_: Configuration) -> PixelRange:
-    """Return the range that it trains on."""
+def pixel_range(_: OpenMuseConfiguration) -> PixelRange:
+    """Return the pixel range that it trains on."""
     return "0..1"
 
 
-def architecture(read: Configuration, pixels: PixelRange) -> Architecture:
-    """Describe the network in our words."""
+def architecture(read: OpenMuseConfiguration, pixels: PixelRange) -> Architecture:
+    """Return the architecture of the network; its weights are read elsewhere."""
     equal = read.z_channels == read.quantized_embed_dim
     return Architecture(
         channels=read.hidden_channels,
@@ -84,5 +84,5 @@ def architecture(read: Configuration, pixels: PixelRange) -> Architecture:
 
 
 def renamed(state: Mapping[str, Tensor], _: Architecture) -> dict[str, Tensor]:
-    """Return the weights as they are: the names are ours already."""
+    """Return the weights unchanged: their names are taming's."""
     return dict(state)

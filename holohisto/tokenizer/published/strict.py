@@ -1,4 +1,4 @@
-"""What all layouts share: options and weights are exactly those of a VQGAN of ours, or refused."""
+"""Checks shared by all layouts: options and weights must be exactly those of a VQGAN."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +17,7 @@ Levels = Annotated[tuple[Size, ...], Field(min_length=2, max_length=7)]
 
 
 class Options(BaseModel):
-    """Options of a published network; those without a field here do not alter what it computes."""
+    """Options of a published network; options without a field here do not alter its tokens."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -29,7 +29,7 @@ def validated(kind: type[Kind], data: Any, where: Path) -> Kind:
     """Check options, all mistakes at once.
 
     Raises:
-        HolohistoError: a line for each that is missing, wrong, or beyond what a VQGAN of ours is.
+        SeveralErrors: one line for each option that is missing, wrong or not supported.
     """
     try:
         return kind.model_validate(data)
@@ -38,14 +38,16 @@ def validated(kind: type[Kind], data: Any, where: Path) -> Kind:
 
 
 def _line(where: Path, item: Any) -> str:
-    key = ".".join(str(part) for part in item["loc"])
+    key = ".".join(str(key) for key in item["loc"])
     problem = item["msg"].removeprefix("Value error, ")
-    found = "" if item["type"] == "missing" or not key else f" (found {item['input']!r})"
-    return f"{where}: {key}: {problem}{found}" if key else f"{where}: {problem}{found}"
+    if not key:
+        return f"{where}: {problem}"
+    value = "" if item["type"] == "missing" else f" (found {item['input']!r})"
+    return f"{where}: {key}: {problem}{value}"
 
 
 def attended_levels(resolution: int, attended: tuple[int, ...], levels: int) -> tuple[int, ...]:
-    """Return the levels with attention, of a network that places it by the picture's side there."""
+    """Return the levels with attention, for a network that places it by the feature map's side."""
     return tuple(level for level in range(levels) if resolution // 2**level in attended)
 
 
@@ -95,10 +97,10 @@ def fill(architecture: Architecture, state: Mapping[str, Tensor], where: Path) -
 
 
 def _same_downscale(architecture: Architecture, state: Mapping[str, Tensor], where: Path) -> None:
-    """Tell another f by its name: otherwise it is a long list of missing weights."""
-    places = [name.split(".")[2] for name in state if name.startswith("encoder.down.")]
-    levels = 1 + max((int(place) for place in places if place.isdecimal()), default=0)
-    if places and levels != len(architecture.multipliers):
+    """Report a different f as such, rather than as a long list of missing weights."""
+    indices = [name.split(".")[2] for name in state if name.startswith("encoder.down.")]
+    levels = 1 + max((int(index) for index in indices if index.isdecimal()), default=0)
+    if indices and levels != len(architecture.multipliers):
         raise HolohistoError(
             where,
             "weights and configuration are of two networks",

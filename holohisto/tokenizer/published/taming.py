@@ -71,23 +71,23 @@ class Model(Options):
     params: Params
 
 
-class Configuration(Options):
-    """What is read of the .yaml."""
+class TamingConfiguration(Options):
+    """The options read from the .yaml."""
 
     model: Model
 
 
-def configuration(path: Path) -> Configuration:
+def configuration(path: Path) -> TamingConfiguration:
     """Read the .yaml.
 
     Raises:
-        HolohistoError: unreadable, or not of a VQGAN that ours can be.
+        HolohistoError: unreadable, or its network cannot be built here.
     """
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise HolohistoError(path, f"cannot be read: {error}") from error
-    read = validated(Configuration, data, path)
+    read = validated(TamingConfiguration, data, path)
     options = read.model.params.ddconfig
     if options.resolution % 2 ** (len(options.ch_mult) - 1):
         raise HolohistoError(
@@ -99,13 +99,13 @@ def configuration(path: Path) -> Configuration:
     return read
 
 
-def pixel_range(_: Configuration) -> PixelRange:
-    """Return the range that both train on."""
+def pixel_range(_: TamingConfiguration) -> PixelRange:
+    """Return the pixel range that both train on."""
     return "-1..1"
 
 
-def architecture(read: Configuration, pixels: PixelRange) -> Architecture:
-    """Describe the network in our words."""
+def architecture(read: TamingConfiguration, pixels: PixelRange) -> Architecture:
+    """Return the architecture of the network; its weights are read elsewhere."""
     params, options = read.model.params, read.model.params.ddconfig
     attends = options.attn_type == "vanilla"
     levels = attended_levels(options.resolution, options.attn_resolutions, len(options.ch_mult))
@@ -125,5 +125,5 @@ def architecture(read: Configuration, pixels: PixelRange) -> Architecture:
 
 
 def renamed(state: Mapping[str, Tensor], _: Architecture) -> dict[str, Tensor]:
-    """Keep what is the tokenizer's; the names are ours already."""
+    """Return the weights of the tokenizer itself; their names need no change."""
     return {name: weight for name, weight in state.items() if not name.startswith(DROPPED)}

@@ -1,4 +1,4 @@
-"""Tensors out of checkpoint files, without running anything that is in them."""
+"""Reading the tensors of checkpoint files without running code that they hold."""
 
 import pickle
 import re
@@ -30,23 +30,23 @@ RECORDS = (
     "pytorch_lightning.",
     "typing.",
 )
-"""How names begin that Lightning stores beside the weights: callbacks, schedules, options."""
+"""Prefixes of classes that Lightning stores beside the weights: callbacks, schedules, options."""
 
 
 class Inert:
-    """Stands in for an object of the training records: takes whatever it is given, does nothing."""
+    """Stands in for an object of the training records: accepts any arguments, does nothing."""
 
     def __init__(self, *_: Any) -> None:
-        """Forget what it was to be made of."""
+        """Ignore the arguments."""
 
     def __setstate__(self, _: Any) -> None:
-        """Forget the state."""
+        """Ignore the state."""
 
 
 def read(path: Path) -> dict[str, Tensor]:
     """Read the weights by name: of a safetensors file, a Lightning checkpoint or a plain state.
 
-    Of a checkpoint with other entries: those in `state_dict`, or in `model`.
+    In a checkpoint with other entries, the weights are those in `state_dict`, or in `model`.
 
     Raises:
         HolohistoError: damaged, no weights, or a pickle that asks for anything but tensors and
@@ -102,5 +102,5 @@ def _record_names(path: Path) -> list[str]:
     """List the training records' classes; none where torch cannot list names without loading."""
     try:
         return [n for n in get_unsafe_globals_in_checkpoint(path) if n.startswith(RECORDS)]
-    except Exception:  # no zip file, or a damaged one: loading tells what is wrong
+    except Exception:  # no zip file, or a damaged one: loading reports the error
         return []
