@@ -18,7 +18,7 @@ from holohisto.segmenter.file import ModelCard, Segmenter
 from holohisto.slide.array import ArraySlide
 from holohisto.slide.record import SlideRecord, record_of
 from holohisto.tokenizer.vqgan import VQGAN
-from holohisto.tokens.encode import encode
+from holohisto.tokens.encode import Encoding, encode
 from holohisto.tokens.encoders import background_token, encoder_for
 from holohisto.tokens.needed import needed_tokens
 from holohisto.tokens.token_map import TokenMap
@@ -118,6 +118,6 @@ class _Picture:
         f, foreground = tokenizer.architecture.downscale, self.tissue.foreground
         needed = needed_tokens(foreground.mask, foreground.cell, size, f)
         background = background_token(encoder, np.array(WHITE, np.uint8))
-        read, block = self.tissue.read, options.block
-        tokens = encode(read, size, needed, encoder, background, block).tokens
+        encoding = Encoding(size, needed, background)
+        tokens = encode(self.tissue.read, encoding, encoder, options.block).tokens
         return TokenMap([tokens], NAME, self.record.fingerprint, "", f, (background,), options)
