@@ -16,9 +16,7 @@ from holohisto.slide import Slide
 from holohisto.tokens.token_map import TokenMap
 from holohisto.training.sampler import SamplingArea
 from holohisto.training.slides import TrainingSlide
-from holohisto.training.trainer import (
-    Trainer,
-)
+from holohisto.training.trainer import Trainer
 
 SIZE = (333, 251)
 OPTIONS = TrainOptions(tile=(96, 64), epochs=4, batch=2, learning_rate=3e-3, coverage=0.6, ema=0.9)

@@ -1,0 +1,131 @@
+"""The tiles of training steps: drawing, augmentation, dropout of tokens and channels."""
+
+import numpy as np
+import pytest
+import torch
+from training_runs import OPTIONS, SIZE, Bits, Pixels, slide, trainer
+
+from holohisto.config.training import Augmentation, TokensOptions
+from holohisto.runtime.arithmetic import ceil_div
+from holohisto.tiles.grid import Tile
+from holohisto.tiles.variants import Variant, restore, variants_of
+from holohisto.tokens.token_map import TokenMap
+from holohisto.training.batches import drawn_variants
+from holohisto.training.slides import View, annotated_cells, stack
+
+
+def test_tokens_left_out_are_a_function_of_seed_epoch_and_number():
+    options = OPTIONS.model_copy(update={"token_dropout": 0.25})
+    batches = [trainer(options).batches.read(0, step) for step in range(8)]
+    share = np.mean([(batch.tokens == -1).mean() for batch in batches])
+    assert 0.15 < share < 0.35
+    assert np.array_equal(batches[5].tokens, trainer(options).batches.read(0, 5).tokens)
+    assert not np.array_equal(batches[5].tokens == -1, batches[6].tokens == -1)
+    none = trainer(OPTIONS.model_copy(update={"token_dropout": 0.0})).batches.read(0, 5)
+    kept = batches[5].tokens >= 0
+    assert (none.tokens >= 0).all()
+    assert np.array_equal(none.tokens[kept], batches[5].tokens[kept])
+
+
+def test_channels_left_out_are_a_function_of_seed_epoch_and_number():
+    def loss(share, state=0):
+        a_trainer = trainer(OPTIONS.model_copy(update={"channel_dropout": share}))
+        a_trainer.model.train()
+        torch.manual_seed(state)  # must not matter
+        return a_trainer.loss(a_trainer.batches.read(0, 0)).item()
+
+    assert loss(0.2) == loss(0.2, state=5)
+    assert loss(0.2) != loss(0.0)
+    assert loss(0.0) == loss(0.0, state=5)
+    batches = [trainer().batches.read(0, step) for step in range(8)]
+    assert batches[5].seeds == trainer().batches.read(0, 5).seeds
+    assert len({seed for batch in batches for seed in batch.seeds}) == 16
+    parts = batches[0].split(2)
+    assert parts[0].seeds + parts[1].seeds == batches[0].seeds
+
+
+def test_batch_holds_the_slices_and_knows_the_slides_end():
+    a_slide = slide(1)
+    tile = Tile(y=208, x=288, width=96, height=64)
+    batch = stack([View(a_slide, tile)], needs_tokens=True, needs_pixels=True)
+    np.testing.assert_array_equal(
+        batch.rgb[0, :, :43, :45].transpose(1, 2, 0), a_slide.tissue.slide.rgb[208:, 288:]
+    )
+    np.testing.assert_array_equal(
+        batch.tokens[0, :3, :3], a_slide.token_map.tokens[0][13:16, 18:21]
+    )
+    assert batch.known[0, 0, :43, :45].all()
+    assert not batch.known[0, 0, 43:].any()
+    assert not batch.known[0, 0, :, 45:].any()
+    np.testing.assert_array_equal(
+        batch.target[0, 0, :43, :45], a_slide.tissue.slide.bits[208:, 288:] > 0
+    )
+
+
+def test_annotated_cells_are_those_with_a_pixel():
+    pixels = Pixels(5)
+    found = annotated_cells(Bits(pixels), SIZE, 2, 16)
+    assert found.shape == (16, 21)
+    for row in range(16):
+        for column in range(21):
+            cell = pixels.bits[row * 16 : row * 16 + 16, column * 16 : column * 16 + 16]
+            assert found[row, column] == cell.any()
+
+
+STILL = Augmentation(stain_jitter=0, brightness_jitter=0, blur_sigma=0)
+OFF = {"augmentation": STILL, "token_dropout": 0.0}
+
+
+def with_variants(a_slide, count=8):
+    """The slide with a token map in which variant k holds 100 k plus the place's row."""
+    options = TokensOptions(orientations=8, appearances=count - 1)
+    values = []
+    for k, variant in enumerate(variants_of(options, "p")):
+        width, height = variant.size(SIZE)
+        rows = np.arange(ceil_div(height, 16), dtype=np.uint16)[:, None]
+        values.append(np.repeat(100 * k + rows, ceil_div(width, 16), axis=1))
+    a_slide.token_map = TokenMap(values, "s", "p", "t", 16, tuple(range(900, 900 + count)), options)
+    return a_slide
+
+
+def test_tokens_pixels_and_annotation_of_a_sample_are_seen_alike():
+    slides = [with_variants(slide(1))]
+    a_trainer = trainer(OPTIONS.model_copy(update=OFF), slides=slides)
+    seen = set()
+    for n in range(60):
+        view = a_trainer.batches.view(0, n)
+        batch = stack([view], needs_tokens=True, needs_pixels=True)
+        k, tile = view.variant_index, view.tile
+        assert batch.rgb.shape == (1, 3, 64, 96)
+        assert batch.target.shape == batch.known.shape == (1, 1, 64, 96)
+        assert batch.tokens.shape == (1, 4, 6)
+        variant = slides[0].token_map.variants[k]
+        assert view.variant.orientation == variant.orientation == k
+        rgb = restore(batch.rgb[0].transpose(1, 2, 0), k)
+        np.testing.assert_array_equal(rgb, variant.read(slides[0].rgb, tile))
+        y = ((np.arange(tile.height) + tile.y + 0.5) / variant.scale).astype(int)
+        x = ((np.arange(tile.width) + tile.x + 0.5) / variant.scale).astype(int)
+        inside = np.ix_(y < SIZE[1], x < SIZE[0])
+        bits = slides[0].tissue.slide.bits[np.ix_(y[y < SIZE[1]], x[x < SIZE[0]])] > 0
+        np.testing.assert_array_equal(restore(batch.target[0, 0], k)[inside], bits)
+        known = restore(batch.known[0, 0], k)
+        assert known[inside].all()
+        assert known.sum() == bits.size
+        tokens = restore(batch.tokens[0], k)
+        rows = tokens[tokens < 900]
+        assert (rows // 100 == k).all()
+        assert tokens[0, 0] == 100 * k + tile.y // 16
+        seen.add(k)
+    assert seen == set(range(8))
+
+
+def test_a_pixel_reader_sees_all_orientations_and_scales_unless_switched_off():
+    def seen(**facts):
+        options = OPTIONS.model_copy(update=facts)
+        return drawn_variants([slide(1)], options, from_token_maps=False)
+
+    every = seen(orientations=8, augmentation=Augmentation(scale_jitter=0.21))
+    assert {one.orientation for one in every} == set(range(8))
+    assert sorted({one.scale for one in every}) == pytest.approx([1 / 1.21, 1 / 1.1, 1, 1.1, 1.21])
+    assert len(every) == 40
+    assert seen(orientations=1, augmentation=Augmentation(scale_jitter=0.0)) == [Variant()]

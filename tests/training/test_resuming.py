@@ -1,0 +1,105 @@
+"""Interrupted trainings: what resumes them bit for bit, and what starts from scratch."""
+
+import signal
+
+import pytest
+import torch
+from training_runs import MIXED, OPTIONS, numbers, run, slide, trainer
+
+from holohisto.config.models import HolohistoModel
+from holohisto.config.sections import ClassOptions
+from holohisto.runtime.results import Results
+from holohisto.training.identity import training_identity
+from holohisto.training.job import TrainingJob
+
+
+def test_interrupted_training_equals_uninterrupted_bit_for_bit(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    whole = trainer(MIXED)
+    rows = run(whole, tmp_path / "a")
+    assert len(rows) == 4
+    run(trainer(MIXED), tmp_path / "b", epochs=2)
+    resumed = trainer(MIXED)
+    again = run(resumed, tmp_path / "b")
+    assert numbers(again) == numbers(rows)
+    for name, value in whole.average.model.state_dict().items():
+        assert torch.equal(value, resumed.average.model.state_dict()[name]), name
+    for name, value in whole.progress.best.items():
+        assert torch.equal(value, resumed.progress.best[name]), name
+
+
+def test_the_checkpoint_of_another_training_is_not_resumed(tmp_path):
+    run(trainer(), tmp_path, epochs=2)
+    other = trainer()
+    first = next(iter(other.run(tmp_path / "checkpoint", "other identity")))
+    assert [row.epoch for row in first] == [1]
+
+
+@pytest.mark.parametrize("change", ["known", "annotation", "foreground", "tokens", "classes"])
+def test_a_changed_training_has_another_identity(change, tmp_path):
+    def opened(**facts):
+        path = tmp_path / "annotation.png"
+        path.write_bytes(facts.get("annotation", b"a"))
+        a_slide = slide(1, known=facts.get("known", (True,)))
+        a_slide.annotation.path = path
+        a_slide.tissue.slide.fingerprint = "f"
+        if facts.get("foreground"):
+            a_slide.area.foreground[0, 0] = False
+        if facts.get("tokens"):
+            a_slide.token_map.tokens[0][0, 0] += 1
+        return {"train": [a_slide], "val": []}
+
+    def identity(slides, values=None):
+        job = TrainingJob(
+            name="m",
+            model=HolohistoModel(),
+            options=OPTIONS,
+            token_mode="frozen",
+            classes={"a": ClassOptions(values=values)},
+            seed=0,
+            sheet=tmp_path / "slides.tsv",
+            results=Results(tmp_path),
+        )
+        return training_identity(job, slides, None)
+
+    changed = {
+        "known": lambda: identity(opened(known=(False,))),
+        "annotation": lambda: identity(opened(annotation=b"b")),
+        "foreground": lambda: identity(opened(foreground=True)),
+        "tokens": lambda: identity(opened(tokens=True)),
+        "classes": lambda: identity(opened(), values=(3,)),
+    }
+    before = identity(opened())
+    assert identity(opened()) == before
+    assert changed[change]() != before
+
+
+@pytest.mark.parametrize("content", [b"", b"junk" * 100])
+def test_a_damaged_checkpoint_is_not_resumed(content, tmp_path):
+    (tmp_path / "checkpoint").write_bytes(content)
+    assert len(next(iter(trainer().run(tmp_path / "checkpoint", "identity")))) == 1
+
+
+def test_on_sigterm_it_saves_between_steps_and_resumes_bit_for_bit(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    whole = trainer(MIXED, decoder="tokens")
+    rows = run(whole, tmp_path / "a")
+    stopped = trainer(MIXED, decoder="tokens")
+    step = stopped.step
+
+    def signalled(batch):
+        loss = step(batch)
+        if stopped.progress.step == whole.plan.epoch_steps + 2:  # within the second epoch
+            signal.raise_signal(signal.SIGTERM)
+        return loss
+
+    stopped.step = signalled
+    with pytest.raises(SystemExit) as ended:
+        run(stopped, tmp_path / "b")
+    assert ended.value.code == 128 + signal.SIGTERM
+    resumed = trainer(MIXED, decoder="tokens")
+    assert numbers(run(resumed, tmp_path / "b")) == numbers(rows)
+    for name, value in whole.average.model.state_dict().items():
+        assert torch.equal(value, resumed.average.model.state_dict()[name]), name
