@@ -1,7 +1,8 @@
 rule check:
     input:
         image=cell("image"),
-        annotation=ancient(cell("annotation")),  # an edited one reruns what reads its pixels only
+        # When an annotation changes, only the steps that read its pixels run again.
+        annotation=ancient(cell("annotation")),
     output:
         "results/check/{slide}.json",
     log:

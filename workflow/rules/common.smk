@@ -6,13 +6,13 @@ from holohisto.errors import HolohistoError
 from holohisto.planning.workflow import Plan, any_of, scaled
 from holohisto.runtime import gpus
 
-# The jobs' `holohisto` is the one beside this Python, whether its environment is activated or not.
+# Jobs run the `holohisto` beside this Python, even if its environment is not activated.
 os.environ.update(
     PATH=os.pathsep.join([str(Path(sys.executable).parent), os.getenv("PATH", os.defpath)])
 )
 
 
-# The executor is not known yet when this file is read: only a cluster's has jobs and no cores.
+# The executor is not known yet when this file is read; only that of a cluster limits `nodes`.
 on_this_machine = workflow.is_main_process and workflow.resource_settings.nodes is None
 
 
@@ -21,7 +21,7 @@ try:
     checkpoint_files = plan.checkpoint_files
     if on_this_machine and "SLURM_JOB_ID" not in os.environ:
         plan.require_one_node()
-    # Once in a run, not in each of its jobs; and not by --lint, which asks for no files.
+    # Once in a run, not in each of its jobs; and not for --lint, which needs no files.
     if workflow.is_main_process and workflow.check_envvars:
         plan.require_files()
 except HolohistoError as error:
@@ -39,13 +39,14 @@ wildcard_constraints:
     model=any_of(cfg.models),
 
 
-# Jobs on this machine use one GPU each, and as many run as there are GPUs, unless --resources gpu=N
-# says otherwise. A limit in a profile would also hold on a cluster, and cut a job's `gpu: 4` down.
+# Each job on this machine uses one GPU, so as many run at once as there are GPUs, unless
+# --resources gpu=N is given. A limit in a profile would also apply to a cluster
+# and reduce `gpu: 4`.
 if on_this_machine and "gpu" not in workflow.global_resources and (visible := gpus.visible()):
     workflow.register_resource("gpu", len(visible))
 
 
 def gpus_of_a_node(wildcards):
-    """For sbatch, which otherwise may give one node more GPUs than another."""
-    gpu_model = train_rule.resources.get("gpu_model").raw  # of a profile, not evaluated yet
+    """Return the option of sbatch without which nodes may get different numbers of GPUs."""
+    gpu_model = train_rule.resources.get("gpu_model").raw  # before its evaluation
     return plan.gpus_per_node(gpu_model)

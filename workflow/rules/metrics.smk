@@ -5,7 +5,7 @@ rule metrics:
         foreground="results/foreground/{slide}.tif",
         labels="results/models/{model}/labels/{slide}.tif",
         probability="results/models/{model}/probability/{slide}.tif",
-        # Not read: after `mask`, so that the two can be one job of a cluster's queue.
+        # Not read; it orders the rule after `mask`, so that both can be one job of a cluster.
         masks="results/models/{model}/masks/{slide}.json",
     output:
         "results/models/{model}/metrics/{slide}.json",

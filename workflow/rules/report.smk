@@ -1,6 +1,6 @@
 rule report:
     input:
-        # As text: with another rule's output itself among them, Snakemake's planning is quadratic.
+        # As text: with the outputs of other rules themselves, planning is quadratic in the cohort.
         check=expand("results/check/{slide}.json", slide=rows),
         foreground=expand("results/foreground/{slide}.jpg", slide=rows),
         tokenizer=expand(rules.tokenizer.output) if plan.over_tokens else [],

@@ -25,11 +25,11 @@ rule train:
         mpi="srun" if plan.several_nodes else None,
         tasks=cfg.train.nodes if plan.several_nodes and cfg.train.devices == 1 else None,
         tasks_per_node=cfg.train.devices if plan.several_nodes and cfg.train.devices > 1 else None,
-        tasks_per_gpu=0 if plan.several_nodes else None,  # else the plugin takes `tasks` for it
+        tasks_per_gpu=0 if plan.several_nodes else None,  # otherwise the plugin uses `tasks` for it
         slurm_extra=gpus_of_a_node if plan.several_nodes and cfg.train.devices > 1 else None,
         start=plan.srun if plan.several_nodes else "",
         activation_checkpointing=int(cfg.train.activation_checkpointing),
-        mem_mb=scaled(16000 + 16000 * cfg.train.devices),  # of a node
+        mem_mb=scaled(16000 + 16000 * cfg.train.devices),  # for each node
         runtime=scaled(1440),
     params:
         sheet=str(cfg.slides),
@@ -59,5 +59,5 @@ rule train:
         """
 
 
-# Kept here: as a module of another workflow, the rule has another name.
+# Looked up here: in a workflow that uses this one as a module, the rule has another name.
 train_rule = rules.train.rule
