@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from holohisto.demo.groups import Plan, plans
+from holohisto.demo.groups import SlidePlan, plans
 from holohisto.demo.layout import lay_out
 from holohisto.demo.paint import annotation, paint
 from holohisto.pyramid.write import write_mask_pyramid, write_slide_pyramid
@@ -49,7 +49,7 @@ def write_cohort(
     return path
 
 
-def write_slide(plan: Plan, folder: Path) -> str:
+def write_slide(plan: SlidePlan, folder: Path) -> str:
     """Draw one slide and write it with its annotation; returns its id."""
     layout = lay_out(plan)
     image, outlines = _paths(plan, folder)
@@ -59,7 +59,7 @@ def write_slide(plan: Plan, folder: Path) -> str:
     return plan.slide
 
 
-def _written(chosen: list[Plan], folder: Path, workers: int) -> Iterator[str]:
+def _written(chosen: list[SlidePlan], folder: Path, workers: int) -> Iterator[str]:
     """Yield the ids of slides as they are written."""
     if workers <= 1 or len(chosen) == 1:
         yield from (write_slide(plan, folder) for plan in chosen)
@@ -81,12 +81,12 @@ def default_workers() -> int:
     return min(4, len(os.sched_getaffinity(0)))
 
 
-def _paths(plan: Plan, folder: Path) -> tuple[Path, Path]:
+def _paths(plan: SlidePlan, folder: Path) -> tuple[Path, Path]:
     name = f"{plan.slide}.tif"
     return folder / "slides" / name, folder / "annotations" / name
 
 
-def _row(plan: Plan, folder: Path) -> dict[str, str]:
+def _row(plan: SlidePlan, folder: Path) -> dict[str, str]:
     image, outlines = _paths(plan, folder)
     return {
         "slide": plan.slide,

@@ -54,7 +54,7 @@ FIRST = (
 
 
 @dataclass(frozen=True)
-class Plan:
+class SlidePlan:
     """One slide to draw, fully determined by these values."""
 
     slide: str
@@ -82,7 +82,7 @@ class Plan:
         return np.random.default_rng([self.seed, zlib.crc32(f"{self.slide}/{purpose}".encode())])
 
 
-def plans(seed: int, scale: float, slides: int | None = None) -> list[Plan]:
+def plans(seed: int, scale: float, slides: int | None = None) -> list[SlidePlan]:
     """Return the plans of `slides` slides (all sixteen if None), group by group.
 
     Few slides are chosen so that three already hold a train, a val and a test slide, and four
@@ -94,12 +94,12 @@ def plans(seed: int, scale: float, slides: int | None = None) -> list[Plan]:
     return [_plan(name, seed, scale) for name in names if name in chosen]
 
 
-def _plan(slide: str, seed: int, scale: float) -> Plan:
+def _plan(slide: str, seed: int, scale: float) -> SlidePlan:
     group, number = slide.rsplit("-", 1)
     split, animal = SPLITS[group][int(number) - 1]
     rng = np.random.default_rng([seed, zlib.crc32(slide.encode())])
     size = _size(rng, GROUPS[group].mpp, scale)
-    return Plan(slide, group, f"{group}-mouse{animal}", split, seed, size, slide in BLACK)
+    return SlidePlan(slide, group, f"{group}-mouse{animal}", split, seed, size, slide in BLACK)
 
 
 def _size(rng: np.random.Generator, mpp: float, scale: float) -> tuple[int, int]:

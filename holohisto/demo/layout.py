@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy import ndimage
 
-from holohisto.demo.groups import Plan
+from holohisto.demo.groups import SlidePlan
 from holohisto.demo.noise import distance, value_noise
 from holohisto.demo.tubules import Tubules, pack_tubules
 
@@ -77,7 +77,7 @@ class SlideLayout:
         return height, width
 
 
-def lay_out(plan: Plan) -> SlideLayout:
+def lay_out(plan: SlidePlan) -> SlideLayout:
     """Draw the geometry of a slide."""
     shape = tuple(int(np.ceil(side * plan.mpp)) + 1 for side in plan.size[::-1])
     shape = (shape[0], shape[1])
@@ -103,7 +103,7 @@ def lay_out(plan: Plan) -> SlideLayout:
     )
 
 
-def _tissue(plan: Plan, shape: tuple[int, int]) -> np.ndarray:
+def _tissue(plan: SlidePlan, shape: tuple[int, int]) -> np.ndarray:
     """A rounded, ragged piece of tissue that nearly fills the slide."""
     rng = plan.rng("tissue")
     margin = 0.05 * min(shape)
@@ -123,7 +123,7 @@ def _waves(rng: np.random.Generator, strength: float, count: int = 5) -> np.ndar
     return np.stack([amplitude, rng.uniform(0, 2 * np.pi, count)], axis=1)
 
 
-def _glomeruli(plan: Plan, tissue: np.ndarray) -> list[Blob]:
+def _glomeruli(plan: SlidePlan, tissue: np.ndarray) -> list[Blob]:
     """Throw glomeruli on the tissue, the first ones on its edge; none touches another."""
     rng, disease = plan.rng("glomeruli"), plan.disease
     count = max(1, round(rng.uniform(14, 19) * tissue.size / 780_000))
@@ -152,7 +152,7 @@ def _glomeruli(plan: Plan, tissue: np.ndarray) -> list[Blob]:
 
 
 def _tufts(
-    plan: Plan, shape: tuple[int, int], glomeruli: list[Blob]
+    plan: SlidePlan, shape: tuple[int, int], glomeruli: list[Blob]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Depth inside capsules and tufts, scarring and matrix."""
     rng = plan.rng("tufts")
@@ -193,7 +193,9 @@ def _move_clear(rng: np.random.Generator, room: np.ndarray, blob: Blob, gap: flo
     return blob
 
 
-def _vessels(plan: Plan, shape: tuple[int, int], room: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _vessels(
+    plan: SlidePlan, shape: tuple[int, int], room: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Arteries with a thick wall and veins with a thin one."""
     rng = plan.rng("vessels")
     vessel, lumen = np.full(shape, FAR), np.full(shape, FAR)
@@ -221,7 +223,7 @@ def _vessels(plan: Plan, shape: tuple[int, int], room: np.ndarray) -> tuple[np.n
     return vessel, lumen
 
 
-def _infiltrates(plan: Plan, shape: tuple[int, int], room: np.ndarray) -> np.ndarray:
+def _infiltrates(plan: SlidePlan, shape: tuple[int, int], room: np.ndarray) -> np.ndarray:
     """Crowds of small dark nuclei, most of them beside a vessel or a glomerulus."""
     rng = plan.rng("infiltrates")
     depth = np.full(shape, FAR)

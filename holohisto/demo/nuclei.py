@@ -6,7 +6,7 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial import KDTree
 
-from holohisto.demo.groups import Plan
+from holohisto.demo.groups import SlidePlan
 from holohisto.demo.layout import SlideLayout
 from holohisto.demo.tubules import CAST, DENSE, DILATED, DISTAL, PROXIMAL
 
@@ -43,13 +43,13 @@ class Crowd:
     angles: np.ndarray
 
 
-def crowds(plan: Plan, layout: SlideLayout) -> list[Crowd]:
+def crowds(plan: SlidePlan, layout: SlideLayout) -> list[Crowd]:
     """Place every nucleus of a slide."""
     rng = plan.rng("nuclei")
     return [*_tubular(rng, layout), *_elsewhere(rng, layout)]
 
 
-def stain(plan: Plan, layout: SlideLayout) -> np.ndarray:
+def stain(plan: SlidePlan, layout: SlideLayout) -> np.ndarray:
     """Draw all nuclei: (height, width) uint8 at the slide's pixels, 255 the darkest."""
     width, height = plan.size
     plane = np.zeros((height, width), np.uint8)

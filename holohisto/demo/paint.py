@@ -7,7 +7,7 @@ import numpy as np
 from scipy import ndimage
 
 from holohisto.demo import nuclei
-from holohisto.demo.groups import Plan
+from holohisto.demo.groups import SlidePlan
 from holohisto.demo.layout import SlideLayout
 from holohisto.demo.noise import Enlarger, periodic, texture
 from holohisto.demo.tubules import CAST, DISTAL, PROXIMAL
@@ -37,7 +37,7 @@ class Stains:
     """Slope of the illumination over the slide's height and width."""
 
     @classmethod
-    def of(cls, plan: Plan) -> "Stains":
+    def of(cls, plan: SlidePlan) -> "Stains":
         """Draw a slide's stains: hue and strength differ a little from slide to slide."""
         rng = plan.rng("stains")
         pinkness = rng.uniform(0.1, 0.9)
@@ -50,7 +50,7 @@ class Stains:
         return cls(density, glass, float(blur), float(rng.uniform(1.2, 2.4)), light)
 
 
-def annotation(plan: Plan, layout: SlideLayout) -> Iterator[np.ndarray]:
+def annotation(plan: SlidePlan, layout: SlideLayout) -> Iterator[np.ndarray]:
     """Yield the glomeruli, capsule included, as bands (rows, width) uint8 of 0 and 255."""
     enlarger = Enlarger(layout.shape, 1 / plan.mpp, plan.size[0])
     inside = np.minimum(layout.glomerulus + 0.5, layout.tissue)
@@ -59,7 +59,7 @@ def annotation(plan: Plan, layout: SlideLayout) -> Iterator[np.ndarray]:
         yield np.where(enlarger.smooth(inside, rows) > 0, np.uint8(255), np.uint8(0))
 
 
-def paint(plan: Plan, layout: SlideLayout) -> Iterator[np.ndarray]:
+def paint(plan: SlidePlan, layout: SlideLayout) -> Iterator[np.ndarray]:
     """Yield the picture as bands (rows, width, 3) uint8, from top to bottom."""
     painter = _Painter(plan, layout)
     height = plan.size[1]
@@ -73,7 +73,7 @@ def paint(plan: Plan, layout: SlideLayout) -> Iterator[np.ndarray]:
 class _Painter:
     """Paints any rows of a slide."""
 
-    def __init__(self, plan: Plan, layout: SlideLayout) -> None:
+    def __init__(self, plan: SlidePlan, layout: SlideLayout) -> None:
         self.plan, self.layout = plan, layout
         self.stains = Stains.of(plan)
         self.nuclei = nuclei.stain(plan, layout)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from holohisto.demo.groups import Plan
+from holohisto.demo.groups import SlidePlan
 from holohisto.demo.noise import distance, value_noise
 
 PROXIMAL, DISTAL, DENSE, DILATED, CAST = range(5)
@@ -32,7 +32,7 @@ class Tubules:
     """Amount of magenta droplets in the cytoplasm."""
 
 
-def pack_tubules(plan: Plan, taken: np.ndarray) -> Tubules:
+def pack_tubules(plan: SlidePlan, taken: np.ndarray) -> Tubules:
     """Fill the free cells of a grid with tubules.
 
     Args:
@@ -121,7 +121,7 @@ def _add(
 
 
 def _describe(
-    plan: Plan, rng: np.random.Generator, depth: np.ndarray, label: np.ndarray
+    plan: SlidePlan, rng: np.random.Generator, depth: np.ndarray, label: np.ndarray
 ) -> Tubules:
     """Choose each tubule's kind, epithelium and shade; kinds come in neighbourhoods."""
     count = int(label.max())

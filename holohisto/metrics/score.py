@@ -40,6 +40,21 @@ class _ClassScores:
     boundary: Boundary
     pairs: list[np.ndarray] = field(default_factory=lambda: [np.zeros((0, 3), np.int64)])
 
+    @classmethod
+    def empty(
+        cls,
+        bit: int,
+        predicted: Objects,
+        annotated: Objects,
+        frame: Frame,
+        options: MetricsOptions,
+    ) -> "_ClassScores":
+        """Sums before the first band."""
+        tolerance = options.boundary_um / (frame.mpp * frame.factor)
+        boundary = Boundary(frame.working_size[0], tolerance)
+        counts = TileCounts(frame.working_size, options.tile)
+        return cls(bit, predicted, annotated, counts, boundary)
+
     def add(
         self,
         band: int,
@@ -97,16 +112,8 @@ def score(
     area = frame.pixel_um2
     predicted = cleaning.find(labels, list(bits), area, mask_options, probability, names)
     annotated = cleaning.find(annotation.bands, known, area, WITHOUT_CLEANING)
-    width, tolerance = labels.size[0], options.boundary_um / (frame.mpp * frame.factor)
     classes = [
-        _ClassScores(
-            bit,
-            predicted[bit],
-            annotated[bit],
-            TileCounts(frame.working_size, options.tile),
-            Boundary(width, tolerance),
-        )
-        for bit in known
+        _ClassScores.empty(bit, predicted[bit], annotated[bit], frame, options) for bit in known
     ]
     for (band, rows, pixels), (_, _, drawn) in zip(labels, annotation.bands, strict=True):
         tissue = foreground(rows)

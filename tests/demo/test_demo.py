@@ -20,13 +20,13 @@ from holohisto.statistics.paired import pairs_needed
 SCALE = 0.15
 
 
-def picture(plan: groups.Plan) -> tuple[np.ndarray, np.ndarray]:
+def picture(plan: groups.SlidePlan) -> tuple[np.ndarray, np.ndarray]:
     drawn = layout.lay_out(plan)
     rgb = np.concatenate(list(paint.paint(plan, drawn)))
     return rgb, np.concatenate(list(paint.annotation(plan, drawn)))
 
 
-def full_plan(slide: str, scale: float = 1.0) -> groups.Plan:
+def full_plan(slide: str, scale: float = 1.0) -> groups.SlidePlan:
     return next(plan for plan in groups.plans(0, scale) if plan.slide == slide)
 
 
@@ -253,7 +253,7 @@ def test_silly_options_are_refused(
     assert not (tmp_path / "x").exists()
 
 
-def test_unwritable_output_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unwritable_output_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("")
     output = str(tmp_path / "file")
     arguments = ["demo", "--output", output, "--scale", "0.1", "--slides", "1"]

@@ -1,7 +1,7 @@
 """Charts as inline SVG, coloured by the page's style sheet."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -14,6 +14,9 @@ POINTS = 300
 """Number of points to which longer curves are thinned."""
 NAME = 12
 """Longer model names are cut in the dot plot; the whole name is in the tooltip."""
+
+Position = Callable[[float], float]
+"""Maps a value to its x position in the drawing."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ def lower_end(values: Sequence[float]) -> float:
     return max(0.0, min(0.9, math.floor(min(finite, default=0.9) * 10 - 0.2) / 10))
 
 
-def _axis(low: float, x, top: float, base: float) -> Markup:  # noqa: ANN001
+def _axis(low: float, x: Position, top: float, base: float) -> Markup:
     step = 0.02 if low >= 0.9 else 0.05 if low >= 0.7 else 0.1 if low >= 0.5 else 0.2
     elements = []
     value = 1.0
@@ -72,7 +75,7 @@ def _axis(low: float, x, top: float, base: float) -> Markup:  # noqa: ANN001
     return Markup("").join(elements)
 
 
-def _row(dots: Dots, model: str, x, y: float) -> Markup:  # noqa: ANN001
+def _row(dots: Dots, model: str, x: Position, y: float) -> Markup:
     scores = {slide: values[model] for slide, values in dots.slides.items() if model in values}
     kind = "ours" if model == dots.reference else "other"
     short = model if len(model) <= NAME else model[: NAME - 1] + "…"
@@ -144,7 +147,7 @@ def _logarithmic_ticks(low: float, high: float) -> list[float]:
     return [tick for tick in ticks if low <= tick <= high]
 
 
-def _box(box: Box, x, y: float) -> Markup:  # noqa: ANN001
+def _box(box: Box, x: Position, y: float) -> Markup:
     short = box.group if len(box.group) <= NAME else box.group[: NAME - 1] + "…"
     left, low, median, high, right = (x(value) for value in box.quantiles)
     return Markup(
