@@ -73,7 +73,7 @@ def test_the_mpp_is_held_to_the_rules_of_the_sheet(slide, tmp_path, capsys, mpp)
     ("image", "words"),
     [("a\0b", "is no path of an image"), (".", "Is a directory"), ("gone.tif", "No such file")],
 )
-def test_what_is_no_file_is_told_in_one_line(tmp_path, capsys, image, words):
+def test_what_is_no_file_is_reported_in_one_line(tmp_path, capsys, image, words):
     arguments = ["--slide", "a", "--output", str(tmp_path / "o.json")]
     assert main(["check", image, *arguments]) == 2
     (line,) = capsys.readouterr().err.splitlines()

@@ -1,4 +1,4 @@
-"""What a job got, as `holohisto doctor` tells it."""
+"""The resources of a job, as `holohisto doctor` reports them."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from holohisto.planning import doctor
 from holohisto.planning.doctor import Finding
 
 
-def test_the_verb_tells_every_subject_once(capsys, tmp_path):
+def test_the_verb_reports_every_subject_once(capsys, tmp_path):
     assert cli.main(["doctor", "--scratch", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [re.split(r"  +", line)[0] for line in lines] == [
@@ -32,14 +32,14 @@ def test_the_verb_tells_every_subject_once(capsys, tmp_path):
     assert f"{tmp_path}: " in lines[7]
 
 
-def test_a_missing_scratch_is_told_and_ends_with_exit_code_2(capsys, monkeypatch, tmp_path):
+def test_a_missing_scratch_is_reported_and_ends_with_exit_code_2(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("PLACE", str(tmp_path / "none"))
     monkeypatch.setattr(doctor, "READERS", {})
     assert cli.main(["doctor", "--scratch", "$PLACE"]) == 2
     assert f"doctor: scratch: {tmp_path}/none: No such file or directory" in capsys.readouterr().err
 
 
-def test_a_slurm_job_is_told_with_what_it_was_given():
+def test_a_slurm_job_is_reported_with_what_it_was_given():
     job = {"SLURM_JOB_ID": "21", "SLURMD_NODENAME": "gpu01", "SLURM_JOB_PARTITION": "gpu"}
     assert doctor.slurm_job(job) == Finding("job", "SLURM 21 on gpu01, partition gpu")
     assert doctor.slurm_job({}) == Finding("job", "not in a SLURM job")
@@ -52,8 +52,8 @@ def test_a_slurm_job_is_told_with_what_it_was_given():
 
 def test_the_tightest_limit_of_memory_counts(tmp_path):
     (tmp_path / "memory.max").write_text("4000000000\n")
-    found = doctor.memory({"SLURM_MEM_PER_NODE": "3000"}, tmp_path)
-    assert "; limited to 4.0 GB; 3.1 GB given by SLURM" in found.text
+    finding = doctor.memory({"SLURM_MEM_PER_NODE": "3000"}, tmp_path)
+    assert "; limited to 4.0 GB; 3.1 GB given by SLURM" in finding.text
     (tmp_path / "memory.max").write_text("max\n")
     assert "limited" not in doctor.memory({}, tmp_path).text
 
@@ -69,12 +69,12 @@ def fail(name: str) -> str:
 @pytest.mark.parametrize(
     ("work", "text"), [(crash, "crashes the process"), (fail, "ImportError: no cucim for you")]
 )
-def test_a_reader_that_does_not_work_is_told(work, text):
-    found = doctor.reader("cucim", work)
-    assert found.bad
-    assert found.text.endswith(f", {text}")
+def test_a_reader_that_does_not_work_is_reported(work, text):
+    finding = doctor.reader("cucim", work)
+    assert finding.bad
+    assert finding.text.endswith(f", {text}")
     with pytest.raises(HolohistoError, match=f"^doctor: reader cucim: .*{text}"):
-        doctor.require_healthy([found])
+        doctor.require_healthy([finding])
 
 
 def test_a_gpu_that_must_be_there(capsys, monkeypatch, tmp_path):

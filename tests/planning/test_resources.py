@@ -1,4 +1,4 @@
-"""What a slide's job asks of a cluster."""
+"""Memory and time that a slide's job requests from a cluster."""
 
 import pytest
 
@@ -45,8 +45,8 @@ def test_classes_and_the_tile_count_for_inference():
             "infer": {"tile": [2048, 1080]},
         }
     )
-    found = need_of("infer", record(50_001, 39_999), "test", settings)
-    assert found.mem_mb == 12000 + 400 + round(3 * 1080 * 25_001 * 8 / 1e6)
+    need = need_of("infer", record(50_001, 39_999), "test", settings)
+    assert need.mem_mb == 12000 + 400 + round(3 * 1080 * 25_001 * 8 / 1e6)
 
 
 def test_a_slide_that_was_not_checked_yet_is_taken_for_a_large_one(tmp_path):

@@ -25,7 +25,7 @@ UNET = {"kind": "unet"}
 HOLOHISTO = {"kind": "holohisto"}
 
 
-def plan(*rows: Row, folder: Path = Path("results"), **sections) -> Plan:
+def plan_of(*rows: Row, folder: Path = Path("results"), **sections) -> Plan:
     sections.setdefault("infer", {"splits": ["test", "predict"]})
     named = {row.slide: row for row in rows or ROWS}
     return Plan(parse_config(sections), named, Results(folder))
@@ -36,11 +36,11 @@ def job(slide: str = "e1", model: str = "holohisto") -> SimpleNamespace:
 
 
 def test_slides_are_chosen_by_split_and_annotation():
-    found = plan()
-    assert found.slides("test", "predict") == ["e1", "p1"]
-    assert found.slides("test", "predict", annotated=True) == ["e1"]
-    assert (found.learned, found.segmented) == (["t1", "v1"], ["e1", "p1"])
-    assert (found.scored, found.encoded) == (["e1"], ["t1", "v1", "e1", "p1"])
+    plan = plan_of()
+    assert plan.slides("test", "predict") == ["e1", "p1"]
+    assert plan.slides("test", "predict", annotated=True) == ["e1"]
+    assert (plan.learned, plan.segmented) == (["t1", "v1"], ["e1", "p1"])
+    assert (plan.scored, plan.encoded) == (["e1"], ["t1", "v1", "e1", "p1"])
 
 
 @pytest.mark.parametrize(
@@ -51,24 +51,24 @@ def test_slides_are_chosen_by_split_and_annotation():
     ],
 )
 def test_only_slides_whose_tokens_are_read_are_encoded(models, encoded):
-    assert plan(models=models).encoded == encoded
+    assert plan_of(models=models).encoded == encoded
 
 
 def test_models_with_weights_are_not_trained():
     models = {"unet": UNET, "mine": HOLOHISTO | {"weights": "mine.safetensors"}}
-    found = plan(models=models)
-    assert found.to_train == ["unet"]
-    assert list(map(str, found.segmenters)) == [
+    plan = plan_of(models=models)
+    assert plan.to_train == ["unet"]
+    assert list(map(str, plan.segmenters)) == [
         "results/models/unet/segmenter.safetensors",
         "mine.safetensors",
     ]
 
 
 def test_ids_are_listed_only_where_a_class_ends_with_another():
-    assert plan().slide_pattern() == "[A-Za-z0-9][A-Za-z0-9._-]*"
+    assert plan_of().slide_pattern() == "[A-Za-z0-9][A-Za-z0-9._-]*"
     rows = (Row("a.1", Path("a"), "test"), Row("b", Path("b"), "test"))
     classes = {"tuft": {"values": [1]}, "outer_tuft": {"values": [2]}}
-    assert plan(*rows, classes=classes).slide_pattern() == r"a\.1|b"
+    assert plan_of(*rows, classes=classes).slide_pattern() == r"a\.1|b"
 
 
 def test_a_pattern_matches_the_names_or_nothing():
@@ -85,20 +85,20 @@ def test_a_pattern_matches_the_names_or_nothing():
     ],
 )
 def test_training_without_training_slides_is_an_error(sections, named):
-    plan(**sections).require_training_slides()
+    plan_of(**sections).require_training_slides()
     with pytest.raises(HolohistoError, match=named):
-        plan(ROWS[2], **sections).require_training_slides()
+        plan_of(ROWS[2], **sections).require_training_slides()
 
 
 def test_given_models_need_no_training_slides():
     models = {"unet": UNET | {"weights": "w.safetensors"}}
-    plan(ROWS[2], models=models).require_training_slides()
+    plan_of(ROWS[2], models=models).require_training_slides()
 
 
 def test_several_nodes_are_refused_outside_of_slurm():
-    plan().require_one_node()
+    plan_of().require_one_node()
     with pytest.raises(HolohistoError, match=r"for SLURM \(found 2; allowed 1\)"):
-        plan(train={"nodes": 2}).require_one_node()
+        plan_of(train={"nodes": 2}).require_one_node()
 
 
 def test_every_absent_file_is_listed(tmp_path):
@@ -109,27 +109,27 @@ def test_every_absent_file_is_listed(tmp_path):
         "deep": {"kind": "deeplabv3plus", "pretrained": str(tmp_path / "r")},
         "winner": {"kind": "masks", "masks": str(tmp_path / "winner/{slide}.png")},
     }
-    found = plan(*rows, models=models, slides="s.tsv", tokenizer={"checkpoint": str(tmp_path)})
+    plan = plan_of(*rows, models=models, slides="s.tsv", tokenizer={"checkpoint": str(tmp_path)})
     expected = [
         f"s.tsv: line 2, column annotation: no such file: {tmp_path}/e1.png",
         f"config: models.unet.weights: no such file: {tmp_path}/w",
         f"config: models.deep.pretrained: no such file: {tmp_path}/r",
         f"config: models.winner.masks, slide e1: no such file: {tmp_path}/winner/e1.png",
     ]
-    assert found.missing_files() == expected
+    assert plan.missing_files() == expected
     with pytest.raises(SeveralErrors) as error:
-        found.require_files()
+        plan.require_files()
     assert str(error.value).splitlines() == expected
 
 
 def test_files_of_a_checkpoint_are_inputs_of_the_tokenizer():
-    assert plan().checkpoint_files == []
-    given = plan(tokenizer={"checkpoint": "none.safetensors"})
+    assert plan_of().checkpoint_files == []
+    given = plan_of(tokenizer={"checkpoint": "none.safetensors"})
     assert given.checkpoint_files == [Path("none.safetensors")]
 
 
 def test_mode_online_has_no_token_maps_and_needs_the_tokenizer():
-    kept, online = plan(), plan(tokens={"mode": "online"})
+    kept, online = plan_of(), plan_of(tokens={"mode": "online"})
     assert kept.token_maps(["t1", "{slide}"]) == [
         "results/tokens/t1.safetensors",
         "results/tokens/{slide}.safetensors",
@@ -139,38 +139,38 @@ def test_mode_online_has_no_token_maps_and_needs_the_tokenizer():
 
 
 def test_files_of_tokens_are_inputs_of_models_that_read_tokens():
-    files = plan(models={"holohisto": HOLOHISTO, "unet": UNET}).if_over_tokens(["a"])
+    files = plan_of(models={"holohisto": HOLOHISTO, "unet": UNET}).if_over_tokens(["a"])
     assert files(job()) == ["a"]
     assert files(job(model="unet")) == []
 
 
 def test_a_pretrained_start_is_an_input_of_its_model():
     deep = {"kind": "deeplabv3plus", "pretrained": "r.pth"}
-    found = plan(models={"deep": deep, "holohisto": HOLOHISTO})
-    assert found.pretrained(job(model="deep")) == Path("r.pth")
-    assert found.pretrained(job()) == []
+    plan = plan_of(models={"deep": deep, "holohisto": HOLOHISTO})
+    assert plan.pretrained(job(model="deep")) == Path("r.pth")
+    assert plan.pretrained(job()) == []
 
 
 def test_cells_and_flags_are_those_of_the_slide():
-    found = plan()
-    assert found.cell("annotation")(job()) == Path("e 1.png")
-    assert found.cell("annotation")(job("p1")) == []
-    assert found.flag("--annotation", "annotation")(job()) == "--annotation 'e 1.png'"
-    assert found.flag("--annotation", "annotation")(job("p1")) == ""
-    assert found.flag("--slide-mpp", "mpp")(job("v1")) == "--slide-mpp 0.25"
-    assert found.flag("--annotated", "annotated")(job("t1")) == "--annotated tuft,capsule"
+    plan = plan_of()
+    assert plan.cell("annotation")(job()) == Path("e 1.png")
+    assert plan.cell("annotation")(job("p1")) == []
+    assert plan.flag("--annotation", "annotation")(job()) == "--annotation 'e 1.png'"
+    assert plan.flag("--annotation", "annotation")(job("p1")) == ""
+    assert plan.flag("--slide-mpp", "mpp")(job("v1")) == "--slide-mpp 0.25"
+    assert plan.flag("--annotated", "annotated")(job("t1")) == "--annotated tuft,capsule"
 
 
 def test_cells_of_several_slides_are_one_text():
-    text = plan().fields(["t1", "p1"], "slide", "group")
+    text = plan_of().fields(["t1", "p1"], "slide", "group")
     assert text(None) == "[['t1', 'DN'], ['p1', 'None']]"
 
 
 def test_options_are_the_sections_as_json():
-    found = plan(tokens={"orientations": 8, "appearances": 2})
-    assert json.loads(found.options("infer")(None))["overlap"] == found.settings.infer.overlap
-    training = json.loads(found.token_options(job("t1")))
-    other = json.loads(found.token_options(job("e1")))
+    plan = plan_of(tokens={"orientations": 8, "appearances": 2})
+    assert json.loads(plan.options("infer")(None))["overlap"] == plan.settings.infer.overlap
+    training = json.loads(plan.token_options(job("t1")))
+    other = json.loads(plan.token_options(job("e1")))
     assert (training["orientations"], training["appearances"]) == (8, 2)
     assert (other["orientations"], other["appearances"]) == (1, 0)
 
@@ -178,42 +178,42 @@ def test_options_are_the_sections_as_json():
 def test_masks_of_another_tool_are_not_cleaned():
     winner = {"kind": "masks", "masks": "winner/{slide}.png"}
     mask = {"min_object_um2": 40.0}
-    found = plan(models={"winner": winner, "unet": UNET}, mask=mask)
-    assert json.loads(found.mask_options(job(model="unet")))["min_object_um2"] == 40.0
-    assert json.loads(found.mask_options(job(model="winner")))["min_object_um2"] == 0.0
+    plan = plan_of(models={"winner": winner, "unet": UNET}, mask=mask)
+    assert json.loads(plan.mask_options(job(model="unet")))["min_object_um2"] == 40.0
+    assert json.loads(plan.mask_options(job(model="winner")))["min_object_um2"] == 0.0
 
 
 def test_memory_and_time_are_those_of_the_record_and_grow_with_the_attempts(tmp_path):
-    found = plan(folder=tmp_path)
-    large = need_of("infer", unseen(), "test", found.settings)
-    assert found.memory("infer")(job(), 1) == large.mem_mb
-    assert found.minutes("infer")(job(), 3) == 3 * large.minutes
+    plan = plan_of(folder=tmp_path)
+    large = need_of("infer", unseen(), "test", plan.settings)
+    assert plan.memory("infer")(job(), 1) == large.mem_mb
+    assert plan.minutes("infer")(job(), 3) == 3 * large.minutes
     record = unseen().model_copy(update={"size": (800, 600), "working_size": (400, 300)})
-    found.results.record("e1").parent.mkdir()
-    found.results.record("e1").write_text(record.text())
-    small = need_of("infer", record, "test", found.settings)
-    assert found.memory("infer")(job(), 2) == 2 * small.mem_mb
+    plan.results.record("e1").parent.mkdir()
+    plan.results.record("e1").write_text(record.text())
+    small = need_of("infer", record, "test", plan.settings)
+    assert plan.memory("infer")(job(), 2) == 2 * small.mem_mb
     assert small.mem_mb < large.mem_mb
     assert scaled(2000)(None, 3) == 6000
 
 
 def test_srun_starts_a_process_for_each_gpu():
-    assert not plan().several_nodes
-    found = plan(train={"nodes": 3, "devices": 2})
-    assert found.several_nodes
-    assert found.srun(job(), 8) == (
+    assert not plan_of().several_nodes
+    plan = plan_of(train={"nodes": 3, "devices": 2})
+    assert plan.several_nodes
+    assert plan.srun(job(), 8) == (
         "srun --nodes=3 --ntasks=6 --ntasks-per-node=2 --cpus-per-task=8 --kill-on-bad-exit=1"
     )
-    assert found.gpus_per_node(None) == "--gpus-per-node=2"
-    assert found.gpus_per_node("h200") == "--gpus-per-node=h200:2"
+    assert plan.gpus_per_node(None) == "--gpus-per-node=2"
+    assert plan.gpus_per_node("h200") == "--gpus-per-node=h200:2"
 
 
 def test_a_plan_is_read_without_excluded_rows(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     header = "slide\timage\tannotation\tsplit\texclude\n"
     Path("s.tsv").write_text(header + "a\ta.tif\ta.png\ttrain\t\nb\tb.tif\t\ttest\tyes\n")
-    found = Plan.read({"slides": "s.tsv"})
-    assert list(found.rows) == ["a"]
+    plan = Plan.read({"slides": "s.tsv"})
+    assert list(plan.rows) == ["a"]
     Path("s.tsv").write_text(header + "a\ta.tif\t\ttest\t\n")
     with pytest.raises(HolohistoError, match="no slide has the split train"):
         Plan.read({"slides": "s.tsv"})

@@ -16,7 +16,7 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
     assert [p.name for p in path.parent.iterdir()] == ["a.txt"]
 
 
-def test_a_full_disk_is_told_whatever_the_library_raises(tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_whatever_the_library_raises(tmp_path, monkeypatch):
     monkeypatch.setattr(atomic, "FULL_BYTES", 2**62)
     with (
         pytest.raises(HolohistoError, match="disk is full"),
@@ -25,7 +25,7 @@ def test_a_full_disk_is_told_whatever_the_library_raises(tmp_path, monkeypatch):
         raise RuntimeError("enforce fail at inline_container.cc")
 
 
-def test_a_folder_that_is_a_file_is_told(tmp_path):
+def test_a_folder_that_is_a_file_is_reported(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(HolohistoError), atomic.replacing(tmp_path / "file" / "a.txt"):
         pass

@@ -1,4 +1,4 @@
-"""Jobs of one machine take different GPUs; a false nvidia-smi stands for the driver."""
+"""Jobs of one machine take different GPUs; a fake nvidia-smi stands for the driver."""
 
 import os
 import signal

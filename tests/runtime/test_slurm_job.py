@@ -1,4 +1,4 @@
-"""What srun has started against what the configuration says."""
+"""The processes that srun started, compared with the configuration."""
 
 import pytest
 
@@ -30,7 +30,7 @@ def test_what_fits_passes(monkeypatch, devices, nodes, started):
         (2, 1, (2, 1, "2"), "found 2 on 1 node (2 a node), allowed 1 on 1 node"),
     ],
 )
-def test_what_does_not_is_told_in_one_line(monkeypatch, devices, nodes, started, words):
+def test_what_does_not_is_reported_in_one_line(monkeypatch, devices, nodes, started, words):
     step(monkeypatch, *started)
     with pytest.raises(HolohistoError) as error:
         require(devices, nodes)

@@ -69,7 +69,7 @@ def test_the_factor_is_the_nearest_whole_number(mpp, factor):
 
 
 @pytest.mark.parametrize(("mpp", "nearest"), [(0.3, "0.6"), (1.0, "1"), (0.35, "0.35")])
-def test_an_mpp_without_whole_factor_is_told_with_the_nearest(mpp, nearest):
+def test_an_mpp_without_whole_factor_is_reported_with_the_nearest(mpp, nearest):
     with pytest.raises(HolohistoError, match=rf"`check.mpp: {nearest}`.*column `mpp`"):
         working_factor("x", mpp, CheckOptions())
 
@@ -134,7 +134,7 @@ def test_cut_tiles_of_a_lower_level_are_found(tmp_path):
             inspect("s1", path, None, None, CheckOptions())
 
 
-def test_an_annotation_cut_short_is_told_in_plain_words(slide, tmp_path):
+def test_an_annotation_cut_short_is_reported_in_plain_words(slide, tmp_path):
     path = tmp_path / "annotation.tif"
     tifffile.imwrite(path, np.zeros((523, 717), np.uint8), metadata=None)
     path.write_bytes(path.read_bytes()[:100])

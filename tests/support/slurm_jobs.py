@@ -21,7 +21,7 @@ HANGS = 900
 
 @dataclass(frozen=True)
 class Job:
-    """What SLURM's accounting says of a job."""
+    """A job in SLURM's accounting."""
 
     number: int
     rule: str
@@ -37,12 +37,12 @@ def jobs(after: int = 0) -> list[Job]:
     """All jobs with a higher number, in the order of submission."""
     columns = "JobIDRaw,Comment,Partition,State,ReqMem,TimelimitRaw,AllocTRES%200"
     text = slurm("sacct", "-X", "-n", "-P", "--units=M", f"--format={columns}")
-    found = []
+    entries = []
     for line in text.splitlines():
         number, comment, partition, state, memory, minutes, tres = line.split("|")
         rule, _, words = comment.removeprefix("rule_").partition("_wildcards_")
-        gpus = dict(part.split("=") for part in tres.split(",") if part).get("gres/gpu", "0")
-        found.append(
+        gpus = dict(entry.split("=") for entry in tres.split(",") if entry).get("gres/gpu", "0")
+        entries.append(
             Job(
                 int(number),
                 rule,
@@ -54,17 +54,17 @@ def jobs(after: int = 0) -> list[Job]:
                 int(gpus),
             )
         )
-    return [job for job in sorted(found, key=lambda job: job.number) if job.number > after]
+    return [job for job in sorted(entries, key=lambda job: job.number) if job.number > after]
 
 
 def slurm(*words: str) -> str:
     return subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
-def until(what: str, found: Callable[[], object], seconds: float = HANGS) -> object:
+def until(what: str, condition: Callable[[], object], seconds: float = HANGS) -> object:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        if value := found():
+        if value := condition():
             return value
         time.sleep(0.2)
     raise AssertionError(f"{what}: not within {seconds} s")
@@ -82,7 +82,7 @@ def start(folder: Path, *words: str) -> subprocess.Popen:
             stderr=subprocess.STDOUT,
             # Ctrl-C must reach it, even where these tests run in a shell's background.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-            # The nodes' names are not those of hosts, so the ranks are told where the first one is.
+            # The nodes' names are no hosts' names, so the ranks need the address of the first one.
             env=os.environ | {"HOLOHISTO_SCRATCH": str(scratch), "MASTER_ADDR": "127.0.0.1"},
         )
 
@@ -133,5 +133,5 @@ def train_again(folder: Path, **options: int) -> list[str]:
 
 def losses(folder: Path) -> list[float]:
     table = (folder / "results/models/holohisto/training.tsv").read_text().splitlines()
-    place = table[0].split("\t").index("loss")
-    return [float(line.split("\t")[place]) for line in table[1:]]
+    column = table[0].split("\t").index("loss")
+    return [float(line.split("\t")[column]) for line in table[1:]]

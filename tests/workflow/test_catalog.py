@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 SMK = [ROOT / "workflow" / "Snakefile", *sorted((ROOT / "workflow" / "rules").glob("*.smk"))]
 
 
-def test_the_catalogue_is_told_how_the_workflow_is_deployed():
+def test_the_catalogue_is_reported_how_the_workflow_is_deployed():
     usage = yaml.safe_load((ROOT / ".snakemake-workflow-catalog.yml").read_text())["usage"]
     contained = "\ncontainer:" in SMK[0].read_text()
     assert usage["software-stack-deployment"] == {

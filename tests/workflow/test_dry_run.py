@@ -33,7 +33,7 @@ def test_jobs_find_the_package_without_an_activated_environment(tmp_path, monkey
         write_slide(folder, slide, seed)
     write_sheet(folder, [row("t1", "train"), row("p1", "predict")])
     beside = str(Path(sys.executable).parent)
-    others = [place for place in os.environ["PATH"].split(os.pathsep) if place != beside]
+    others = [folder for folder in os.environ["PATH"].split(os.pathsep) if folder != beside]
     monkeypatch.setenv("PATH", os.pathsep.join(others))
     snakemake(folder, "--cores", "1", "results/check/p1.json")
     assert (folder / "results/check/p1.json").is_file()

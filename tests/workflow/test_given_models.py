@@ -65,7 +65,7 @@ def test_masks_from_elsewhere_stand_as_a_model(copy):
     assert planned(copy) == {f"{step} winner e1" for step, _ in steps} | COHORT_STEPS
 
 
-def test_missing_masks_from_elsewhere_are_told_before_anything_runs(copy):
+def test_missing_masks_from_elsewhere_are_reported_before_anything_runs(copy):
     with_masks_from_elsewhere(copy)
     (copy / "winner/e2.png").unlink()
     done = snakemake(copy, "--cores", "1", check=False)
@@ -111,6 +111,6 @@ def test_a_slide_is_segmented_without_any_to_train_on(finished, tmp_path):
     with openslide.OpenSlide(
         folder / "results" / "models" / "threshold" / "masks" / "p1_glomerulus.tif"
     ) as mask:
-        found = np.asarray(mask.read_region((0, 0), 0, SIZE).convert("L")) > 127
+        segmented = np.asarray(mask.read_region((0, 0), 0, SIZE).convert("L")) > 127
     discs = paint(9)[1]
-    assert 2 * (found & discs).sum() / (found.sum() + discs.sum()) > 0.8
+    assert 2 * (segmented & discs).sum() / (segmented.sum() + discs.sum()) > 0.8

@@ -84,7 +84,7 @@ def test_mistakes_end_in_one_line_and_exit_code_2(tmp_path, sections, line):
     assert "Traceback" not in done.stdout
 
 
-def test_missing_files_are_told_all_at_once_before_anything_runs(tmp_path):
+def test_missing_files_are_reported_all_at_once_before_anything_runs(tmp_path):
     folder = make_folder(tmp_path / "run")
     write_slide(folder, "t1", 1)
     given = {"kind": "colour_threshold", "weights": "no.safetensors"}

@@ -56,7 +56,7 @@ def test_a_dry_run_on_slurm_plans_gpu_jobs(copy):
 
 
 def members(group: tuple[str, str]) -> tuple[str, ...]:
-    """Name, rules and wildcards of a group of a dry run; wildcards are told once if all agree."""
+    """Name, rules and wildcards of a group of a dry run; wildcards are listed once if all agree."""
     name, block = group
     rules = re.findall(r"^    rule (\w+):$", block, flags=re.M)
     wildcards = re.findall(r"^        wildcards: (.*)$", block, flags=re.M)

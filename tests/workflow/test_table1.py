@@ -44,7 +44,7 @@ def write_slide(folder: Path, name: str) -> None:
 
 
 def verb(name: str, *positional: object, **options: object) -> None:
-    words = [name, *(str(one) for one in positional)]
+    words = [name, *(str(word) for word in positional)]
     for key, value in options.items():
         words += [f"--{key.replace('_', '-')}", str(value)]
     assert cli.main(words) == 0, words
@@ -89,7 +89,7 @@ def train(folder: Path, name: str, options: ModelOptions, how: TrainOptions = TR
     return path
 
 
-def test_start_tile_and_pixels_are_told_from_training_to_the_table(folder):
+def test_start_tile_and_pixels_are_reported_from_training_to_the_table(folder):
     start = folder / "resnet.pth"
     options = DeeplabModel(size="toy", tile=(96, 80), pretrained=start, micro_batch=2)
     segmenter = train(folder, "deeplab", options)

@@ -67,35 +67,35 @@ def test_the_threshold_model_finds_the_dark_discs(finished):
 
 
 def test_provenance_names_all_slides_weights_and_reasons(finished):
-    told = json.loads((finished / "results/cohort/provenance.json").read_text())
-    assert set(told["slides"]) == set(SPLITS)
+    facts = json.loads((finished / "results/cohort/provenance.json").read_text())
+    assert set(facts["slides"]) == set(SPLITS)
     weights = safe_open(finished / "results/tokenizer/tokenizer.safetensors", "numpy").metadata()
-    assert told["segmenters"]["holohisto"]["tokenizer"] == weights["digest"] == told["tokenizer"]
-    ran = {(job["rule"], job["wildcards"]) for job in told["jobs"]}
+    assert facts["segmenters"]["holohisto"]["tokenizer"] == weights["digest"] == facts["tokenizer"]
+    ran = {(job["rule"], job["wildcards"]) for job in facts["jobs"]}
     assert {("check", "slide=e1"), ("train", "model=holohisto"), ("report", "")} <= ran
-    assert {job["reason"].split(":")[0] for job in told["jobs"]} <= {
+    assert {job["reason"].split(":")[0] for job in facts["jobs"]} <= {
         "Missing output files",
         "Input files updated by another job",
     }
 
 
-def test_the_report_tells_what_the_verb_tokens_wrote(finished):
+def test_the_report_shows_what_the_verb_tokens_wrote(finished):
     page = (finished / "results/report.html").read_text()
     section = page.split('<section id="tokens">')[1].split("</section>")[0]
     for slide, encoded in {
         "t1": "frozen, fp32, 8 variants",
         "e1": "frozen, fp32, 1 variant",
     }.items():
-        told = json.loads((finished / f"results/tokens/{slide}.json").read_text())
+        quality = json.loads((finished / f"results/tokens/{slide}.json").read_text())
         line = section.split(f"<tr><th>{slide}<small>")[1].split("</tr>")[0]
         assert line.startswith(encoded)
         for text in (
-            f"{told['psnr']:.1f}",
-            f"{told['ssim']:.2f}",
-            f"{told['codes_used']}",
-            f"{100 * told['codes_used'] / 16:.0f} %",
-            f"{told['perplexity']:.0f}",
-            f"{100 * told['native_agreement']:.1f} %",
+            f"{quality['psnr']:.1f}",
+            f"{quality['ssim']:.2f}",
+            f"{quality['codes_used']}",
+            f"{100 * quality['codes_used'] / 16:.0f} %",
+            f"{quality['perplexity']:.0f}",
+            f"{100 * quality['native_agreement']:.1f} %",
         ):
             assert f">{text}<" in line
     assert "dB closer to the upper" in section or "no closer to the upper" in section
@@ -122,11 +122,11 @@ def test_snakemakes_own_report_is_one_page_that_loads_nothing(copy, tmp_path):
     assert set(categories) == CATEGORIES
     overlays = [f"results/models/holohisto/overlays/{slide}.jpg" for slide in ("e1", "e2", "p1")]
     assert categories["Overlays"]["holohisto"] == overlays
-    told = dict(re.findall(r'"(results/[^"]*)": {"name": .*?"caption": "<p>(.{60})', page))
-    assert set(told) == {
-        file for one in categories.values() for some in one.values() for file in some
+    captions = dict(re.findall(r'"(results/[^"]*)": {"name": .*?"caption": "<p>(.{60})', page))
+    assert set(captions) == {
+        file for group in categories.values() for files in group.values() for file in files
     }
-    assert "outlines of model holohisto" in told[overlays[0]]
+    assert "outlines of model holohisto" in captions[overlays[0]]
 
 
 def test_snakemakes_own_report_packs_every_file_too(copy, tmp_path):
