@@ -12,20 +12,25 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from verbs import command
 
 from holohisto.demo.cohort import write_cohort
 from holohisto.pyramid.raster import Raster
 from holohisto.pyramid.write import write_mask_pyramid, write_slide_pyramid
+from holohisto.runtime.results import Results
 from holohisto.slide import Slide
 
 WIDTH, HEIGHTS = 3001, (4_003, 8_003, 16_003)
 MPP = 0.5
 ONE_VARIANT = '{"orientations": 1, "appearances": 0}'
 OPTIONS = json.dumps({"tile": [1024, 768]})
-CLASSES = json.dumps({"glomerulus": {}})
+CLASSES = {"classes": json.dumps({"glomerulus": {}})}
+LARGEST_GROWTH = 1.15
+"""Largest ratio of the peak memory on the tallest and on the lowest slide."""
 
 
 def strip(folder: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -38,147 +43,93 @@ def strip(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     return rgb, mask.read((0, 0), (WIDTH, rgb.shape[0]))
 
 
-def bands(part: np.ndarray, height: int):
-    """`part` repeated to `height` rows."""
-    for row in range(0, height, len(part)):
-        yield part[: min(len(part), height - row)]
+def bands(strip: np.ndarray, height: int) -> Iterator[np.ndarray]:
+    """`strip`, (rows, width) or (rows, width, 3), repeated to `height` rows."""
+    for row in range(0, height, len(strip)):
+        yield strip[: min(len(strip), height - row)]
 
 
-def run(*words: object) -> tuple[float, float]:
-    """Seconds and peak megabytes of one verb, as its last log line tells them."""
-    done = subprocess.run(["holohisto", *map(str, words)], stderr=subprocess.PIPE, text=True)
-    found = re.search(r"done in ([\d.]+) s, ([\d.,]+) MB", done.stderr)
-    if done.returncode or found is None:
+def measure(words: list[str]) -> tuple[float, float]:
+    """Seconds and peak megabytes of one verb, as its last log line reports them."""
+    done = subprocess.run(["holohisto", *words], stderr=subprocess.PIPE, text=True)
+    line = re.search(r"done in ([\d.]+) s, ([\d.,]+) MB", done.stderr)
+    if done.returncode or line is None:
         sys.exit(done.stderr)
-    return float(found[1]), float(found[2].replace(",", ""))
+    return float(line[1]), float(line[2].replace(",", ""))
 
 
-def measure(folder: Path, results: Path, height: int, parts) -> dict[str, tuple[float, float]]:
-    """All per-slide verbs on one slide of this height."""
+def commands(folder: Path, results: Results) -> list[list[str]]:
+    """All per-slide verbs on the slide in `folder`, in the order of the workflow."""
     image, annotation = folder / "slide.tif", folder / "annotation.tif"
-    write_slide_pyramid(image, bands(parts[0], height), MPP, quality=85)
-    write_mask_pyramid(annotation, bands(parts[1], height), (WIDTH, height), MPP, "")
-    check, tissue = folder / "check.json", folder / "foreground.tif"
-    tokens, labels, small = folder / "tokens.safetensors", folder / "labels.tif", folder / "p.tif"
-    model = results / "models" / "holohisto" / "segmenter.safetensors"
-    return {
-        "check": run(
-            "check",
-            image,
-            "--slide",
-            "tall",
-            "--annotation",
-            annotation,
-            "--classes",
-            CLASSES,
-            "--output",
-            check,
-        ),
-        "foreground": run(
-            "foreground",
-            image,
-            "--record",
-            check,
-            "--foreground",
-            tissue,
-            "--picture",
-            folder / "f.jpg",
-        ),
-        "tokens": run(
+    record, foreground = folder / "check.json", folder / "foreground.tif"
+    tokens, labels, probability = folder / "t.safetensors", folder / "labels.tif", folder / "p.tif"
+    slide = {"record": record, "foreground": foreground}
+    scored = {"record": record, "annotation": annotation, "probability": probability, **CLASSES}
+    outputs = {
+        "masks": folder / "mask_{class}.tif",
+        "geojson": folder / "o.geojson",
+        "overlay": folder / "o.jpg",
+    }
+    return [
+        command("check", image, slide="tall", annotation=annotation, output=record, **CLASSES),
+        command("foreground", image, picture=folder / "f.jpg", **slide),
+        command(
             "tokens",
             image,
-            "--record",
-            check,
-            "--foreground",
-            tissue,
-            "--tokenizer",
-            results / "tokenizer" / "tokenizer.safetensors",
-            "--tokens",
-            tokens,
-            "--options",
-            ONE_VARIANT,
-            "--quality",
-            folder / "t.json",
-            "--picture",
-            folder / "t.jpg",
+            tokenizer=results.tokenizer,
+            tokens=tokens,
+            options=ONE_VARIANT,
+            quality=folder / "t.json",
+            picture=folder / "t.jpg",
+            **slide,
         ),
-        "infer": run(
+        command(
             "infer",
             image,
-            "--record",
-            check,
-            "--foreground",
-            tissue,
-            "--tokens",
-            tokens,
-            "--segmenter",
-            model,
-            "--options",
-            OPTIONS,
-            "--labels",
-            labels,
-            "--probability",
-            small,
+            tokens=tokens,
+            segmenter=results.segmenter("holohisto"),
+            options=OPTIONS,
+            labels=labels,
+            probability=probability,
+            **slide,
         ),
-        "mask": run(
-            "mask",
-            labels,
-            "--image",
-            image,
-            "--record",
-            check,
-            "--probability",
-            small,
-            "--annotation",
-            annotation,
-            "--options",
-            "{}",
-            "--classes",
-            CLASSES,
-            "--masks",
-            folder / "mask_{class}.tif",
-            "--geojson",
-            folder / "o.geojson",
-            "--overlay",
-            folder / "o.jpg",
-        ),
-        "metrics": run(
+        command("mask", labels, image=image, **scored, **outputs),
+        command(
             "metrics",
             labels,
-            "--record",
-            check,
-            "--annotation",
-            annotation,
-            "--foreground",
-            tissue,
-            "--probability",
-            small,
-            "--options",
-            OPTIONS,
-            "--mask-options",
-            "{}",
-            "--classes",
-            CLASSES,
-            "--output",
-            folder / "m.json",
+            foreground=foreground,
+            options=OPTIONS,
+            mask_options="{}",
+            output=folder / "m.json",
+            **scored,
         ),
-    }
+    ]
+
+
+def measure_slide(
+    folder: Path, results: Results, height: int, strips: tuple[np.ndarray, np.ndarray]
+) -> dict[str, tuple[float, float]]:
+    """Seconds and peak megabytes of every per-slide verb on one slide of this height."""
+    rgb, mask = strips
+    write_slide_pyramid(folder / "slide.tif", bands(rgb, height), MPP, quality=85)
+    write_mask_pyramid(folder / "annotation.tif", bands(mask, height), (WIDTH, height), MPP, "")
+    return {words[0]: measure(words) for words in commands(folder, results)}
 
 
 def main() -> None:
     """Print the table; exit 1 if a verb's memory grows."""
-    results = Path(sys.argv[1]).resolve()
+    results = Results(Path(sys.argv[1]).resolve())
     with tempfile.TemporaryDirectory() as name:
-        parts = strip(Path(name))
-        found = {height: measure(Path(name), results, height, parts) for height in HEIGHTS}
+        strips = strip(Path(name))
+        used = {height: measure_slide(Path(name), results, height, strips) for height in HEIGHTS}
     print("verb        " + "".join(f"{h:>10,} px       " for h in HEIGHTS) + "growth")
     worst = 0.0
-    for verb in found[HEIGHTS[0]]:
-        cells = "".join(f"{found[h][verb][1]:7.0f} MB {found[h][verb][0]:6.1f} s " for h in HEIGHTS)
-        growth = found[HEIGHTS[-1]][verb][1] / found[HEIGHTS[0]][verb][1]
+    for verb in used[HEIGHTS[0]]:
+        cells = "".join(f"{used[h][verb][1]:7.0f} MB {used[h][verb][0]:6.1f} s " for h in HEIGHTS)
+        growth = used[HEIGHTS[-1]][verb][1] / used[HEIGHTS[0]][verb][1]
         worst = max(worst, growth)
         print(f"{verb:<12}{cells}  {growth:.2f}x")
-    sys.exit(worst > 1.15)
+    sys.exit(worst > LARGEST_GROWTH)
 
 
 if __name__ == "__main__":

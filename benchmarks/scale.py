@@ -2,11 +2,10 @@
 
     python benchmarks/scale.py
 
-Writes sheets of empty files that stand for slides, half of the rows `test`, a tenth `train`, and
-runs `snakemake -n` on each with the profiles default and slurm, on a machine that need not have
-SLURM. Counts jobs, and the entries of the queue that they are, also with `--group-components
-prepare=8`. Exits with 1 when 600 slides take 30 s of a core or more, or ten times the slides more
-than fifteen times as much.
+Writes sheets of empty files in place of slides, half of the rows `test`, a tenth `train`, and runs
+`snakemake -n` on each with the profile slurm; the machine need not have SLURM. Counts jobs and
+queue entries, by default and with `--group-components prepare=8`. Exits with 1 when 600 slides take
+30 CPU seconds or more, or when ten times the slides take more than fifteen times the CPU time.
 """
 
 import os
@@ -31,15 +30,15 @@ models: {holohisto: {kind: holohisto}}
 
 @dataclass
 class Result:
-    """What one dry run took and planned."""
+    """Cost and plan of one dry run."""
 
     seconds: float
     cpu: float
-    """Seconds of a core: other work on the machine hardly lengthens them."""
+    """CPU seconds, which other work on the machine hardly affects."""
     peak_mb: float
     jobs: int
     entries: int
-    """Of the queue: a group is one."""
+    """Jobs in the queue of the cluster, where a group counts as one."""
 
 
 def write_cohort(folder: Path, slides: int) -> None:
@@ -91,7 +90,7 @@ def dry_run(folder: Path, *options: str) -> Result:
 
 def main() -> None:
     """Print the table; exit 1 if a target is missed."""
-    found = {}
+    results = {}
     heads = ("seconds", "CPU s", "peak MB", "jobs", "entries")
     print(f"{'slides':>7} {'grouping':<24}" + "".join(f"{head:>9}" for head in heads))
     for slides in SIZES:
@@ -101,13 +100,13 @@ def main() -> None:
                 "the profile's": (),
                 "prepare=8": ("--group-components", "prepare=8"),
             }.items():
-                one = found[slides, title] = dry_run(Path(name), *options)
+                result = results[slides, title] = dry_run(Path(name), *options)
                 print(
-                    f"{slides:>7} {title:<24}{one.seconds:>9.1f}{one.cpu:>9.1f}{one.peak_mb:>9.0f}"
-                    f"{one.jobs:>9}{one.entries:>9}",
+                    f"{slides:>7} {title:<24}{result.seconds:>9.1f}{result.cpu:>9.1f}"
+                    f"{result.peak_mb:>9.0f}{result.jobs:>9}{result.entries:>9}",
                     flush=True,
                 )
-    few, many = (found[slides, "the profile's"].cpu for slides in SIZES)
+    few, many = (results[slides, "the profile's"].cpu for slides in SIZES)
     print(f"ten times the slides: {many / few:.1f} times the work")
     sys.exit(few >= LONGEST or many / few > GROWTH)
 

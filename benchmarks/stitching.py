@@ -1,9 +1,9 @@
 """Stitching a large picture from tiles beside MONAI's sliding_window_inference.
 
 Same tiles (1024 x 1024, overlap 0.25), same Gaussian weights, same network: one 3x3 convolution to
-one class, so that stitching is most of the work. Ours reads tile by tile from a function and gives
-labels band by band; MONAI takes the whole picture as a float tensor and gives probabilities as one,
-from which the labels are cut.
+one class, so that stitching is most of the work. Ours reads tile by tile from a function and
+returns labels band by band; MONAI takes the whole picture as a float tensor and returns all
+probabilities, which are then compared with the threshold.
 """
 
 import numpy as np
@@ -39,7 +39,7 @@ class Tiny(nn.Module):
 
 
 def tile_of(y: int, x: int, height: int, width: int) -> np.ndarray:
-    """Pixels that are a function of their place, so that no picture need be held."""
+    """Pixels as a function of their position, so that no picture is held in memory."""
     rows, columns = np.arange(y, y + height), np.arange(x, x + width)
     grey = ((rows[:, None] * 7) ^ (columns[None] * 3)).astype(np.uint8)
     return np.repeat(grey[..., None], 3, axis=2)
@@ -61,7 +61,7 @@ def build(side: int) -> race.Contenders:
     def monai() -> int:
         rgb = torch.from_numpy(tile_of(0, 0, side, side)).permute(2, 0, 1)[None].float()
         with torch.no_grad():
-            found = sliding_window_inference(
+            probability = sliding_window_inference(
                 rgb,
                 (TILE, TILE),
                 1,
@@ -69,7 +69,7 @@ def build(side: int) -> race.Contenders:
                 overlap=OVERLAP,
                 mode="gaussian",
             )
-        return int((found >= 0.5).to(torch.uint8).sum())
+        return int((probability >= 0.5).to(torch.uint8).sum())
 
     return {"ours": ours, "MONAI": monai}
 
@@ -79,10 +79,10 @@ if __name__ == "__main__":
     parser.add_argument("--sides", type=int, nargs="+", default=SIDES)
     arguments = parser.parse_args()
     races = {f"{side} x {side}": lambda _, side=side: build(side) for side in arguments.sides}
-    found = race.run(races, arguments)
+    results = race.run(races, arguments)
     missed = [
         f"{name}: at least as fast"
-        for name, results in found.items()
-        if results["ours"].best > race.TOLERANCE * results["MONAI"].best
+        for name, result in results.items()
+        if result["ours"].best > race.TOLERANCE * result["MONAI"].best
     ]
     race.verdict(missed)

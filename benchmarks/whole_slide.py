@@ -1,7 +1,7 @@
 """A whole slide through the verb infer, size T: where the time goes, and its peak memory.
 
-The slide is synthetic and all tissue, its token map is random and its segmenter untrained: that
-alters neither time nor memory. Memory follows the width, not the height.
+The slide is synthetic and all tissue, its token map is random and its segmenter untrained, which
+affects neither time nor memory. Memory grows with the width of a slide, not with its height.
 """
 
 import argparse
@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import tissue_slide
 import torch
+from verbs import command
 
 from holohisto import cli
 from holohisto.config.models import HolohistoModel
@@ -25,33 +26,32 @@ from holohisto.tokens.token_map import TokenMap, save_token_map
 
 
 def prepare(folder: Path, width: int, height: int) -> list[str]:
-    """Write all that infer reads; returns its command line."""
+    """Write the input of infer; returns its command line."""
     random = np.random.default_rng(0)
     image, record = folder / "slide.tif", folder / "check.json"
     tissue_slide.write(image, (width, height))
-    words = ["check", str(image), "--slide", "s", "--output", str(record)]
-    assert cli.main(words) == 0
-    words = ["foreground", str(image), "--record", str(record), "--picture", str(folder / "f.jpg")]
-    assert cli.main([*words, "--foreground", str(folder / "f.tif")]) == 0
+    slide = {"record": record, "foreground": folder / "f.tif"}
+    assert cli.main(command("check", image, slide="s", output=record)) == 0
+    assert cli.main(command("foreground", image, picture=folder / "f.jpg", **slide)) == 0
     options, own = HolohistoModel(size="T"), "0" * 64
     model = build_segmenter(options, torch.randn(1024, 32), 16, 1)
     card = ModelCard("m", options, ("a",), 0.5, (3840, 2160), own, 16, "frozen", {})
     save_segmenter(model.state_dict(), card, folder / "segmenter.safetensors")
-    some = random.integers(0, 1024, (ceil_div(height, 16), ceil_div(width, 16))).astype(np.uint16)
+    shape = ceil_div(height, 16), ceil_div(width, 16)
+    tokens = random.integers(0, 1024, shape).astype(np.uint16)
     fingerprint = SlideRecord.read(record).fingerprint
-    found = TokenMap([some], "s", fingerprint, own, 16, (0,), TokensOptions())
-    save_token_map(found, folder / "tokens.safetensors")
-    files = {
-        "check": "check.json",
-        "foreground": "f.tif",
-        "tokens": "tokens.safetensors",
-        "segmenter": "segmenter.safetensors",
-        "labels": "l.tif",
-        "probability": "p.tif",
-        "facts": "facts.json",
-    }
-    given = [word for key, name in files.items() for word in (f"--{key}", str(folder / name))]
-    return ["infer", str(image), *given]
+    token_map = TokenMap([tokens], "s", fingerprint, own, 16, (0,), TokensOptions())
+    save_token_map(token_map, folder / "tokens.safetensors")
+    return command(
+        "infer",
+        image,
+        tokens=folder / "tokens.safetensors",
+        segmenter=folder / "segmenter.safetensors",
+        labels=folder / "l.tif",
+        probability=folder / "p.tif",
+        facts=folder / "facts.json",
+        **slide,
+    )
 
 
 def main() -> None:
