@@ -20,6 +20,7 @@ from holohisto.slide.record import SlideRecord, inspect
 logger = logging.getLogger(__name__)
 
 DEFAULT_CONFIG = Path("config/config.yaml")
+"""Read with --sheet where --config is not given."""
 LOWEST_MPP, HIGHEST_MPP = 0.01, 100.0
 """The limits of the sheet's column `mpp`."""
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from holohisto.errors import HolohistoError
 
 FULL_BYTES = 2**20
+"""A disk with less free space is reported as full when a write fails."""
 
 
 @contextlib.contextmanager

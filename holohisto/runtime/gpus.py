@@ -16,6 +16,7 @@ from pathlib import Path
 
 logger = logging.getLogger(__name__)
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+"""Environment variable of the GPUs that CUDA shows to a process."""
 TAKEN = "HOLOHISTO_GPUS"
 """Set for the processes that a job starts: they share the job's GPUs."""
 SHARERS = 64

@@ -8,7 +8,9 @@ from pathlib import Path
 from types import TracebackType
 
 MAGIC = b"holohisto-journal-1\n"
+"""First line of every journal: the version of its format."""
 _RECORD = struct.Struct("<QQI")
+"""Number, length of the payload and CRC-32 of a record."""
 
 
 class Journal:

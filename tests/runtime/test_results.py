@@ -9,18 +9,32 @@ from holohisto.runtime.results import Results
 
 RULES = Path(__file__).parents[2] / "workflow" / "rules"
 RESULTS = Results()
-PATHS = {
-    "check": RESULTS.record("{slide}"),
-    "foreground": RESULTS.foreground("{slide}"),
-    "tokenizer": RESULTS.tokenizer,
-    "tokens": RESULTS.tokens("{slide}"),
-    "train": RESULTS.segmenter("{model}"),
-    "infer": RESULTS.labels("{model}", "{slide}"),
-    "adopt": RESULTS.labels("{model}", "{slide}"),
-    "mask": RESULTS.mask("{model}", "{slide}", "{name}"),
-    "metrics": RESULTS.metrics("{model}", "{slide}"),
-    "cohort": RESULTS.scores,
-}
+SLIDE, MODEL = "{slide}", "{model}"
+PATHS = [
+    ("check", RESULTS.record(SLIDE)),
+    ("foreground", RESULTS.foreground(SLIDE)),
+    ("foreground", RESULTS.foreground_picture(SLIDE)),
+    ("tokenizer", RESULTS.tokenizer),
+    ("tokenizer", RESULTS.tokenizer_training),
+    ("tokenizer", RESULTS.reconstruction),
+    ("tokens", RESULTS.tokens(SLIDE)),
+    ("tokens", RESULTS.token_quality(SLIDE)),
+    ("tokens", RESULTS.token_picture(SLIDE)),
+    ("train", RESULTS.segmenter(MODEL)),
+    ("train", RESULTS.training(MODEL)),
+    ("infer", RESULTS.labels(MODEL, SLIDE)),
+    ("infer", RESULTS.inference(MODEL, SLIDE)),
+    ("adopt", RESULTS.labels(MODEL, SLIDE)),
+    ("mask", RESULTS.mask(MODEL, SLIDE, "{name}")),
+    ("mask", RESULTS.mask_objects(MODEL, SLIDE)),
+    ("mask", RESULTS.geojson(MODEL, SLIDE)),
+    ("mask", RESULTS.overlay(MODEL, SLIDE)),
+    ("metrics", RESULTS.metrics(MODEL, SLIDE)),
+    ("cohort", RESULTS.scores),
+    *(("cohort", RESULTS.table(name)) for name in ("groups", "comparisons", "objects")),
+    ("cohort", RESULTS.table("distributions")),
+    ("gallery", RESULTS.gallery),
+]
 
 
 def outputs(rule: str) -> set[str]:
@@ -33,9 +47,15 @@ def outputs(rule: str) -> set[str]:
     return {text.replace("{{", "{").replace("}}", "}").replace("{kind}", ".tif") for text in texts}
 
 
-@pytest.mark.parametrize("rule", PATHS)
-def test_every_path_is_an_output_of_its_rule(rule):
-    assert str(PATHS[rule]) in outputs(rule)
+@pytest.mark.parametrize(("rule", "path"), PATHS)
+def test_every_path_is_an_output_of_its_rule(rule, path):
+    assert str(path) in outputs(rule)
+
+
+@pytest.mark.parametrize("job", ["tokens/{slide}", "train/{model}", "infer/{model}/{slide}"])
+def test_the_benchmark_is_that_of_the_rule(job):
+    text = (RULES / f"{job.split('/')[0]}.smk").read_text()
+    assert f'    benchmark:\n        "{RESULTS.benchmark(job)}"\n' in text
 
 
 def test_every_path_lies_in_the_folder():
