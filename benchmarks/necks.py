@@ -1,8 +1,8 @@
-"""Cutting apart what touches: is a single glomerulus left whole, are two that touch parted?
+"""Splitting touching objects: does a single glomerulus stay whole, are two touching ones split?
 
-On annotations, so that no model has a part in it: glomeruli of people (`slides`, `structures`) and
-mice (`mouse-pas`) as they are drawn, and pairs of the first laid side by side until they share
-some of the lesser's area.
+Measured on annotations, without a model: glomeruli of people (`slides`, `structures`) and mice
+(`mouse-pas`) as they are drawn, and pairs of the first laid side by side until they share a given
+share of the smaller one's area.
 """
 
 import argparse
@@ -19,7 +19,7 @@ SQUARE = np.ones((3, 3), bool)
 RATIOS = (0.5, 0.6, 0.7, 0.8)
 SHARED = (0.0, 0.02, 0.05, 0.1)
 SMALLEST = 500
-"""Pixels of an object, and of a part."""
+"""Smallest area of an object, and of a piece, pixels."""
 TRIES = 60
 
 
@@ -27,12 +27,12 @@ def objects(mask: np.ndarray) -> list[np.ndarray]:
     """The objects of a mask, each in its box."""
     number, _ = ndimage.label(mask, SQUARE)
     boxes = enumerate(ndimage.find_objects(number), 1)
-    found = [number[box] == k for k, box in boxes]
-    return [one for one in found if one.sum() > SMALLEST]
+    pictures = [number[box] == k for k, box in boxes]
+    return [picture for picture in pictures if picture.sum() > SMALLEST]
 
 
 def glomeruli(data: Path) -> dict[str, list[np.ndarray]]:
-    """Annotated glomeruli, by where they are from."""
+    """Annotated glomeruli, by the data set they are from."""
     mosaics = [
         tifffile.imread(path)[::2, ::2] > 0 for path in data.glob("slides/mosaic_?_mask.tif")
     ]
@@ -44,13 +44,16 @@ def glomeruli(data: Path) -> dict[str, list[np.ndarray]]:
     for name in ("2_0_capsule", "3_0_tuft"):
         paths = (data / "structures" / name).rglob("*_mask_*.png")
         sets[name] = [np.asarray(Image.open(path).convert("L")) > 0 for path in paths]
-    return {name: [one for mask in masks for one in objects(mask)] for name, masks in sets.items()}
+    return {
+        name: [glomerulus for mask in masks for glomerulus in objects(mask)]
+        for name, masks in sets.items()
+    }
 
 
 def side_by_side(
     first: np.ndarray, second: np.ndarray, shared: float, random: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """Bring `second` from the right until more than `shared` of the lesser's area is both's."""
+    """Move `second` left until they share more than `shared` of the smaller one's area."""
     height = 2 * max(len(first), len(second))
     width = first.shape[1] + second.shape[1] + 10
     left = np.zeros((height, width), bool)
@@ -67,14 +70,17 @@ def side_by_side(
 
 
 def outcome(left: np.ndarray, right: np.ndarray, ratio: float) -> str:
-    """What becomes of two that touch: "parted" if each has a part of IoU above 0.5."""
+    """Outcome for two touching objects: "split" if each has a piece of IoU above 0.5."""
     both = ndimage.binary_closing(left | right, SQUARE, 3)
     number, count = ndimage.label(both & ~cut(both, ratio, SMALLEST), SQUARE)
     if count == 1:
         return "whole"
-    parts = [number == k for k in range(1, count + 1)]
-    best = [max((part & one).sum() / (part | one).sum() for part in parts) for one in (left, right)]
-    return "parted" if count == 2 and min(best) > 0.5 else "wrong"
+    pieces = [number == k for k in range(1, count + 1)]
+    best = [
+        max((piece & whole).sum() / (piece | whole).sum() for piece in pieces)
+        for whole in (left, right)
+    ]
+    return "split" if count == 2 and min(best) > 0.5 else "wrong"
 
 
 def main() -> None:
@@ -84,8 +90,8 @@ def main() -> None:
     sets = glomeruli(parser.parse_args().data)
     for ratio in RATIOS:
         cuts = {
-            name: sum(bool(cut(one, ratio, SMALLEST).any()) for one in ones)
-            for name, ones in sets.items()
+            name: sum(bool(cut(mask, ratio, SMALLEST).any()) for mask in masks)
+            for name, masks in sets.items()
         }
         print(
             f"ratio {ratio}: cut",
@@ -99,10 +105,10 @@ def main() -> None:
             if 0.5 < first.sum() / second.sum() < 2:
                 pairs.append(side_by_side(first, second, shared, random))
         for ratio in RATIOS:
-            found = [outcome(*pair, ratio) for pair in pairs if pair]
+            outcomes = [outcome(*pair, ratio) for pair in pairs if pair]
             print(
                 f"sharing {shared}, ratio {ratio}:",
-                {what: found.count(what) for what in ("parted", "whole", "wrong")},
+                {name: outcomes.count(name) for name in ("split", "whole", "wrong")},
             )
 
 

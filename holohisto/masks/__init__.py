@@ -1,1 +1,1 @@
-"""From labels to what is delivered: mask pyramids, outlines for QuPath, and an overlay."""
+"""From labels to delivered files: mask pyramids, outlines for QuPath, and an overlay."""

@@ -1,4 +1,4 @@
-"""Which objects touch a border of the tiles that they were found in."""
+"""Objects that touch a border of the tiles in which they were segmented."""
 
 from typing import Any
 
@@ -9,10 +9,16 @@ from holohisto.tiles.grid import tile_rows
 
 
 class Borders:
-    """The borders between tiles, and the objects met there."""
+    """The borders between tiles, inside the slide.
+
+    Attributes:
+        known: Whether the labels name their tiles; masks made by another tool do not.
+        x: Columns of vertical borders, sorted, (n,) int64.
+        y: Rows of horizontal borders, sorted, (n,) int64.
+    """
 
     def __init__(self, header: dict[str, Any], size: tuple[int, int]) -> None:
-        """Take the tiles from the header of labels of `size`; masks from elsewhere have none."""
+        """Read the tiles from the header of labels whose working width and height are `size`."""
         self.known = "tile" in header
         rows = (
             tile_rows(size, tuple(header["tile"]), header["overlap"], header["snap"])
@@ -24,7 +30,7 @@ class Borders:
         self.y = _inner([(tile.y, tile.y + tile.height) for tile in tiles], size[1])
 
     def touched(self, runs: Runs) -> np.ndarray:
-        """Say of each run whether it crosses a border or ends at one, (n,) bool."""
+        """Return whether each run crosses a border or ends at one, (n,) bool."""
         first, after = (
             np.searchsorted(self.x, runs.start, "left"),
             np.searchsorted(self.x, runs.end, "right"),
@@ -33,6 +39,6 @@ class Borders:
 
 
 def _inner(sides: list[tuple[int, int]], length: int) -> np.ndarray:
-    """Sorted positions of the borders that lie inside of the slide."""
+    """Sorted positions of the borders inside the slide, (n,) int64."""
     ends = {end for pair in sides for end in pair}
     return np.array(sorted(end for end in ends if 0 < end < length), np.int64)

@@ -1,4 +1,4 @@
-"""What is delivered of the labels: holes filled, touching objects cut apart, poor ones dropped."""
+"""Cleaning of labels: fill holes, split touching objects at their necks, drop poor objects."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class Bands:
     size: tuple[int, int]
     """Width and height."""
     read: Callable[[], Iterator[np.ndarray]]
-    """Opens an iterator over bands (BAND, width) uint8, bit i = class i; the last may be less."""
+    """Opens an iterator over bands (BAND, width) uint8, bit i = class i; the last may be lower."""
 
     def __iter__(self) -> Iterator[tuple[int, tuple[int, int], np.ndarray]]:
         """Yield number, (first row, row after the last) and labels of each band."""
@@ -43,9 +43,9 @@ class Probability:
 class Objects:
     """The objects of one class, 8-connected; their holes are 4-connected.
 
-    A hole is free of the class and does not touch the border of the slide. First holes below
-    the limit are filled, then objects are cut apart, then those too small or too unlikely are
-    dropped: what lies in a filled hole belongs to the object around it.
+    A hole is an area without the class that does not touch the border of the slide. First holes
+    below the limit are filled, then touching objects are split, then objects too small or too
+    unlikely are dropped. An object in a filled hole joins the object around it.
     """
 
     def __init__(
@@ -56,7 +56,15 @@ class Objects:
         max_hole: float,
         min_probability: float = 0.0,
     ) -> None:
-        """Prepare for class `bit`; areas in pixels, 0 for no cleaning."""
+        """Prepare for one class.
+
+        Args:
+            bit: Bit of the class in the labels.
+            size: Width and height of the labels, pixels.
+            min_pixels: Area below which objects are dropped, pixels.
+            max_hole: Area below which holes are filled, pixels.
+            min_probability: Mean probability below which objects are dropped.
+        """
         self.bit, self.size = bit, size
         self.holes = Components(diagonal=False, wanted=lambda table: self._hole(table, max_hole))
         self.has_holes = max_hole > 0
@@ -64,7 +72,7 @@ class Objects:
         self.cut(NOTHING)
 
     def cut(self, cuts: Runs) -> None:
-        """Take these pixels away; objects have to be measured anew then."""
+        """Remove these pixels; the objects must be measured again."""
         self.cuts = cuts
         self.kept = Components(diagonal=True, wanted=self._object)
 
@@ -95,14 +103,14 @@ class Objects:
         free = rle.complement(runs, rows, self.size[0])
         return rle.merge(runs, free[self.holes.number(free, band) >= 0])
 
-    def apart(self, labels: np.ndarray, rows: tuple[int, int], band: int) -> Runs:
-        """Runs of the class, filled and cut apart."""
+    def split(self, labels: np.ndarray, rows: tuple[int, int], band: int) -> Runs:
+        """Runs of the class with holes filled and touching objects split."""
         low, high = np.searchsorted(self.cuts.y, rows)
         return rle.without(self.filled(labels, rows, band), self.cuts[low:high])
 
     def runs(self, labels: np.ndarray, rows: tuple[int, int], band: int) -> tuple[Runs, np.ndarray]:
-        """Runs as delivered, and of each its object's row in `table`, (n,) int32."""
-        runs = self.apart(labels, rows, band)
+        """Delivered runs, and the row in `table` of the object of each, (n,) int32."""
+        runs = self.split(labels, rows, band)
         number = self.kept.number(runs, band)
         kept = number >= 0
         return runs[kept], number[kept]
@@ -118,41 +126,46 @@ def find(
 ) -> dict[int, Objects]:
     """Find the objects of the classes `bits`, in passes over the bands.
 
-    One pass measures them; one before it finds holes; one after it looks for necks, and if there
-    are any, one more measures what was cut.
+    The first pass finds holes, the second measures objects, the third finds necks, and if there are
+    any, a fourth measures the split objects.
 
     Args:
-        bands: labels at working resolution.
-        bits: classes to look at.
-        pixel_um2: area of a working pixel.
-        options: the limits, areas in µm².
-        probability: for the mean probability of each object; with `min_probability`, needed.
-        names: of the classes, by bit, where `options` goes by them; without, objects are neither
-            cut apart nor dropped for their probability.
+        bands: Labels at working resolution.
+        bits: Bits of the classes.
+        pixel_um2: Area of a working pixel, µm².
+        options: The limits, areas in µm².
+        probability: Gives the mean probability of each object; needed by `min_probability`.
+        names: Names of the classes, by bit; without them, objects are neither split nor dropped for
+            their probability, as these options go by name.
+
+    Returns:
+        The objects of each class, by its bit.
     """
     areas = (options.min_object_um2 / pixel_um2, options.max_hole_um2 / pixel_um2)
     necks = {bit: options.split_touching.get(name, 0.0) for bit, name in enumerate(names)}
-    likely = {bit: options.min_probability.get(name, 0.0) for bit, name in enumerate(names)}
-    found = {bit: Objects(bit, bands.size, *areas, likely.get(bit, 0.0)) for bit in bits}
+    least = {bit: options.min_probability.get(name, 0.0) for bit, name in enumerate(names)}
+    objects = {bit: Objects(bit, bands.size, *areas, least.get(bit, 0.0)) for bit in bits}
     if options.max_hole_um2 > 0:
         for _, rows, labels in bands:
-            for item in found.values():
+            for item in objects.values():
                 free = rle.complement(item.raw(labels, rows), rows, bands.size[0])
                 item.holes.feed(free, rows)
-        for item in found.values():
+        for item in objects.values():
             item.holes.finish()
-    _measure(bands, found.values(), probability)
-    _cut_apart(bands, {found[bit]: necks[bit] for bit in bits if necks.get(bit)}, probability)
-    return found
+    _measure(bands, objects.values(), probability)
+    _split_touching(
+        bands, {objects[bit]: necks[bit] for bit in bits if necks.get(bit)}, probability
+    )
+    return objects
 
 
 def _measure(bands: Bands, objects: Iterable[Objects], probability: Probability | None) -> None:
-    """Find what belongs together, and measure it."""
+    """Find and measure the connected objects."""
     values = probability.read() if probability else None
     for band, rows, labels in bands:
         coarse = next(values) if values else None
         for item in objects:
-            runs = item.apart(labels, rows, band)
+            runs = item.split(labels, rows, band)
             weight = None
             if coarse is not None and probability is not None:
                 weight = rle.sums(runs, coarse, rows[0], probability.divisor)
@@ -161,16 +174,18 @@ def _measure(bands: Bands, objects: Iterable[Objects], probability: Probability 
         item.kept.finish()
 
 
-def _cut_apart(bands: Bands, ratios: dict[Objects, float], probability: Probability | None) -> None:
-    """Cut the measured objects at their necks, and measure the parts."""
+def _split_touching(
+    bands: Bands, ratios: dict[Objects, float], probability: Probability | None
+) -> None:
+    """Split the measured objects at their necks, and measure the resulting objects."""
     necks = {item: Necks(item.table, ratio, item.min_pixels) for item, ratio in ratios.items()}
-    necks = {item: one for item, one in necks.items() if one.wanted.any()}
+    necks = {item: its_necks for item, its_necks in necks.items() if its_necks.wanted.any()}
     if not necks:
         return
     for band, rows, labels in bands:
-        for item, one in necks.items():
-            one.feed(*item.runs(labels, rows, band), rows[1])
-    changed = {item: one.cuts for item, one in necks.items() if len(one.cuts)}
+        for item, its_necks in necks.items():
+            its_necks.feed(*item.runs(labels, rows, band), rows[1])
+    changed = {item: its_necks.cuts for item, its_necks in necks.items() if len(its_necks.cuts)}
     if changed:
         for item, cuts in changed.items():
             item.cut(cuts)

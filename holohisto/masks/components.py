@@ -1,6 +1,6 @@
-"""Connected components of a mask that comes in row bands: one object across bands is one.
+"""Connected components of a mask read in row bands; a component may extend over several bands.
 
-Memory follows the number of components met, and the width, never the height of the slide.
+Memory grows with the number of components and the width of the slide, never with its height.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ LEFT, TOP, RIGHT, BOTTOM = range(4)
 
 @dataclass(frozen=True)
 class Table:
-    """Measures of components, one row each, in the order in which they were first met."""
+    """Measures of components, one row each, in the order of their first pixels."""
 
     area: np.ndarray
     """Pixels, (n,) int64."""
@@ -30,8 +30,8 @@ class Table:
     def __len__(self) -> int:
         return len(self.area)
 
-    def __getitem__(self, which: np.ndarray) -> "Table":
-        return Table(self.area[which], self.moment[which], self.weight[which], self.box[which])
+    def __getitem__(self, rows: np.ndarray) -> "Table":
+        return Table(self.area[rows], self.moment[rows], self.weight[rows], self.box[rows])
 
     @property
     def centre(self) -> np.ndarray:
@@ -45,7 +45,7 @@ class Table:
 
 
 def measure(runs: Runs, weight: np.ndarray | None) -> Table:
-    """The table of single runs, each a component of its own."""
+    """Return the table of single runs; `weight` is (n,) int64, or None for 0."""
     length = runs.length
     return Table(
         length,
@@ -77,7 +77,7 @@ def group(table: Table, number: np.ndarray, count: int) -> Table:
 
 
 def join(tables: list[Table]) -> Table:
-    """Rows of several tables, one after the other."""
+    """Concatenate tables."""
     return Table(
         *(
             np.concatenate([getattr(table, name) for table in tables])
@@ -104,46 +104,46 @@ class Components:
         """Start above the first row.
 
         Args:
-            diagonal: 8-connectivity, else 4-connectivity.
-            wanted: tells from the measures of whole components which to keep, (n,) bool.
+            diagonal: True for 8-connectivity, False for 4-connectivity.
+            wanted: Selects the components to keep by their measures, (n,) bool.
         """
         self.diagonal, self.wanted = diagonal, wanted
-        self._bands: list[np.ndarray] = []  # of each band: provisional id of each local component
-        self._alias: list[np.ndarray] = [np.zeros(0, np.int64)]  # ids that met a lower one
+        self._bands: list[np.ndarray] = []  # per band: provisional id of each local component
+        self._alias: list[np.ndarray] = [np.zeros(0, np.int64)]  # ids joined to a lower one
         self._kept: list[tuple[np.ndarray, Table]] = [(np.zeros(0, np.int64), EMPTY)]
         self._next = 0
         self._open, self._open_ids = EMPTY, np.zeros(0, np.int64)
-        self._edge, self._edge_place = rle.NOTHING, np.zeros(0, np.int64)
+        self._edge, self._edge_node = rle.NOTHING, np.zeros(0, np.int64)
 
     def feed(self, runs: Runs, rows: tuple[int, int], weight: np.ndarray | None = None) -> None:
-        """Take the runs of the rows `rows[0]` to `rows[1] - 1`, the next ones of the mask.
+        """Add the next band of the mask, the rows `rows[0]` to `rows[1] - 1`.
 
         Args:
-            runs: of the band.
-            rows: first row of the band, and the row after its last.
-            weight: sum of the probability map over each run, (n,) int64.
+            runs: Runs of the band.
+            rows: First row of the band, and the row after its last.
+            weight: Sum of the probability map over each run, (n,) int64.
         """
         count, local = rle.label(runs, diagonal=self.diagonal)
         known = len(self._open)
         top = np.flatnonzero(runs.y == rows[0])
         i, j = rle.meetings(self._edge, runs[top], rows_apart=1, diagonal=self.diagonal)
-        total, place = rle.graph(known + count, self._edge_place[i], known + local[top[j]])
+        total, node = rle.graph(known + count, self._edge_node[i], known + local[top[j]])
         table = join([self._open, group(measure(runs, weight), local, count)])
-        table = group(table, place, total)
+        table = group(table, node, total)
         bottom = runs.y == rows[1] - 1
-        edge_place = place[known + local[bottom]]
+        edge_node = node[known + local[bottom]]
         still_open = np.zeros(total, bool)
-        still_open[edge_place] = True
-        ids = self._name(table, place[:known], total, still_open)
-        self._bands.append(ids[place[known:]].astype(np.int32))
+        still_open[edge_node] = True
+        ids = self._name(table, node[:known], total, still_open)
+        self._bands.append(ids[node[known:]].astype(np.int32))
         self._open, self._open_ids = table[still_open], ids[still_open]
         self._edge = runs[bottom]
-        self._edge_place = (np.cumsum(still_open) - 1)[edge_place]
+        self._edge_node = (np.cumsum(still_open) - 1)[edge_node]
 
     def _name(
         self, table: Table, known: np.ndarray, total: int, still_open: np.ndarray
     ) -> np.ndarray:
-        """Give ids: the lowest that a component had, a new one if it may be kept, else -1."""
+        """Return ids: the lowest of a component so far, a new one if it may be kept, else -1."""
         ids = np.full(total, -1, np.int64)
         order = np.argsort(-self._open_ids, kind="stable")  # the lowest is written last
         ids[known[order]] = self._open_ids[order]
@@ -159,13 +159,13 @@ class Components:
         return ids
 
     def finish(self) -> "Components":
-        """Close what is open after the last band; numbers are final from here on."""
+        """End after the last band; from here on numbers are final."""
         last = self.wanted(self._open)
         self._kept.append((self._open_ids[last], self._open[last]))
         ids = np.concatenate([ids for ids, _ in self._kept])
         order = np.argsort(ids)
         self.table = join([table for _, table in self._kept])[order]
-        final = np.full(self._next + 1, -1, np.int32)  # the last place answers for id -1
+        final = np.full(self._next + 1, -1, np.int32)  # the last entry stands for id -1
         final[ids[order]] = np.arange(len(ids))
         pairs = np.concatenate(self._alias).reshape(-1, 2)
         root = np.arange(self._next + 1)

@@ -1,4 +1,4 @@
-"""Where a slide's labels lie: names, sizes and resolution, checked against each other."""
+"""Names, sizes and resolution of a slide's labels, checked against the record of the slide."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,11 +25,11 @@ class Frame:
     factor: int
     """Level-0 pixels to a working pixel, in both directions."""
     pretrained: str = ""
-    """What the model's training started from, as the labels say; empty: they do not."""
+    """Weights that the model's training started from, according to the labels; empty: unknown."""
 
     @property
     def pixel_um2(self) -> float:
-        """Area of a working pixel."""
+        """Area of a working pixel, µm²."""
         return (self.mpp * self.factor) ** 2
 
     @property
@@ -47,7 +47,7 @@ class Frame:
 
 
 def frame_of(labels: Raster, record: SlideRecord, classes: dict[str, ClassOptions]) -> Frame:
-    """Take the facts of a labels file, which must belong to the checked slide.
+    """Return the frame of a labels file, which must belong to the checked slide.
 
     Raises:
         HolohistoError: the labels are of another slide, size, resolution or set of classes.
@@ -61,7 +61,7 @@ def frame_of(labels: Raster, record: SlideRecord, classes: dict[str, ClassOption
         record.factor,
         str(header.get("pretrained", "")),
     )
-    for what, found, allowed in (
+    for fact, found, allowed in (
         ("slide", header.get("slide"), record.slide),
         ("size", tuple(labels.size), frame.working_size),
         ("factor", header.get("factor"), record.factor),
@@ -70,7 +70,7 @@ def frame_of(labels: Raster, record: SlideRecord, classes: dict[str, ClassOption
         if found != allowed:
             raise HolohistoError(
                 labels.path,
-                f"labels have another {what} than asked for",
+                f"labels have another {fact} than asked for",
                 found=found,
                 allowed=allowed,
                 advice=again,

@@ -1,9 +1,10 @@
-"""Objects that touch are cut apart at their necks: two glomeruli grown together are two again.
+"""Touching objects are split at their necks, so that two joined glomeruli become two objects.
 
 The distance to the outline is highest in the middle of a round object. From one middle to another
 it falls to half the width of the neck between them. A middle counts if, on the way to any higher
-one, the distance falls below a share of its own: a maximum of the opening by reconstruction of the
-distance (Vincent, 10.1109/83.217222), relative instead of absolute, so that size does not matter.
+middle, the distance falls below a share of its own: a maximum of the opening by reconstruction of
+the distance (Vincent, 10.1109/83.217222), relative instead of absolute, so that the size of objects
+does not matter.
 The cut is the watershed line between the middles, one pixel wide.
 """
 
@@ -19,27 +20,27 @@ from holohisto.masks.runs import NOTHING, Runs
 from holohisto.runtime.arithmetic import ceil_div
 
 LARGEST = 2**22
-"""Pixels of a box beyond which an object is left as it is, so that memory stays bounded."""
+"""Pixels of the largest box whose object is split; larger ones are not, to bound memory."""
 GLANCE = 64
-"""Longer side at which an object is looked at first: most have one middle, and are done."""
+"""Longer side to which an object is reduced for a first test: most have a single middle."""
 ALLOWANCE = 0.1
-"""By how much the ratio is raised for that first look, where a pixel is coarse."""
+"""Added to the ratio in the first test, because its pixels are coarse."""
 ALIKE = 0.5
-"""Two grown together are of about one size; what is less than this share of the largest part is
-more likely a ragged edge."""
+"""Joined objects have similar sizes; a piece below this share of the largest piece is more likely a
+ragged edge."""
 SQUARE = np.ones((3, 3), bool)
 
 
 class Necks:
-    """The cuts through the objects of one class, found while its runs go by."""
+    """The cuts through the objects of one class, found in one pass over its runs."""
 
     def __init__(self, table: Table, ratio: float, min_pixels: float) -> None:
         """Choose the objects that may be two.
 
         Args:
-            table: measures of all objects.
-            ratio: an object is cut where it is narrower than this share of its lesser part's width.
-            min_pixels: no part becomes smaller, nor than `ALIKE` says.
+            table: Measures of all objects.
+            ratio: An object is cut at necks narrower than this share of the smaller piece's width.
+            min_pixels: Smallest area of a piece, pixels; `ALIKE` is a second limit.
         """
         self.box, self.ratio, self.least = table.box, ratio, max(min_pixels, 1.0)
         sides = table.box[:, [RIGHT, BOTTOM]] - table.box[:, [LEFT, TOP]]
@@ -48,16 +49,16 @@ class Necks:
         self._cuts: list[Runs] = [NOTHING]
 
     def feed(self, runs: Runs, number: np.ndarray, end: int) -> None:
-        """Take the next runs of the mask; objects that end above row `end` are looked at.
+        """Add the next runs of the mask; objects that end above row `end` are cut.
 
         Args:
-            runs: of all rows from the last `end` to this one.
-            number: of each its object's row in the table, (n,) int.
-            end: row after the last.
+            runs: Runs of all rows from the last `end` to this one.
+            number: Row in the table of the object of each run, (n,) int.
+            end: Row after the last.
         """
-        some = self.wanted[number]
-        runs = rle.chain([self._open, runs[some]])
-        number = np.concatenate([self._open_number, number[some]])
+        wanted = self.wanted[number]
+        runs = rle.chain([self._open, runs[wanted]])
+        number = np.concatenate([self._open_number, number[wanted]])
         whole = self.box[number, BOTTOM] <= end
         for k in np.unique(number[whole]):
             self._cuts.append(self._through(runs[number == k], self.box[k]))
@@ -72,21 +73,21 @@ class Necks:
 
     @property
     def cuts(self) -> Runs:
-        """Pixels to take away, in reading order."""
+        """Pixels to remove, in reading order."""
         every = rle.chain(self._cuts)
         return every[np.lexsort((every.start, every.y))]
 
 
 def cut(mask: np.ndarray, ratio: float, least: float) -> np.ndarray:
-    """Pixels to take away from one object so that it falls apart at its necks.
+    """Return the pixels to remove so that an object is split at its necks.
 
     Args:
-        mask: the object, (h, w) bool.
-        ratio: see `Necks`.
-        least: pixels of the smallest part to be cut off.
+        mask: The object, (h, w) bool.
+        ratio: See `Necks`.
+        least: Smallest area of a piece, pixels.
 
     Returns:
-        (h, w) bool, part of `mask`.
+        (h, w) bool, a subset of `mask`.
     """
     step = ceil_div(max(mask.shape), GLANCE)
     if step > 1:
@@ -98,9 +99,9 @@ def cut(mask: np.ndarray, ratio: float, least: float) -> np.ndarray:
     middles, count = _middles(distance, ratio)
     line = np.zeros_like(filled)
     while count > 1:
-        parts = watershed(-distance, middles, 2, mask=filled)  # `watershed_line` may not end
-        line = ndimage.maximum_filter(parts, footprint=SQUARE) > parts
-        area = np.bincount(parts[1:-1, 1:-1][mask & ~line[1:-1, 1:-1]], minlength=count + 1)[1:]
+        pieces = watershed(-distance, middles, 2, mask=filled)  # `watershed_line` may not end
+        line = ndimage.maximum_filter(pieces, footprint=SQUARE) > pieces
+        area = np.bincount(pieces[1:-1, 1:-1][mask & ~line[1:-1, 1:-1]], minlength=count + 1)[1:]
         smallest = int(area.argmin())
         if area[smallest] >= max(least, ALIKE * area.max()):
             break
@@ -111,7 +112,7 @@ def cut(mask: np.ndarray, ratio: float, least: float) -> np.ndarray:
 
 
 def _filled(mask: np.ndarray) -> np.ndarray:
-    """The mask with a margin of one pixel, and without holes, however large."""
+    """The mask with a margin of one pixel and all holes filled, (h + 2, w + 2) bool."""
     outside = np.asarray(label(~np.pad(mask, 1), connectivity=1))
     return outside != outside[0, 0]
 
@@ -122,7 +123,7 @@ def _distance(filled: np.ndarray) -> np.ndarray:
 
 
 def _middles(distance: np.ndarray, ratio: float) -> tuple[np.ndarray, int]:
-    """Number the middles that count, (h, w) int, and how many there are."""
+    """Return the middles that count, numbered from 1, (h, w) int, and their number."""
     lowered = reconstruction(ratio * distance, distance, footprint=SQUARE)
     middles = np.asarray(label(local_maxima(lowered, connectivity=2), connectivity=2))
     return middles, int(middles.max())

@@ -1,4 +1,4 @@
-"""Outlines of objects: polygons along the edges of pixels, exact, with holes."""
+"""Exact outlines of objects with their holes: polygons along the edges of pixels."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,15 +17,15 @@ POLYGON, MULTIPOLYGON = 3, 6
 
 
 def trace(runs: Runs, number: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Polygons of objects in pixel-edge coordinates, one an object, valid, area = pixels.
+    """Return the polygon of each object in pixel-edge coordinates: valid, its area the pixels.
 
     Args:
-        runs: of several objects, in any order.
-        number: object of each run, (n,) int.
+        runs: Runs of any number of objects, in any order.
+        number: Object of each run, (n,) int.
 
     Returns:
-        The sorted object numbers, and for each a shapely Polygon; where an object holds
-        together by corners only, a MultiPolygon.
+        The sorted object numbers, (m,) int, and their shapely polygons, (m,); an object connected
+        only by corners is a MultiPolygon.
     """
     if not len(runs):
         return np.zeros(0, np.int64), np.zeros(0, object)
@@ -40,21 +40,23 @@ def trace(runs: Runs, number: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def valid(polygons: np.ndarray) -> np.ndarray:
-    """Mend rings that touch themselves; only areas are kept. (n,) of shapely geometries."""
+    """Mend rings that touch themselves, (n,) shapely geometries; lines and points are dropped."""
     polygons = polygons.copy()
     wrong = ~shapely.is_valid(polygons)
     polygons[wrong] = shapely.make_valid(polygons[wrong])
     kinds = shapely.get_type_id(polygons)
     for i in np.flatnonzero(~np.isin(kinds, (POLYGON, MULTIPOLYGON))):
-        parts = [
-            part for whole in shapely.get_parts(polygons[i]) for part in shapely.get_parts(whole)
+        singles = [
+            single
+            for whole in shapely.get_parts(polygons[i])
+            for single in shapely.get_parts(whole)
         ]
-        polygons[i] = shapely.MultiPolygon([part for part in parts if part.geom_type == "Polygon"])
+        polygons[i] = shapely.MultiPolygon([s for s in singles if s.geom_type == "Polygon"])
     return polygons
 
 
 def thin(polygons: np.ndarray, tolerance: float) -> np.ndarray:
-    """Leave out points that lie within `tolerance` of the outline; polygons stay valid."""
+    """Leave out points that lie within `tolerance` pixels of the outline; polygons stay valid."""
     if not tolerance:
         return polygons
     thinned = valid(shapely.simplify(polygons, tolerance, preserve_topology=True))
@@ -85,10 +87,10 @@ def _corners(
     item, x, y = item[order], x[order], y[order]
     new = np.ones(len(x), bool)
     new[1:] = (item[1:] != item[:-1]) | (y[1:] != y[:-1]) | (x[1:] != x[:-1])
-    places = np.flatnonzero(new)
-    turn = np.add.reduceat(sign[order], places)
-    places = np.repeat(places, np.abs(turn))
-    return item[places], x[places], y[places], np.repeat(turn, np.abs(turn))
+    first = np.flatnonzero(new)
+    turn = np.add.reduceat(sign[order], first)
+    first = np.repeat(first, np.abs(turn))
+    return item[first], x[first], y[first], np.repeat(turn, np.abs(turn))
 
 
 def _partners(
@@ -109,7 +111,7 @@ def _partners(
 
 
 def _rings(partners: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Follow the edges: all corners ring by ring, and the place of each ring's first corner.
+    """Follow the edges: all corners ring by ring, and the index of each ring's first corner.
 
     The first corner of an object in reading order lies on its outer ring, so that comes first.
     """
@@ -138,7 +140,7 @@ class Gathering:
     pending: list[tuple[Runs, np.ndarray]] = field(default_factory=list)
 
     def add(self, runs: Runs, number: np.ndarray, row: int) -> Iterator[tuple[Runs, np.ndarray]]:
-        """Take the runs down to `row`; yield those of the objects that are whole now, if any."""
+        """Add the runs down to `row`; yield the runs and numbers of objects that are complete."""
         if len(runs):
             self.pending.append((runs, number))
         if not self.pending:
@@ -152,18 +154,23 @@ class Gathering:
 
 
 def polygons_of(
-    bands: Bands, found: dict[int, Objects]
+    bands: Bands, objects: dict[int, Objects]
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """Trace the delivered objects in one pass over the bands they were found in.
+    """Trace the delivered objects in one pass over the bands.
 
     Memory is bounded by the objects that are open at a time.
 
+    Args:
+        bands: The labels.
+        objects: The objects of each class, by its bit.
+
     Yields:
-        Class bit, rows of the class's table, and their exact polygons in working pixels.
+        The bit of a class, rows of its table, (m,) int, and their exact polygons in working pixels,
+        (m,) shapely geometries.
     """
-    gatherings = {bit: Gathering(item.table.box) for bit, item in found.items()}
+    gatherings = {bit: Gathering(item.table.box) for bit, item in objects.items()}
     for band, rows, labels in bands:
-        for bit, item in found.items():
+        for bit, item in objects.items():
             runs, number = item.runs(labels, rows, band)
             for whole in gatherings[bit].add(runs, number, rows[1]):
                 yield bit, *trace(*whole)

@@ -1,4 +1,4 @@
-"""Run-length form of a mask: the work on objects grows with outlines, not with areas."""
+"""Run-length encoded masks: the work on objects grows with their outlines, not their areas."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,8 +22,8 @@ class Runs:
     def __len__(self) -> int:
         return len(self.y)
 
-    def __getitem__(self, which: np.ndarray | slice) -> "Runs":
-        return Runs(self.y[which], self.start[which], self.end[which])
+    def __getitem__(self, index: np.ndarray | slice) -> "Runs":
+        return Runs(self.y[index], self.start[index], self.end[index])
 
     @property
     def length(self) -> np.ndarray:
@@ -47,7 +47,7 @@ def find(mask: np.ndarray, top: int = 0) -> Runs:
 
 
 def complement(runs: Runs, rows: tuple[int, int], width: int) -> Runs:
-    """Runs of what `runs` leaves free in the rows `rows[0]` to `rows[1] - 1` of a raster."""
+    """Runs of the pixels outside `runs` in the rows `rows[0]` to `rows[1] - 1` of a raster."""
     every = np.arange(*rows, dtype=np.int64)
     return without(Runs(every, np.zeros_like(every), np.full_like(every, width)), runs)
 
@@ -68,7 +68,7 @@ def merge(first: Runs, second: Runs) -> Runs:
 
 
 def without(runs: Runs, cuts: Runs) -> Runs:
-    """What is left of runs when those of `cuts`, each within one of them, are taken away."""
+    """Difference of runs and `cuts`, each of which lies within one of the runs."""
     if not len(cuts):
         return runs
     stride = int(runs.end.max()) + 1
@@ -76,15 +76,15 @@ def without(runs: Runs, cuts: Runs) -> Runs:
     ends = np.concatenate([cuts.y * stride + cuts.start, runs.y * stride + runs.end])
     starts.sort()
     ends.sort()
-    left = starts < ends
-    y, start = np.divmod(starts[left], stride)
-    return Runs(y, start, ends[left] - y * stride)
+    kept = starts < ends
+    y, start = np.divmod(starts[kept], stride)
+    return Runs(y, start, ends[kept] - y * stride)
 
 
-def chain(parts: Sequence[Runs]) -> Runs:
-    """Several sets of runs, one after the other; in reading order if the parts are."""
+def chain(sets: Sequence[Runs]) -> Runs:
+    """Concatenate sets of runs; in reading order if the sets are."""
     return Runs(
-        *(np.concatenate([getattr(part, name) for part in parts]) for name in ("y", "start", "end"))
+        *(np.concatenate([getattr(runs, name) for runs in sets]) for name in ("y", "start", "end"))
     )
 
 
@@ -131,14 +131,14 @@ def common(first: Runs, second: Runs) -> tuple[np.ndarray, np.ndarray, np.ndarra
 
 
 def label(runs: Runs, *, diagonal: bool) -> tuple[int, np.ndarray]:
-    """Number the connected components of a mask: how many, and of each run, (n,) int32."""
+    """Number the connected components of a mask: how many, and that of each run, (n,) int32."""
     if not len(runs):
         return 0, np.zeros(0, np.int32)
     return graph(len(runs), *meetings(runs, runs, rows_apart=1, diagonal=diagonal))
 
 
 def graph(nodes: int, i: np.ndarray, j: np.ndarray) -> tuple[int, np.ndarray]:
-    """Connected components of the graph with edges (i, j): how many, and of each node."""
+    """Connected components of the graph with edges (i, j): how many, and that of each node."""
     edges = coo_array((np.ones(len(i), np.int8), (i, j)), shape=(nodes, nodes))
     return connected_components(edges, directed=False)
 
@@ -147,10 +147,10 @@ def sums(runs: Runs, values: np.ndarray, top: int, zoom: int) -> np.ndarray:
     """Sum over each run of a coarse map, `zoom` pixels to a value; (n,) int64.
 
     Args:
-        runs: the runs.
+        runs: The runs.
         values: (rows, columns) uint8, whose first row covers the rows from `top` on.
-        top: first row of the slide that `values` covers, a multiple of `zoom`.
-        zoom: pixels to a value, in both directions.
+        top: First row of the slide that `values` covers, a multiple of `zoom`.
+        zoom: Pixels to a value, in both directions.
     """
     before = np.zeros((values.shape[0], values.shape[1] + 1), np.int64)
     np.cumsum(values, axis=1, out=before[:, 1:])
