@@ -13,7 +13,7 @@ from holohisto.errors import HolohistoError
 from holohisto.planning.cost import estimate
 from holohisto.planning.survey import report, survey
 from holohisto.runtime import atomic, progress
-from holohisto.sheet.cells import SLIDE_ID, Row
+from holohisto.sheet.cells import MPP_LIMITS, SLIDE_ID, Row
 from holohisto.sheet.rows import read_sheet
 from holohisto.slide.record import SlideRecord, inspect
 
@@ -21,8 +21,6 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_CONFIG = Path("config/config.yaml")
 """Read with --sheet where --config is not given."""
-LOWEST_MPP, HIGHEST_MPP = 0.01, 100.0
-"""The limits of the sheet's column `mpp`."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -97,12 +95,12 @@ def _check_words(slide: str, mpp: float | None) -> None:
             f"id {slide!r} cannot be a file name, or is reserved",
             allowed=SLIDE_ID.pattern,
         )
-    if mpp is not None and not LOWEST_MPP <= mpp <= HIGHEST_MPP:  # false for nan as well
+    if mpp is not None and not MPP_LIMITS[0] <= mpp <= MPP_LIMITS[1]:  # false for nan as well
         raise HolohistoError(
             "--slide-mpp",
             "is no resolution of a slide",
             found=mpp,
-            allowed=f"a number from {LOWEST_MPP} to {HIGHEST_MPP}",
+            allowed="a number from {:g} to {:g}".format(*MPP_LIMITS),
         )
 
 

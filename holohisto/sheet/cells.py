@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SLIDE_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+MPP_LIMITS = (0.01, 100.0)
+"""Smallest and largest resolution of a slide, micrometres per pixel of level 0."""
 SPLITS = ("train", "val", "test", "predict")
 RESERVED_GROUPS = ("all", "pooled")  # rows of the cohort tables
 UNFIT = re.compile(r"[{}\x00-\x1f\x7f]")  # in paths; Snakemake takes { } for wildcards
@@ -64,7 +66,7 @@ class Cells:
             else None,
             group=self._name("group", spellings),
             subject=self._name("subject", spellings),
-            mpp=self._number("mpp", 0.01, 100.0),
+            mpp=self._number("mpp", *MPP_LIMITS),
             saturation=self._number("saturation", 0.0, 1.0),
             annotated=self._annotated(classes),
             exclude=self._flag("exclude"),
