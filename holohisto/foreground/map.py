@@ -166,8 +166,12 @@ def load_foreground(path: Path, record: SlideRecord | None = None) -> Foreground
     """
     with Raster(path) as raster:
         header = raster.header
-        if "cell" not in header:
-            raise HolohistoError(path, "is not a map of `holohisto foreground`")
+        if not {"cell", "saturation"} <= header.keys():
+            raise HolohistoError(
+                path,
+                "is not a map of this version of `holohisto foreground`",
+                advice="run `holohisto foreground`",
+            )
         if record is not None and header.get("fingerprint") != record.fingerprint:
             raise HolohistoError(
                 path,

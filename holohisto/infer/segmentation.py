@@ -105,7 +105,7 @@ class Segmentation:
             "tiles": sum(map(self.job.wanted, chain(*self.job.rows))),
             "all_tiles": sum(map(len, self.job.rows)),
             "bands": len(self.job.ends),
-            "taken_up": self._resumed,
+            "resumed_bands": self._resumed,
             "seconds": round(wall, 3),
             "stages": seconds,
             "readers": speed.readers,

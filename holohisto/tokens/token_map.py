@@ -16,7 +16,7 @@ from holohisto.runtime import atomic
 from holohisto.tiles.grid import Tile
 from holohisto.tiles.variants import Variant, variants_of
 
-FORMAT = "holohisto-tokens-3"
+FORMAT = "holohisto-tokens-4"
 PREFIX = "tokens."
 
 

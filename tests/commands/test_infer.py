@@ -118,7 +118,7 @@ def test_labels_and_facts_are_written(whole):
     assert len(np.unique(values)) > 2
     assert (header["tile"], header["overlap"], header["snap"]) == ([192, 160], 0.25, 16)
     facts = json.loads((whole / "facts.json").read_text())
-    assert (facts["bands"], facts["taken_up"], facts["slide"]) == (8, 0, "s1")
+    assert (facts["bands"], facts["resumed_bands"], facts["slide"]) == (8, 0, "s1")
     assert 0 < facts["tiles"] <= facts["all_tiles"] == 8 * 4
     assert set(facts["stages"]) == {"read", "tokenise", "model", "stitch", "write"}
     assert facts["stages"]["tokenise"] == 0
@@ -158,7 +158,7 @@ def test_killed_and_resumed_gives_identical_labels(folder, whole, tmp_path, band
         journal.write_bytes(journal.read_bytes()[:-torn])
     assert cli.main([*words, "--threads", "3", "--batch", "2"]) == 0
     facts = json.loads((tmp_path / "facts.json").read_text())
-    assert facts["taken_up"] == bands - bool(torn)
+    assert facts["resumed_bands"] == bands - bool(torn)
     assert same(tmp_path, whole)
     seams = [json.loads((out / "facts.json").read_text())["seam"] for out in (tmp_path, whole)]
     assert seams[0] == seams[1]
@@ -171,7 +171,7 @@ def test_another_computation_resumes_nothing(folder, whole, tmp_path):
     other = json.dumps(OPTIONS | {"threshold": 0.4})
     words[words.index("--options") + 1] = other
     assert cli.main(words) == 0
-    assert json.loads((tmp_path / "facts.json").read_text())["taken_up"] == 0
+    assert json.loads((tmp_path / "facts.json").read_text())["resumed_bands"] == 0
     assert not same(tmp_path, whole)
 
 

@@ -111,7 +111,7 @@ def trained(accelerator, folder, epochs=None):
     return numbers(run(trainer(options, fabric=fabric), folder, epochs))
 
 
-def test_training_on_both_devices_and_taken_up(tmp_path):
+def test_training_on_both_devices_and_resumed(tmp_path):
     expected = trained("cpu", tmp_path / "cpu")
     found = trained("cuda", tmp_path / "cuda")
     first = trained("cuda", tmp_path / "taken-up", epochs=2)

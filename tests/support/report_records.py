@@ -43,7 +43,7 @@ def inference(slide: str, model: str) -> dict:
         "tiles": 40,
         "all_tiles": 90,
         "bands": 9,
-        "taken_up": 3 if slide == READ_SLOWLY else 0,
+        "resumed_bands": 3 if slide == READ_SLOWLY else 0,
         "seconds": 98.0,
         "stages": stages,
         "readers": 4,

@@ -61,7 +61,7 @@ def _line(run: Run, model: str, slide: str) -> InferenceLine | None:
     if not isinstance(stages, dict):
         return None
     disagreement = _disagreement(facts.get("seam"))
-    resumed = facts.get("taken_up")
+    resumed = facts.get("resumed_bands")
     seconds = duration(float(facts.get("seconds") or math.nan))
     return InferenceLine(
         slide,
