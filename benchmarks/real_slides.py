@@ -100,10 +100,10 @@ def mouse_dice(data: Path, masks: Path) -> list[float]:
         name = labels.name.removesuffix("-labels.png")
         side = 2 * MOUSE_BORDER + len(truth)
         mask = Image.fromarray(tifffile.imread(masks / f"mouse-{name}_glomerulus.tif"))
-        found = np.asarray(mask.resize((side, side), Image.Resampling.NEAREST)) > 0
-        found = found[MOUSE_BORDER:-MOUSE_BORDER, MOUSE_BORDER:-MOUSE_BORDER]
-        both = int(truth.sum() + found.sum())
-        values.append(2 * int((truth & found).sum()) / both if both else 1.0)
+        predicted = np.asarray(mask.resize((side, side), Image.Resampling.NEAREST)) > 0
+        predicted = predicted[MOUSE_BORDER:-MOUSE_BORDER, MOUSE_BORDER:-MOUSE_BORDER]
+        both = int(truth.sum() + predicted.sum())
+        values.append(2 * int((truth & predicted).sum()) / both if both else 1.0)
     return values
 
 
