@@ -103,8 +103,8 @@ def contenders(size: tuple[int, int], channels: int, device: str) -> race.Conten
     def read(tile: Tile) -> np.ndarray:
         out = np.full((tile.height, tile.width, 3), 240, np.uint8)
         y, x = max(tile.y, 0), max(tile.x, 0)
-        part = rgb[y : max(y, tile.y + tile.height), x : max(x, tile.x + tile.width)]
-        out[y - tile.y :, x - tile.x :][: part.shape[0], : part.shape[1]] = part
+        inside = rgb[y : max(y, tile.y + tile.height), x : max(x, tile.x + tile.width)]
+        out[y - tile.y :, x - tile.x :][: inside.shape[0], : inside.shape[1]] = inside
         return out
 
     def one_phase() -> list[Tensor]:

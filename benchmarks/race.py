@@ -1,8 +1,8 @@
-"""How contenders are timed and weighed: side by side in one run.
+"""Races: time and peak memory of several implementations, measured side by side.
 
-Times are taken in turns (A B A B ...) after one turn that does not count, so that what disturbs the
-machine disturbs all; the table has the least and the median. Peak memory is what a run takes beyond
-what was there before: on a CPU the first run, in a process of its own for each contender.
+Contenders run in turns (A B A B ...) after a warm-up turn, so that a disturbance of the machine
+slows them all; the table has minimum and median. Peak memory is the increase over the memory before
+the run; on a CPU it is that of the first run, in a process of its own for each contender.
 """
 
 import argparse
@@ -20,21 +20,21 @@ import psutil
 import torch
 
 Contenders = dict[str, Callable[[], object]]
-"""What is run of each; the first one is what the others are compared with."""
+"""Name -> action of each contender; the others are compared with the first."""
 TOLERANCE = 1.05
-"""Ratios of equal programs differ by so much from one run to the next."""
+"""Ratio of times by which equal programs differ from run to run."""
 
 
 @dataclass
 class Result:
-    """What was measured of one contender."""
+    """Measurements of one contender."""
 
     seconds: list[float] = field(default_factory=list)
     peak_mb: float = 0.0
 
     @property
     def best(self) -> float:
-        """Least seconds, those least disturbed."""
+        """Minimum of the seconds, which is the least disturbed."""
         return min(self.seconds)
 
     @property
@@ -44,13 +44,13 @@ class Result:
 
 
 def options(description: str | None) -> argparse.ArgumentParser:
-    """Options that all races have."""
+    """Return the parser with the options of all races."""
     parser = argparse.ArgumentParser(description=(description or "").splitlines()[0])
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--threads", type=int, default=2, help="threads of the CPU")
-    parser.add_argument("--repeats", type=int, default=5, help="turns that count")
-    parser.add_argument("--only", default="", help="races whose name begins so")
-    parser.add_argument("--json", type=Path, help="file that the figures are written to as well")
+    parser.add_argument("--repeats", type=int, default=5, help="turns that are timed")
+    parser.add_argument("--only", default="", help="run only races whose name begins with this")
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
     parser.add_argument("--weigh", nargs=2, help=argparse.SUPPRESS)  # one contender, own process
     return parser
 
@@ -58,7 +58,7 @@ def options(description: str | None) -> argparse.ArgumentParser:
 def run(
     races: dict[str, Callable[[str], Contenders]], arguments: argparse.Namespace
 ) -> dict[str, dict[str, Result]]:
-    """Race all and print the table; as a child, weigh one contender and exit.
+    """Run all races and print the table; as a child, measure the memory of one contender and exit.
 
     Args:
         races: Builds the contenders of each race on a device.
@@ -71,23 +71,23 @@ def run(
         sys.exit(0)
     print(f"{arguments.device}, {arguments.threads} threads, {arguments.repeats} turns")
     print(f"{'race':<34}{'contender':<22}{'least ms':>10}{'median ms':>11}{'peak MB':>10}  ratios")
-    found = {}
+    measured = {}
     for name, build in races.items():
         if name.startswith(arguments.only):
             contenders = build(arguments.device)
-            found[name] = _race(contenders, arguments)
-            for contender, result in found[name].items():
+            measured[name] = _race(contenders, arguments)
+            for contender, result in measured[name].items():
                 if arguments.device == "cuda":  # the allocator's own count: exact in one process
                     result.peak_mb = _weigh(contenders[contender], arguments.device)
                 else:
                     result.peak_mb = _peak(name, contender)
-            _show(name, found[name])
+            _show(name, measured[name])
             if arguments.json:
-                arguments.json.write_text(as_json(found))
-    return found
+                arguments.json.write_text(as_json(measured))
+    return measured
 
 
-def as_json(found: dict[str, dict[str, Result]]) -> str:
+def as_json(measured: dict[str, dict[str, Result]]) -> str:
     """Least and median milliseconds and peak megabytes of all contenders, by race, as JSON."""
     figures = {
         name: {
@@ -98,13 +98,13 @@ def as_json(found: dict[str, dict[str, Result]]) -> str:
             }
             for contender, result in results.items()
         }
-        for name, results in found.items()
+        for name, results in measured.items()
     }
     return json.dumps(figures, indent=2) + "\n"
 
 
 def verdict(missed: list[str]) -> None:
-    """Say which targets were missed; exit 1 if any was."""
+    """Print the missed targets, then exit: 1 if there are any, else 0."""
     for line in missed:
         print(f"missed: {line}")
     sys.exit(bool(missed))
@@ -129,7 +129,7 @@ def _seconds(action: Callable[[], object], device: str) -> float:
 
 
 def _peak(name: str, contender: str) -> float:
-    """Weigh in a process of its own, given the same options."""
+    """Measure peak memory in a process of its own with the same options."""
     done = subprocess.run(
         [sys.executable, *sys.argv, "--weigh", name, contender],
         stdout=subprocess.PIPE,
@@ -140,7 +140,7 @@ def _peak(name: str, contender: str) -> float:
 
 
 def _weigh(action: Callable[[], object], device: str) -> float:
-    """Megabytes that the first run of an action takes at most."""
+    """Peak memory of the first run of an action, MB."""
     if device == "cuda":
         before = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
@@ -150,7 +150,7 @@ def _weigh(action: Callable[[], object], device: str) -> float:
 
 
 def peak_of(action: Callable[[], object]) -> float:
-    """Megabytes of main memory that an action takes at most, beyond what was there before."""
+    """Peak increase of main memory while an action runs, MB."""
     before = psutil.Process().memory_info().rss
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
     action()

@@ -86,7 +86,7 @@ def mouse_labels(data: Path) -> list[Path]:
 
 
 def _write_scaled(path: Path, image: Image.Image, scale: float, how: Image.Resampling) -> None:
-    """Write an image of another size, once: a newer file would have everything done again."""
+    """Write a resized image, unless it exists: a newer file would rerun everything."""
     if not path.exists():
         size = round(scale * image.width), round(scale * image.height)
         image.resize(size, how).save(path)
@@ -100,14 +100,14 @@ def mouse_dice(data: Path, masks: Path) -> list[float]:
         name = labels.name.removesuffix("-labels.png")
         side = 2 * MOUSE_BORDER + len(truth)
         mask = Image.fromarray(tifffile.imread(masks / f"mouse-{name}_glomerulus.tif"))
-        found = np.asarray(mask.resize((side, side), Image.Resampling.NEAREST)) > 0
-        found = found[MOUSE_BORDER:-MOUSE_BORDER, MOUSE_BORDER:-MOUSE_BORDER]
-        both = int(truth.sum() + found.sum())
-        values.append(2 * int((truth & found).sum()) / both if both else 1.0)
+        predicted = np.asarray(mask.resize((side, side), Image.Resampling.NEAREST)) > 0
+        predicted = predicted[MOUSE_BORDER:-MOUSE_BORDER, MOUSE_BORDER:-MOUSE_BORDER]
+        both = int(truth.sum() + predicted.sum())
+        values.append(2 * int((truth & predicted).sum()) / both if both else 1.0)
     return values
 
 
-def place_of(folder: Path, tested: str, seed: int, without: str | None) -> Path:
+def directory_of(folder: Path, tested: str, seed: int, without: str | None) -> Path:
     """Folder of one run of the workflow."""
     return folder / f"{tested}-{'without-' + without if without else 'seed'}-{seed}"
 
@@ -118,15 +118,15 @@ def run(folder: Path, tested: str, seed: int, without: str | None, models: list[
     config |= {"slides": str(folder / sheet(tested)), "seed": seed}
     config["models"] = {name: config["models"][name] for name in models}
     if without:
-        first = place_of(folder, tested, seed, None)
+        first = directory_of(folder, tested, seed, None)
         trained = first / "results" / "tokenizer" / "tokenizer.safetensors"
         tiles = config["tokenizer"]["calibration_tiles"]
         config["tokenizer"] = {"checkpoint": str(trained), "calibration_tiles": tiles}
         for section, keys in OFF[without].items():
             config.setdefault(section, {}).update(keys)
-    place = place_of(folder, tested, seed, without)
-    place.mkdir(exist_ok=True)
-    (place / "config.yaml").write_text(yaml.safe_dump(config))
+    directory = directory_of(folder, tested, seed, without)
+    directory.mkdir(exist_ok=True)
+    (directory / "config.yaml").write_text(yaml.safe_dump(config))
     command = [
         sys.executable,
         "-m",
@@ -134,9 +134,9 @@ def run(folder: Path, tested: str, seed: int, without: str | None, models: list[
         "--snakefile",
         ROOT / "workflow" / "Snakefile",
         "--configfile",
-        place / "config.yaml",
+        directory / "config.yaml",
         "--directory",
-        place,
+        directory,
         "--cores",
         "2",
         "--set-threads",
@@ -150,23 +150,23 @@ def run(folder: Path, tested: str, seed: int, without: str | None, models: list[
     ]
     environment = os.environ | {"OMP_WAIT_POLICY": "PASSIVE"}
     subprocess.run(command, env=environment, check=True)
-    return place
+    return directory
 
 
-def scores(data: Path, place: Path) -> dict[tuple[str, str, str], float]:
+def scores(data: Path, directory: Path) -> dict[tuple[str, str, str], float]:
     """Mean over a group's slides, by model, group and score."""
-    with (place / "results" / "cohort" / "slides.tsv").open() as file:
+    with (directory / "results" / "cohort" / "slides.tsv").open() as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
-    found = {}
+    means = {}
     for model, group in sorted({(row["model"], row["group"]) for row in rows}):
         chosen = [row for row in rows if (row["model"], row["group"]) == (model, group)]
         for name, column in SCORES.items():
             values = [float(row[column]) for row in chosen if row[column]]
-            found[model, group, name] = float(np.mean(values)) if values else float("nan")
-    for model in sorted({model for model, _, _ in found}):
-        values = mouse_dice(data, place / "results" / "models" / model / "masks")
-        found[model, "mouse", "Dice"] = float(np.mean(values))
-    return found
+            means[model, group, name] = float(np.mean(values)) if values else float("nan")
+    for model in sorted({model for model, _, _ in means}):
+        values = mouse_dice(data, directory / "results" / "models" / model / "masks")
+        means[model, "mouse", "Dice"] = float(np.mean(values))
+    return means
 
 
 def main() -> None:
@@ -181,17 +181,17 @@ def main() -> None:
     arguments = parser.parse_args()
     folder = arguments.work.resolve()
     write_slides(arguments.data.resolve(), folder, arguments.test)
-    places = [
+    directories = [
         run(folder, arguments.test, seed, arguments.without, arguments.models)
         for seed in arguments.seeds
     ]
-    found = [scores(arguments.data, place) for place in places]
+    by_seed = [scores(arguments.data, directory) for directory in directories]
     print(f"{'model':<10}{'group':<10}{'score':<14}{'mean':>7}  by seed")
-    for key in found[0]:
-        values = [one[key] for one in found]
+    for key in by_seed[0]:
+        values = [means[key] for means in by_seed]
         line = f"{key[0]:<10}{key[1]:<10}{key[2]:<14}{np.mean(values):>7.3f}  "
         print(line + " ".join(f"{value:.3f}" for value in values))
-    kept = {"/".join(key): [one[key] for one in found] for key in found[0]}
+    kept = {"/".join(key): [means[key] for means in by_seed] for key in by_seed[0]}
     what = f"without-{arguments.without}" if arguments.without else "scores"
     name = f"{arguments.test}-{what}.json"
     (folder / name).write_text(json.dumps(kept, indent=1) + "\n")

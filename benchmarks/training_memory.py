@@ -3,9 +3,9 @@
     python training_memory.py
 
 Tensors have shapes but no memory (torch's meta device), so a tile of 3840 x 2160 takes seconds. All
-is counted in fp32, autocast's halves not taken off: an upper bound for what autograd keeps. What
-kernels need beside it, and gradients on their way, are not in it: `pytest -m gpu -k 24_gb`
-measures those.
+is counted in fp32, without the savings of autocast: an upper bound for what autograd keeps.
+Workspaces of kernels and transient gradients are not included; `pytest -m gpu -k 24_gb` measures
+them.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from holohisto.training.loss import dice_bce
 SIZE: Literal["T", "S", "B"] = "B"
 WIDTH, HEIGHT, TOKEN, CLASSES = 3840, 2160, 16, 6
 STATES = 5
-"""Of each weight: itself, its gradient, two moments of AdamW, the average."""
+"""Numbers per weight: itself, its gradient, two moments of AdamW, the average."""
 
 
 @dataclass
@@ -35,11 +35,11 @@ class Kept:
 
     nbytes: dict[int, int] = field(default_factory=dict)
     alive: list[Tensor] = field(default_factory=list)
-    """So that no storage is freed and its number given away again."""
+    """The tensors themselves, so that no storage is freed and its address used again."""
 
     @contextlib.contextmanager
     def counted(self) -> Iterator[None]:
-        """Count what is saved within."""
+        """Count the tensors saved inside the context."""
 
         def pack(tensor: Tensor) -> Tensor:
             storage = tensor.untyped_storage()
@@ -51,13 +51,13 @@ class Kept:
             yield
 
     def gigabytes(self, own: set[int]) -> float:
-        """Without the weights themselves."""
+        """Return the sum of all storages but the weights', GB."""
         return sum(size for key, size in self.nbytes.items() if key not in own) / 1e9
 
 
 def main() -> None:
-    """Count with and without recomputing, and print."""
-    torch.autocast = lambda *_, **__: contextlib.nullcontext()  # knows no meta device
+    """Count with and without activation checkpointing, and print."""
+    torch.autocast = lambda *_, **__: contextlib.nullcontext()  # does not support the meta device
     model = build_segmenter(HolohistoModel(size=SIZE), torch.randn(1024, 256), TOKEN, CLASSES)
     assert isinstance(model, HolohistoSegmenter)
     model = model.to("meta").train()
@@ -70,12 +70,13 @@ def main() -> None:
     print(
         f"size {SIZE}: {weights / 1e6:.1f} M weights, {STATES * 4 * weights / 1e9:.2f} GB of states"
     )
-    for recompute in (False, True):
-        model.backbone.activation_checkpointing = recompute
+    for checkpointing in (False, True):
+        model.backbone.activation_checkpointing = checkpointing
         kept = Kept()
         with kept.counted():
             dice_bce(model(tokens, rgb, size=(HEIGHT, WIDTH)), target, torch.ones_like(target))
-        print(f"recompute {recompute}: {kept.gigabytes(own):.2f} GB kept for the backward pass")
+        setting = f"activation checkpointing {checkpointing}"
+        print(f"{setting}: {kept.gigabytes(own):.2f} GB kept for the backward pass")
     inner = []
     backbone, widths = model.backbone, SIZES[SIZE]
     stages = ((backbone.stage1, widths.stage1, 1), (backbone.stage2, widths.stage2, 2))
@@ -85,7 +86,7 @@ def main() -> None:
         with kept.counted():
             next(iter(stage))(x.requires_grad_())
         inner.append(kept.gigabytes(own))
-    print(f"one block, while it is computed again: {max(inner):.2f} GB")
+    print(f"one block, while it is recomputed: {max(inner):.2f} GB")
 
 
 if __name__ == "__main__":

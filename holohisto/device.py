@@ -24,6 +24,11 @@ def memory_format(device: torch.device) -> torch.memory_format:
     return torch.channels_last if device.type == "cuda" else torch.contiguous_format
 
 
+def gpu_count() -> int:
+    """Return the number of CUDA devices; 0 without any."""
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
 def peak_memory_mb() -> float:
     """Return the peak memory of the GPU, or the resident memory of the process on a CPU, MiB."""
     if torch.cuda.is_available():

@@ -1,4 +1,4 @@
-"""Expert annotations: pictures or outlines of classes, read like the slide they belong to."""
+"""Expert annotations: masks or outlines of classes, read at the positions of their slide."""
 
 from holohisto.annotation.reader import Annotation
 

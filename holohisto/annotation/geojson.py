@@ -1,4 +1,4 @@
-"""GeoJSON, feature by feature: files of any size, plain or gzipped, in bounded memory."""
+"""Read GeoJSON feature by feature: files of any size, plain or gzipped, in bounded memory."""
 
 import gzip
 import json
@@ -11,12 +11,16 @@ from holohisto.errors import HolohistoError
 
 GZIP_MAGIC = b"\x1f\x8b"
 CHUNK = 2**20
+"""Characters read at a time."""
 LARGEST_FEATURE = 2**28
-"""Most characters that one feature may have: more is damage, or no GeoJSON."""
+"""Largest number of characters of a feature: a longer one is damaged, or no GeoJSON."""
 
 
 def features(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the features of a FeatureCollection, of a bare list of features, or the only one.
+    """Yield the features of a FeatureCollection, of a list of features, or of a single feature.
+
+    Args:
+        path: GeoJSON in UTF-8, or the same gzipped.
 
     Raises:
         HolohistoError: missing, damaged, or no GeoJSON.
@@ -24,14 +28,14 @@ def features(path: Path) -> Iterator[dict[str, Any]]:
     try:
         with _open(path) as file:
             text = _Text(file)
-            found = text.items() if text.peek() == "[" else _of_collection(text)
-            for number, feature in enumerate(found, start=1):
+            items = text.items() if text.peek() == "[" else _of_collection(text)
+            for number, feature in enumerate(items, start=1):
                 if not isinstance(feature, dict) or feature.get("type") != "Feature":
                     raise ValueError(f"item {number} is no feature")
                 yield feature
             if text.peek():
                 raise ValueError("there is more after its end")
-    except OSError as error:  # gzip's are among them
+    except OSError as error:  # gzip's errors included
         reason = error.strerror or str(error)
         raise HolohistoError(path, f"annotation cannot be read: {reason}") from error
     except (ValueError, EOFError, zlib.error, RecursionError) as error:
@@ -46,7 +50,8 @@ def _open(path: Path) -> TextIO:
 
 
 def _of_collection(text: "_Text") -> Iterator[Any]:
-    rest: dict[str, Any] = {}
+    """Yield the features of the collection, or the feature, that the text holds."""
+    members: dict[str, Any] = {}
     text.take("{")
     while text.peek() != "}":
         key = text.value()
@@ -54,23 +59,23 @@ def _of_collection(text: "_Text") -> Iterator[Any]:
         if key == "features" and text.peek() == "[":
             yield from text.items()
         else:
-            rest[str(key)] = text.value()
+            members[str(key)] = text.value()
         if text.peek() != "}":
             text.take(",")
     text.take("}")
-    if rest.get("type") == "Feature":
-        yield rest
+    if members.get("type") == "Feature":
+        yield members
 
 
 class _Text:
-    """Text that comes piece by piece, JSON values taken off its front."""
+    """JSON text, read in chunks and parsed value by value."""
 
     def __init__(self, file: TextIO) -> None:
         self._file, self._text, self._at, self._ended = file, "", 0, False
         self._decoder = json.JSONDecoder()
 
     def peek(self) -> str:
-        """The next character that is not blank; "" at the end."""
+        """Return the next character that is not blank; "" at the end."""
         while True:
             while self._at < len(self._text) and self._text[self._at].isspace():
                 self._at += 1
@@ -80,12 +85,14 @@ class _Text:
                 return ""
 
     def take(self, character: str) -> None:
-        found = self.peek()
-        if found != character:
-            raise ValueError(f"{found or 'the end'} where {character} should be")
+        """Skip the given character, which must be the next one."""
+        following = self.peek()
+        if following != character:
+            raise ValueError(f"{following or 'the end'} where {character} should be")
         self._at += 1
 
     def value(self) -> Any:
+        """Parse the next JSON value."""
         self.peek()
         while True:
             try:
@@ -94,12 +101,13 @@ class _Text:
                 if not self._more():
                     raise ValueError(f"it ends early, or {error.msg}") from error
                 continue
-            if end == len(self._text) and self._more():  # a number may go on
+            if end == len(self._text) and self._more():  # the number may have more digits
                 continue
             self._at = end
             return value
 
     def items(self) -> Iterator[Any]:
+        """Parse the values of a list, one by one."""
         self.take("[")
         while self.peek() != "]":
             yield self.value()
@@ -108,11 +116,14 @@ class _Text:
         self.take("]")
 
     def _more(self) -> bool:
-        """Read on, at least as much again as is open; tell whether there was anything."""
-        rest = self._text[self._at :]
-        if len(rest) > LARGEST_FEATURE:
+        """Read at least as many characters as are unparsed; returns False at the end of the file.
+
+        Doubling the text keeps the time linear although an unfinished value is parsed again.
+        """
+        unparsed = self._text[self._at :]
+        if len(unparsed) > LARGEST_FEATURE:
             raise ValueError(f"more than {LARGEST_FEATURE} characters without the end of a value")
-        piece = "" if self._ended else self._file.read(max(CHUNK, len(rest)))
-        self._ended = not piece
-        self._text, self._at = rest + piece, 0
-        return bool(piece)
+        chunk = "" if self._ended else self._file.read(max(CHUNK, len(unparsed)))
+        self._ended = not chunk
+        self._text, self._at = unparsed + chunk, 0
+        return bool(chunk)

@@ -1,7 +1,7 @@
-"""Annotations that are outlines: QuPath's GeoJSON in level-0 pixels, drawn band by band.
+"""Annotations as outlines: QuPath's GeoJSON in level-0 pixels, rasterised on demand.
 
-A pixel is inside where its centre is, as `masks.outlines` draws along the edges of pixels: what was
-exported without thinning comes back pixel by pixel.
+A pixel is inside an outline where its centre is. As `masks.outlines` draws outlines along the edges
+of pixels, a mask exported without simplification is read back pixel by pixel.
 """
 
 import logging
@@ -19,13 +19,17 @@ from holohisto.errors import HolohistoError
 logger = logging.getLogger(__name__)
 
 NO_ANNOTATIONS = ("root", "tile", "tmaCore")
-"""QuPath's object types that are nobody's drawing."""
+"""QuPath's object types that are no annotation."""
 UNCLASSIFIED = "without class"
 LEFT, TOP, RIGHT, BOTTOM = range(4)
+"""Columns of the bounding boxes."""
 
 
 class OutlineAnnotation:
-    """Polygons of classes; threads may share them. Memory follows the number of corners."""
+    """The polygons of an annotation; threads may share them.
+
+    Memory grows with the number of their points, not with the size of the slide.
+    """
 
     def __init__(
         self,
@@ -34,20 +38,20 @@ class OutlineAnnotation:
         annotated: tuple[str, ...],
         size: tuple[int, int],
     ) -> None:
-        """Read the corners of all polygons of the classes `annotated`.
+        """Read the points of all polygons of the annotated classes.
 
-        An object belongs to the class of its classification's name, or of the part before a colon;
-        case makes no difference. Without classification it belongs to the only class, if there is
-        one only.
+        The class of an object is named by its classification, or by the part of it before a colon;
+        case makes no difference. An object without classification belongs to the annotated class
+        where there is only one, and is ignored otherwise.
 
         Args:
             path: GeoJSON, or the same gzipped.
-            classes: in the order of their bits.
-            annotated: names of the classes to look at.
-            size: width and height of the slide's level 0.
+            classes: The classes in the order of their bits.
+            annotated: Names of the classes to read.
+            size: Width and height of the slide's level 0.
 
         Raises:
-            HolohistoError: damaged, or all polygons lie outside of the slide.
+            HolohistoError: missing or damaged, or all polygons lie outside the slide.
         """
         self.size = size
         bits = {name.lower(): bit for bit, name in enumerate(classes) if name in annotated}
@@ -63,7 +67,17 @@ class OutlineAnnotation:
         self._require_overlap(path)
 
     def bits(self, x: int, y: int, width: int, height: int) -> np.ndarray:
-        """Return (height, width) uint8, bit i for class i, of a rectangle of level 0."""
+        """Return the classes of a rectangle.
+
+        Args:
+            x: Left edge, level-0 pixels.
+            y: Top edge, level-0 pixels.
+            width: Width, level-0 pixels.
+            height: Height, level-0 pixels.
+
+        Returns:
+            (height, width) uint8, bit i set where class i is.
+        """
         box, result = self._box, np.zeros((height, width), np.uint8)
         met = (box[:, LEFT] < x + width) & (box[:, RIGHT] > x)
         met &= (box[:, TOP] < y + height) & (box[:, BOTTOM] > y)
@@ -79,9 +93,10 @@ class OutlineAnnotation:
         return result
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: no file is open."""
 
     def _boxes(self) -> np.ndarray:
+        """Bounding boxes of the polygons, (n, 4) float64."""
         if not len(self._bit):
             return np.zeros((0, 4))
         start = self._start[:-1]
@@ -93,11 +108,11 @@ class OutlineAnnotation:
         inside = (box[:, LEFT] < width) & (box[:, TOP] < height)
         inside &= (box[:, RIGHT] > 0) & (box[:, BOTTOM] > 0)
         if len(box) and not inside.any():
-            whole = [*box[:, :RIGHT].min(axis=0), *box[:, RIGHT:].max(axis=0)]
+            extent = [*box[:, :RIGHT].min(axis=0), *box[:, RIGHT:].max(axis=0)]
             raise HolohistoError(
                 path,
                 "all outlines lie outside of the slide",
-                found="x {0:g} to {2:g}, y {1:g} to {3:g}".format(*whole),
+                found="x {0:g} to {2:g}, y {1:g} to {3:g}".format(*extent),
                 allowed=f"0 to {width} and 0 to {height}, level-0 pixels",
                 advice="export them from the slide itself, in pixels",
             )
@@ -105,9 +120,14 @@ class OutlineAnnotation:
     def _stretches(
         self, which: np.ndarray, rows: tuple[int, int]
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Row, first column and column after the last of what polygons cover of some rows.
+        """Runs of pixels that polygons cover, by the even-odd rule, which leaves holes empty.
 
-        Even-odd within a polygon, so that holes are free; all (n,) int64.
+        Args:
+            which: Numbers of the polygons, (m,) integers.
+            rows: First row, and the row after the last.
+
+        Returns:
+            Row, first column, and column after the last of each run, each (n,) int64.
         """
         length = self._start[which + 1] - self._start[which]
         item = np.repeat(np.arange(len(which)), length)
@@ -116,7 +136,7 @@ class OutlineAnnotation:
         )
         edge = ~self._last[point]
         (x0, y0), (x1, y1) = self._points[point[edge]].T, self._points[point[edge] + 1].T
-        # The rows whose centres lie in the half-open range of y: each is crossed once.
+        # An edge crosses the rows whose centres lie in its half-open range of y, each once.
         first = np.maximum(np.ceil(np.minimum(y0, y1) - 0.5), rows[0]).astype(np.int64)
         after = np.minimum(np.ceil(np.maximum(y0, y1) - 0.5), rows[1]).astype(np.int64)
         count = np.maximum(after - first, 0)
@@ -130,7 +150,7 @@ class OutlineAnnotation:
 
 
 def _polygons(path: Path, bits: dict[str, int]) -> Iterator[tuple[int, list[np.ndarray]]]:
-    """Class bit and closed rings, each (n, 2) float64 x, y, of every polygon of the classes."""
+    """Yield the class bit and the closed rings of every polygon; a ring is (n, 2) float64 x, y."""
     ignored: Counter[str] = Counter()
     for number, feature in enumerate(features(path), start=1):
         properties = feature.get("properties") or {}
@@ -150,25 +170,27 @@ def _polygons(path: Path, bits: dict[str, int]) -> Iterator[tuple[int, list[np.n
                 allowed="Polygon or MultiPolygon of numbers",
             ) from error
     if ignored:
-        told = ", ".join(f"{name} ({count})" for name, count in ignored.most_common(8))
+        names = ", ".join(f"{name} ({count})" for name, count in ignored.most_common(8))
         logger.warning(
             "%s: objects of other classes are left out: %s; looked for: %s",
             path,
-            told,
+            names,
             ", ".join(bits),
         )
 
 
 def _name(properties: dict[str, Any]) -> str:
-    """The name of the classification, in any of the forms that QuPath has written."""
-    found = properties.get("classification")
-    if isinstance(found, dict):
-        names = found.get("names")
-        found = found.get("name") or (": ".join(map(str, names)) if names else None)
-    return str(found or "").strip()
+    """The name of the classification, in any form that a version of QuPath writes."""
+    classification = properties.get("classification")
+    if isinstance(classification, dict):
+        names = classification.get("names")
+        joined = ": ".join(map(str, names)) if names else None
+        classification = classification.get("name") or joined
+    return str(classification or "").strip()
 
 
 def _bit(name: str, bits: dict[str, int]) -> int | None:
+    """The bit of a classification's class; None where it is none of the classes."""
     if not name:
         return next(iter(bits.values())) if len(bits) == 1 else None
     known = bits.get(name.lower())
@@ -176,7 +198,7 @@ def _bit(name: str, bits: dict[str, int]) -> int | None:
 
 
 def _rings(geometry: dict[str, Any]) -> Iterator[list[np.ndarray]]:
-    """The polygons of a geometry, each as its closed rings; lines and points have no area."""
+    """Yield the closed rings of each polygon of a geometry; lines and points have no area."""
     kind = geometry.get("type")
     if kind == "Polygon":
         yield [_closed(ring) for ring in geometry["coordinates"]]
@@ -184,11 +206,12 @@ def _rings(geometry: dict[str, Any]) -> Iterator[list[np.ndarray]]:
         for polygon in geometry["coordinates"]:
             yield [_closed(ring) for ring in polygon]
     elif kind == "GeometryCollection":
-        for part in geometry["geometries"]:
-            yield from _rings(part)
+        for member in geometry["geometries"]:
+            yield from _rings(member)
 
 
 def _closed(ring: Any) -> np.ndarray:
+    """A ring of GeoJSON as (n, 2) float64, its last point equal to its first."""
     points = np.asarray([point[:2] for point in ring], np.float64)
     if points.ndim != 2 or len(points) < 3 or not np.isfinite(points).all():
         raise ValueError("a ring is not a list of three points or more")

@@ -1,4 +1,4 @@
-"""Annotations that are pictures: values or colours that mean classes."""
+"""Annotations as pictures, whose values or colours stand for classes."""
 
 import os
 import threading
@@ -14,8 +14,10 @@ from holohisto.slide.probe import TIFF_MAGIC, picture_size, pillow
 from holohisto.slide.tiff import Page
 
 SNIFFED_TILES = 16
+"""Number of tiles, of the most bytes, in which the largest value is looked up."""
 WHOLE_STRIP = 1024
-"""Height of strips from which a TIFF is unpacked whole, once, instead of strip by strip."""
+"""Largest height of strips that are decoded one by one. A TIFF with higher strips is decoded once
+and kept in memory."""
 MINISWHITE = 0
 JPEG_MAGIC = b"\xff\xd8\xff"
 LOSSY = (6, 7, 33003, 33005, 34712)
@@ -23,18 +25,23 @@ LOSSY = (6, 7, 33003, 33005, 34712)
 
 
 class RasterAnnotation:
-    """A picture of classes; threads may share it.
+    """An annotation as a picture; threads may share it.
 
-    A TIFF is read tile by tile; any other picture is unpacked whole at the first read.
+    A TIFF is read tile by tile; any other picture is decoded entirely at the first read.
     """
 
     def __init__(
         self, path: Path, classes: dict[str, ClassOptions], annotated: tuple[str, ...]
     ) -> None:
-        """Open `path`, in which the classes `annotated` are drawn.
+        """Open the file.
+
+        Args:
+            path: TIFF, PNG or JPEG: grey, RGB or with a palette.
+            classes: The classes in the order of their bits, with their values or colours.
+            annotated: Names of the classes to read.
 
         Raises:
-            HolohistoError: missing or not such a picture.
+            HolohistoError: missing, damaged, or of another pixel type.
         """
         self.size = picture_size(path)
         with path.open("rb") as file:
@@ -45,7 +52,20 @@ class RasterAnnotation:
         self._rule: _Rule | None = None
 
     def bits(self, x: int, y: int, width: int, height: int) -> np.ndarray:
-        """Return (height, width) uint8, bit i for class i, of a rectangle inside the picture."""
+        """Return the classes of a rectangle that lies inside the picture.
+
+        Args:
+            x: Left edge, pixels of the picture.
+            y: Top edge, pixels of the picture.
+            width: Width, pixels of the picture.
+            height: Height, pixels of the picture.
+
+        Returns:
+            (height, width) uint8, bit i set where class i is.
+
+        Raises:
+            HolohistoError: the file is damaged.
+        """
         with self._lock:
             self._rule = self._rule or _Rule(self._classes, self._annotated, self._pixels)
         return self._rule.bits(self._pixels.read(x, y, width, height))
@@ -56,7 +76,7 @@ class RasterAnnotation:
 
 
 class _Rule:
-    """Which values mean which class."""
+    """Translates values or colours into the bits of classes."""
 
     def __init__(
         self,
@@ -68,16 +88,17 @@ class _Rule:
         self._table = np.zeros(65536, np.uint8)
         self._colours: list[tuple[int, int]] = []
         for bit, (name, options) in enumerate(classes.items()):
-            values, place = options.values, bit + 1
+            values, default = options.values, bit + 1
             if name not in annotated:
                 continue
             if not values and len(annotated) == 1:
-                # Masks are 0/255 or 0/1; a 1 beside 255 is noise of a lossy or resized mask.
+                # Masks have 0 and 255, or 0 and 1. In a mask of 0 and 255, a 1 is noise of lossy
+                # compression or resizing.
                 self._table[128:] |= 1 << bit
                 if not picture.lossy and picture.largest() <= 1:
                     self._table[1] |= 1 << bit
                 continue
-            for value in values or (place,):
+            for value in values or (default,):
                 if isinstance(value, int):
                     self._table[value] |= 1 << bit
                 else:
@@ -94,7 +115,7 @@ class _Rule:
         return result
 
     def _coded(self, pixels: np.ndarray) -> np.ndarray:
-        """Colours as 0xrrggbb (height, width) uint32."""
+        """Colours of (height, width, samples) as 0xrrggbb, (height, width) uint32."""
         if self._palette is not None:
             pixels = self._palette[pixels[..., 0]]
         elif pixels.shape[2] < 3:
@@ -146,7 +167,7 @@ class _TiffPixels:
         return self._whole[y : y + height, x : x + width]
 
     def largest(self) -> int:
-        """Largest value among the fullest tiles."""
+        """Largest value in the tiles that take the most bytes."""
         largest = 0
         for index in np.argsort(np.asarray(self._page.counts), kind="stable")[-SNIFFED_TILES:]:
             pixels = self._page.segment_pixels(int(index))
@@ -160,7 +181,7 @@ class _TiffPixels:
 
 
 class _FlatPixels:
-    """A PNG or other flat picture, unpacked whole."""
+    """A PNG or JPEG, decoded entirely."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -203,7 +224,7 @@ def _colours(pixels: np.ndarray) -> np.ndarray:
 
 
 def _unpack(path: Path, picture: Any) -> tuple[np.ndarray, np.ndarray | None]:
-    """Pixels (height, width, samples) of a Pillow image, and its palette."""
+    """Pixels (height, width, samples) of a Pillow image, and its palette (256, 3) uint8 or None."""
     if picture.mode not in ("1", "L", "P", "I;16", "LA", "RGB", "RGBA"):
         raise HolohistoError(
             path,

@@ -1,4 +1,4 @@
-"""The classes of any rectangle of a slide, whatever file they were drawn in."""
+"""The annotated classes of any rectangle of a slide, from a picture or from outlines."""
 
 from pathlib import Path
 
@@ -12,15 +12,22 @@ from holohisto.runtime.arithmetic import ceil_div
 from holohisto.sheet.rows import is_outlines
 
 SOURCE_PIXELS = 2**22
-"""About how many of the annotation's pixels are held at once while reading."""
+"""Approximate number of the annotation's pixels that are reduced at a time."""
 BAND = 512
+"""Rows of the annotation that are searched at a time for any class."""
 
 
 class Annotation:
-    """The classes drawn on one slide; threads may share it.
+    """The annotated classes of one slide; threads may share it.
 
-    A TIFF is read tile by tile; any other picture is unpacked whole at the first read; of outlines
-    only the corners are kept.
+    A TIFF is read tile by tile, any other picture is decoded entirely at the first read, and
+    outlines are kept as their points.
+
+    Attributes:
+        path: The file.
+        factor: Level-0 pixels a side of a working pixel.
+        size: Width and height of the annotation in its own pixels.
+        block: Own pixels a side of a working pixel: the factor, or 1.
     """
 
     def __init__(
@@ -35,12 +42,13 @@ class Annotation:
 
         Args:
             path: TIFF, PNG or JPEG: grey, RGB or with a palette; or QuPath's GeoJSON.
-            classes: The classes in the order of their bits; `values` are grey values (palette
-                places, or the largest channel of RGB) or #rrggbb colours. In GeoJSON objects are
-                classified by name.
+            classes: The classes in the order of their bits. Their `values` are grey values (indices
+                of a palette, or the largest channel of RGB) or #rrggbb colours. Objects of GeoJSON
+                are classified by name.
             slide_size: Width and height of the slide's level 0.
             factor: Level-0 pixels a side of a working pixel.
-            annotated: Classes that are drawn here; the others are in no pixel. None: all.
+            annotated: Names of the classes that are annotated on this slide; no pixel has any other
+                class. None: all.
 
         Raises:
             HolohistoError: unreadable, or neither of level-0 nor of working size.
@@ -63,18 +71,24 @@ class Annotation:
                 allowed="{}x{} (level 0) or {}x{} (working)".format(*slide_size, *working),
             )
         self.block = factor if self.size == slide_size else 1
-        """Own pixels a side of a working pixel: the factor, or 1."""
         self._count = len(classes)
 
     def read(self, xy: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
-        """Return (height, width) uint8 at working resolution, bit i set where class i is.
+        """Return the classes of a rectangle at working resolution.
 
-        A working pixel has a class when at least half of its block of level-0 pixels has it;
-        outside the slide nothing has.
+        A working pixel has a class when at least half of its block of level-0 pixels has it. Pixels
+        outside the slide have none.
 
         Args:
-            xy: Level-0 position, a multiple of the factor; may lie outside.
+            xy: Level-0 position of the top-left corner, a multiple of the factor; may lie outside.
             size: Width and height of the result, working pixels.
+
+        Returns:
+            (height, width) uint8, bit i set where class i is.
+
+        Raises:
+            HolohistoError: the file is damaged.
+            ValueError: `xy` is no multiple of the factor.
         """
         if xy[0] % self.factor or xy[1] % self.factor:
             raise ValueError(f"position {xy} is no multiple of {self.factor}")
@@ -91,7 +105,7 @@ class Annotation:
         return result
 
     def is_empty(self) -> bool:
-        """Tell whether no pixel has any class; stops at the first that has."""
+        """Whether no pixel has any class; reading stops at the first band that has one."""
         width, height = self.size
         bands = (self.bits(0, y, width, BAND) for y in range(0, height, BAND))
         return not any(band.any() for band in bands)
@@ -107,9 +121,19 @@ class Annotation:
         self.close()
 
     def bits(self, x: int, y: int, width: int, height: int) -> np.ndarray:
-        """Return (height, width) uint8 in the annotation's own pixels, bit i for class i.
+        """Return the classes of a rectangle in the annotation's own pixels.
 
-        0 outside.
+        Args:
+            x: Left edge; may lie outside.
+            y: Top edge; may lie outside.
+            width: Width of the rectangle.
+            height: Height of the rectangle.
+
+        Returns:
+            (height, width) uint8, bit i set where class i is; 0 outside.
+
+        Raises:
+            HolohistoError: the file is damaged.
         """
         result = np.zeros((height, width), np.uint8)
         x0, x1 = max(x, 0), min(x + width, self.size[0])
@@ -121,10 +145,10 @@ class Annotation:
 
 
 def annotated_classes(text: str | None, classes: Classes) -> tuple[str, ...] | None:
-    """Names of a comma-separated list; None for None, which stands for all.
+    """Return the names in a comma-separated list; None, which means all classes, for None.
 
     Raises:
-        HolohistoError: one is no class.
+        HolohistoError: a name is no class.
     """
     if text is None:
         return None
@@ -135,7 +159,16 @@ def annotated_classes(text: str | None, classes: Classes) -> tuple[str, ...] | N
 
 
 def _majority(bits: np.ndarray, block: int, classes: int) -> np.ndarray:
-    """Bits of (height * block, width * block) by area, at least half, as (height, width)."""
+    """Reduce classes by area: a block has each class that at least half of its pixels have.
+
+    Args:
+        bits: (height * block, width * block) uint8, bit i for class i.
+        block: Side of a block.
+        classes: Number of classes.
+
+    Returns:
+        (height, width) uint8.
+    """
     if block == 1:
         return bits
     height, width = bits.shape[0] // block, bits.shape[1] // block

@@ -15,6 +15,7 @@ from holohisto.report.tables.scores import paper_tables
 from holohisto.report.tables.trained import trained
 from holohisto.runtime import atomic
 from holohisto.runtime.results import Results
+from holohisto.runtime.units import bytes_text
 from holohisto.sheet.rows import read_sheet
 from holohisto.statistics.files import write_table
 
@@ -87,4 +88,4 @@ def run(arguments: argparse.Namespace) -> None:
         atomic.write_text(arguments.provenance, json.dumps(origin, indent=2) + "\n")
     page = render(shown, options, origin)
     atomic.write_text(arguments.output, page)
-    logger.info("%s: %.1f MB", arguments.output, len(page.encode()) / 1e6)
+    logger.info("%s: %s", arguments.output, bytes_text(len(page.encode())))

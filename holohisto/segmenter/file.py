@@ -1,4 +1,4 @@
-"""Segmenter files: weights with everything that is needed to use them."""
+"""Segmenter files: weights in safetensors, with everything needed to use them in the header."""
 
 import hashlib
 import json
@@ -25,27 +25,36 @@ Segmenter = HolohistoSegmenter | PixelSegmenter | ThresholdSegmenter
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What a segmenter file says of itself."""
+    """Everything in a segmenter file besides its weights."""
 
     name: str
     options: ModelOptions
     classes: tuple[str, ...]
     mpp: float
-    """Working micrometres per pixel it was trained at."""
+    """Working resolution of the training, micrometres per pixel."""
     tile: tuple[int, int]
+    """Width and height of a training tile, working pixels."""
     tokenizer: str | None
-    """Digest of the tokenizer whose tokens it reads; None: it reads pixels only."""
+    """Digest of the tokenizer whose tokens it reads; None if it reads pixels only."""
     downscale: int
+    """Side of a token, or of a square that is embedded linearly, pixels; 1 for other networks."""
     mode: str
-    """`tokens.mode` that it was trained in."""
+    """`tokens.mode` of the training."""
     summary: dict[str, Any]
-    """How it was trained and how well it did."""
+    """Facts of the training: epochs, steps, seconds, validation Dice, pretrained weights."""
 
 
 def build_segmenter(
     options: ModelOptions, codebook: Tensor | None, downscale: int, classes: int
 ) -> Segmenter:
-    """Make an untrained segmenter."""
+    """Build a segmenter with random weights, or an unfitted colour threshold.
+
+    Args:
+        options: Kind and size of the model.
+        codebook: (K, d), the tokenizer's codes; None for models that read no tokens.
+        downscale: Side of a token, pixels.
+        classes: Number of classes.
+    """
     if isinstance(options, HolohistoModel):
         return HolohistoSegmenter(options, codebook, downscale, classes)
     if isinstance(options, PixelModel):
@@ -74,15 +83,16 @@ def save_segmenter(state: dict[str, Tensor], card: ModelCard, path: Path) -> Non
 
 
 def load_segmenter(path: Path) -> tuple[Segmenter, ModelCard, str]:
-    """Read a segmenter in evaluation state, its card and the digest of its weights.
+    """Read a segmenter in evaluation mode, its card and the SHA-256 of its weights.
 
     Raises:
-        HolohistoError: no such file, or its weights are not those its header promises.
+        HolohistoError: the file is missing, of another format, or damaged: its weights do not match
+            the digest in its header.
     """
     try:
         with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            header, names = file.metadata() or {}, file.keys()
+            state = {name: file.get_tensor(name) for name in names}
         if header.get("format") != FORMAT:
             raise HolohistoError(
                 path,

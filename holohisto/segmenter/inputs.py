@@ -1,4 +1,4 @@
-"""What a segmenter is given of a batch of tiles: tokens, pixels, or both."""
+"""The inputs of a segmenter for a batch of tiles: tokens, pixels, or both."""
 
 import numpy as np
 import torch
@@ -9,14 +9,14 @@ from holohisto.tokenizer.vqgan import VQGAN
 
 
 class Inputs:
-    """Says what to read of a tile, and brings it to the device.
+    """Which inputs to read for a tile, and their way to the device.
 
-    With a tokenizer the tokens are those of the tile itself, encoded when it is used, with its own
-    statistics: the paper's way, and mode `online`. Without, they are slices of token maps.
+    With a tokenizer, each tile is encoded when it is used, normalised by its own statistics: the
+    paper's method, mode `online`. Without, tokens are slices of token maps.
     """
 
     def __init__(self, segmenter: Segmenter, tokenizer: VQGAN | None) -> None:
-        """`tokenizer` only in mode `online`."""
+        """Set up for a segmenter; the tokenizer is given in mode `online` only."""
         self.tokenizer = tokenizer if segmenter.needs_tokens else None
         if self.tokenizer is not None:
             self.tokenizer.freeze(False)
@@ -37,7 +37,7 @@ class Inputs:
         Args:
             tokens: (B, h, w) int64, None unless read from the map.
             rgb: (B, 3, H, W) uint8, None unless pixels are read; sides are multiples of f.
-            device: Of the segmenter.
+            device: The segmenter's device.
         """
         on_device, pixels = (
             None if given is None else torch.as_tensor(given).to(device, non_blocking=True)

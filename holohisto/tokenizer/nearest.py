@@ -87,9 +87,9 @@ def _candidates(near: Tensor, size: Tensor, scorer: Scorer) -> tuple[Tensor, Ten
 def _best(near: Tensor, size: Tensor, scorer: Scorer, row: Tensor, code: Tensor) -> Tensor:
     """Return the best of each row's candidates, (n,); all numbers are float64 here."""
     width = max(1, GATHERED // near.shape[1])
-    parts = zip(row.split(width), code.split(width), strict=True)
+    chunks = zip(row.split(width), code.split(width), strict=True)
     scores = torch.cat(
-        [scorer.offsets[k] - torch.linalg.vecdot(near[n], scorer.codes[k]) for n, k in parts]
+        [scorer.offsets[k] - torch.linalg.vecdot(near[n], scorer.codes[k]) for n, k in chunks]
     )
     best = scores.new_full((len(near),), torch.inf).scatter_reduce(0, row, scores, "amin")
     best += size * ((near.shape[1] + 8) * torch.finfo(near.dtype).eps)

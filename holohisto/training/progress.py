@@ -20,7 +20,7 @@ class EpochRow:
     loss: float
     """Mean over the steps of the epoch."""
     learning_rate: float
-    """Of the last step."""
+    """Learning rate of the epoch's last step."""
     val_dice: float
     """Mean Dice of the validation slides; NaN in an epoch without validation."""
     read_seconds: float

@@ -12,7 +12,7 @@ from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from torch import Tensor, distributed, nn
 from torch.distributed.nn.functional import all_reduce
 
-from holohisto.device import best_device
+from holohisto.device import gpu_count
 from holohisto.errors import HolohistoError
 
 
@@ -30,15 +30,16 @@ def make_fabric(devices: int, nodes: int) -> Fabric:
     """
     # On a single node of SLURM, too, Fabric starts the ranks, not srun.
     environment = SLURMEnvironment() if nodes > 1 else LightningEnvironment()
-    on_cpu = best_device().type == "cpu"
+    gpus = gpu_count()
+    on_cpu = gpus == 0
     if on_cpu and nodes == 1:
         devices = 1
-    if not on_cpu and devices > torch.cuda.device_count():
+    if not on_cpu and devices > gpus:
         raise HolohistoError(
             "--devices",
             "asks for more GPUs than there are",
             found=devices,
-            allowed=torch.cuda.device_count(),
+            allowed=gpus,
             advice="see `resources: gpu` of rule train",
         )
     return Fabric(

@@ -61,11 +61,11 @@ def test_masks_become_labels_and_certain_probabilities(tmp_path, name):
         np.testing.assert_array_equal(labels >> bit & 1, shares >= 0.5)
     with Raster(slide.probability) as raster:
         assert raster.size == (65, 176)
-        found = raster.read((0, 0), raster.size)
+        probability = raster.read((0, 0), raster.size)
     padded = np.zeros((704, 260), np.uint8)
     padded[:702, :259] = labels
     expected = padded.reshape(176, 4, 65, 4).any(axis=(1, 3)) * 255
-    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(probability, expected)
 
 
 def test_outlines_are_masks_too(tmp_path):
@@ -135,7 +135,7 @@ def test_masks_of_another_size_are_refused(tmp_path, capsys):
     assert not slide.labels.exists()
 
 
-def test_masks_that_show_nothing_are_told(tmp_path, capsys):
+def test_masks_that_show_nothing_are_reported(tmp_path, capsys):
     slide = LabelledSlide(tmp_path, (301, 237), 1, 0.5)
     Image.fromarray(np.full((237, 301), 255, np.uint8)).save(tmp_path / "m.png")
     assert adopt(slide, tmp_path / "m.png") == 0

@@ -113,11 +113,11 @@ def test_an_image_of_few_pixels_is_segmented_whole(tmp_path, size):
 
 
 def refused(capsys, code):
-    """The only line that tells an error, of a command that ended so."""
+    """The only line with an error, of a command that ended with exit code 2."""
     assert code == 2
-    told = capsys.readouterr().err
-    assert "Traceback" not in told
-    (line,) = [line for line in told.splitlines() if "ERROR" in line]
+    output = capsys.readouterr().err
+    assert "Traceback" not in output
+    (line,) = [line for line in output.splitlines() if "ERROR" in line]
     return line
 
 

@@ -114,8 +114,8 @@ def trained(accelerator, folder, epochs=None):
 def test_training_on_both_devices_and_resumed(tmp_path):
     expected = trained("cpu", tmp_path / "cpu")
     found = trained("cuda", tmp_path / "cuda")
-    first = trained("cuda", tmp_path / "taken-up", epochs=2)
-    again = trained("cuda", tmp_path / "taken-up")
+    first = trained("cuda", tmp_path / "resumed", epochs=2)
+    again = trained("cuda", tmp_path / "resumed")
     assert again[:2] == first
     for rows in (expected, found, again):
         assert [row[:2] for row in rows] == [row[:2] for row in expected]
@@ -133,8 +133,8 @@ def test_size_b_trains_on_a_4k_tile_in_24_gb():
     rgb = torch.randint(0, 256, (1, 3, *FOUR_K), dtype=torch.uint8, device="cuda")
     target = torch.rand(1, 6, *FOUR_K, device="cuda") < 0.1
     peak = {}
-    for recompute in (False, True):
-        model.backbone.activation_checkpointing = recompute
+    for checkpointing in (False, True):
+        model.backbone.activation_checkpointing = checkpointing
         torch.cuda.reset_peak_memory_stats()
         for _ in range(2):  # the optimiser's state is there in the second
             optimiser.zero_grad()
@@ -145,7 +145,10 @@ def test_size_b_trains_on_a_4k_tile_in_24_gb():
             with torch.no_grad():
                 torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 0.01)
         assert torch.isfinite(loss)
-        peak[recompute] = torch.cuda.max_memory_allocated()
-    print("GB at most, without and with recomputing:", [round(peak[k] / 1e9, 2) for k in peak])
+        peak[checkpointing] = torch.cuda.max_memory_allocated()
+    print(
+        "GB at most, without and with activation checkpointing:",
+        [round(peak[k] / 1e9, 2) for k in peak],
+    )
     assert peak[True] < peak[False]
     assert peak[True] < 24e9

@@ -16,7 +16,7 @@ SIZE = (611, 443)
 
 
 class Convolution(nn.Module):
-    """A segmenter of one convolution, so that only stitching is at stake."""
+    """A segmenter of one convolution, so that only stitching is tested."""
 
     needs_tokens, needs_pixels, downscale = False, True, 16
 
@@ -37,8 +37,8 @@ def picture():
 def reader(rgb):
     def read(tile):
         out = np.zeros((tile.height, tile.width, 3), np.uint8)
-        part = rgb[tile.y : tile.y + tile.height, tile.x : tile.x + tile.width]
-        out[: part.shape[0], : part.shape[1]] = part
+        inside = rgb[tile.y : tile.y + tile.height, tile.x : tile.x + tile.width]
+        out[: inside.shape[0], : inside.shape[1]] = inside
         return None, out
 
     return read
@@ -74,21 +74,21 @@ def test_bands_equal_monai_gaussian_sliding_window(overlap):
 
 @pytest.mark.parametrize("tile", [(256, 128), (176, 208), (2000, 96), (2000, 2000)])
 def test_result_covers_the_slide_whatever_the_tile(tile):
-    found = segment(picture(), tile, 0.25)
-    assert found.shape == (2, SIZE[1], SIZE[0])
+    results = segment(picture(), tile, 0.25)
+    assert results.shape == (2, SIZE[1], SIZE[0])
     with torch.no_grad():
         rgb = torch.from_numpy(picture()).permute(2, 0, 1)[None]
         exact = Convolution()(None, rgb, None)[0].sigmoid().numpy()
     inner = np.s_[:, 4:-4, 4:-4]
-    assert np.abs(found[inner] - exact[inner]).mean() < 0.01
-    assert (found > 0).all()
+    assert np.abs(results[inner] - exact[inner]).mean() < 0.01
+    assert (results > 0).all()
 
 
 def test_skipped_tiles_leave_zero_and_change_nothing_else():
     def wanted(tile):
         return tile.x + tile.width <= 400 and tile.y >= 100
 
-    found = segment(picture(), (128, 96), 0.25, wanted)
+    results = segment(picture(), (128, 96), 0.25, wanted)
     rows = tile_rows(SIZE, (128, 96), 0.25, 16)
     covered = np.zeros(SIZE[::-1], bool)
     for row in rows:
@@ -96,8 +96,8 @@ def test_skipped_tiles_leave_zero_and_change_nothing_else():
             if wanted(tile):
                 covered[tile.y : tile.y + tile.height, tile.x : tile.x + tile.width] = True
     assert 0 < covered.mean() < 1
-    assert (found[:, ~covered] == 0).all()
-    assert (found[:, covered] > 0).all()
+    assert (results[:, ~covered] == 0).all()
+    assert (results[:, covered] > 0).all()
 
 
 def test_only_the_open_rows_are_kept():
@@ -109,7 +109,7 @@ def test_only_the_open_rows_are_kept():
 
 
 class Given(nn.Module):
-    """A segmenter whose logits stand in the picture: red for class 0, green for class 1."""
+    """A segmenter whose logits are in the picture: red for class 0, green for class 1."""
 
     needs_tokens, needs_pixels, downscale = False, True, 16
 
@@ -165,30 +165,30 @@ def test_no_batch_thread_or_queue_alters_a_bit(speed):
     pixels = reader(picture())
 
     def read(tile):
-        part = tokens[tile.y // 16 :, tile.x // 16 :][: tile.height // 16, : tile.width // 16]
-        return part, pixels(tile)[1]
+        inside = tokens[tile.y // 16 :, tile.x // 16 :][: tile.height // 16, : tile.width // 16]
+        return inside, pixels(tile)[1]
 
     job = Job(SIZE, (176, 128), 0.25, lambda tile: (tile.x + tile.y) % 5 != 0, 16, 2)
-    found = [
+    results = [
         joined(finished_bands(Predictor(model), read, job, each))
         for each in (Speed(1, 1, 1), speed)
     ]
-    assert len(np.unique(found[0][0])) > 1
-    for one, other in zip(*found, strict=True):
-        assert np.array_equal(one, other)
+    assert len(np.unique(results[0][0])) > 1
+    for plain, fast in zip(*results, strict=True):
+        assert np.array_equal(plain, fast)
 
 
 @pytest.mark.parametrize("overlap", [0.0, 0.25, 0.5, 0.75])
-def test_bands_are_the_same_from_any_one_on(overlap):
+def test_bands_are_the_same_from_any_first_band_on(overlap):
     job = Job(SIZE, (176, 96), overlap, lambda tile: (tile.x + tile.y) % 5 != 0, 16, 2)
     whole = run(Convolution(), picture(), job)
     assert len(whole) == len(job.ends) > 4
     for first in range(len(whole) + 1):
         rest = run(Convolution(), picture(), job, first=first)
         assert len(rest) == len(whole) - first
-        for one, other in zip(rest, whole[first:], strict=True):
+        for resumed, expected in zip(rest, whole[first:], strict=True):
             for name in ("labels", "probability", "seam"):
-                assert np.array_equal(getattr(one, name), getattr(other, name))
+                assert np.array_equal(getattr(resumed, name), getattr(expected, name))
 
 
 def test_tiles_that_see_the_same_disagree_nowhere():
@@ -207,7 +207,7 @@ class Sided(Given):
 
 
 def test_seams_are_counted_where_overlapping_tiles_differ():
-    """Two tiles of 128 x 64 that share columns 64 to 127: there one says yes, the other no."""
+    """Two tiles of 128 x 64 that share columns 64 to 127: there they disagree."""
     rgb = np.zeros((64, 192, 3), np.uint8)
     job = Job((192, 64), (128, 64), 0.5, lambda tile: True, 16, 2)
     (band,) = run(Sided(), rgb, job)
@@ -228,5 +228,5 @@ def test_seams_are_counted_where_overlapping_tiles_differ():
         ({"read": 1, "tokenise": 4, "model": 2, "stitch": 1, "write": 8}, "write"),
     ],
 )
-def test_the_bottleneck_is_the_longest_of_what_goes_on_side_by_side(seconds, name):
+def test_the_bottleneck_is_the_slowest_concurrent_stage(seconds, name):
     assert bottleneck(seconds, readers=4) == name

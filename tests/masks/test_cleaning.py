@@ -67,5 +67,5 @@ def test_objects_too_unlikely_are_left_out_of_all_results(tmp_path):
     }
     assert scores["everywhere"]["fn"] == 70 * 60
     drawn = json.loads((tmp_path / "out" / "objects.geojson").read_text())["features"]
-    names = [one["properties"]["classification"]["name"] for one in drawn]
+    names = [feature["properties"]["classification"]["name"] for feature in drawn]
     assert sorted(names) == ["tubule", "tuft", "tuft"]  # the other class keeps its own

@@ -75,11 +75,11 @@ def test_the_ome_tiff_is_the_same_mask(tmp_path, size, factor, mpp):
         assert ome.is_ome
         assert ome.series[0].axes == "YX"
         assert len(ome.pages) == 1  # the reduced levels are sub-IFDs
-        found = [level.asarray() for level in ome.series[0].levels]
+        levels = [level.asarray() for level in ome.series[0].levels]
         pixels = tifffile.xml2dict(ome.ome_metadata)["OME"]["Image"]["Pixels"]
-    assert len(found) == len(expected) > 1
-    for one, other in zip(found, expected, strict=True):
-        assert np.array_equal(one, other)
+    assert len(levels) == len(expected) > 1
+    for level, page in zip(levels, expected, strict=True):
+        assert np.array_equal(level, page)
     assert (pixels["PhysicalSizeX"], pixels["PhysicalSizeY"]) == pytest.approx((mpp, mpp))
     assert pixels["PhysicalSizeXUnit"] == "µm"
 
@@ -136,7 +136,7 @@ def test_labels_of_another_slide_or_class_list_are_refused(tmp_path, capsys):
     assert "labels have another classes" in capsys.readouterr().err
 
 
-def test_witness_tells_a_wrong_mask(tmp_path):
+def test_witness_finds_a_wrong_mask(tmp_path):
     slide = LabelledSlide(tmp_path, (301, 1237), 1, 0.5)
     slide.write_labels(draw(slide), CLASSES)
     assert run_mask(slide, CLASSES, min_object_um2=3, max_hole_um2=3) == 0

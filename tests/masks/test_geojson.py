@@ -148,11 +148,11 @@ def test_outlines_are_of_qupaths_documented_form(tmp_path):
     labels[700:740, 20:60] = labels[740:790, 60:120] = 1  # two parts that touch by a corner
     slide.write_labels(labels, CLASSES)
     assert run_mask(slide, CLASSES, min_object_um2=3, max_hole_um2=3) == 0
-    found = json.loads((tmp_path / "out" / "s1.geojson").read_text())
-    jsonschema.validate(found, QUPATH)
-    kinds = {feature["geometry"]["type"] for feature in found["features"]}
+    collection = json.loads((tmp_path / "out" / "s1.geojson").read_text())
+    jsonschema.validate(collection, QUPATH)
+    kinds = {feature["geometry"]["type"] for feature in collection["features"]}
     assert kinds == {"Polygon", "MultiPolygon"}
-    for feature in found["features"]:
+    for feature in collection["features"]:
         first = feature["geometry"]["coordinates"]
         rings = first if feature["geometry"]["type"] == "Polygon" else chain(*first)
         assert all(ring[0] == ring[-1] for ring in rings)

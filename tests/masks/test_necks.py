@@ -30,7 +30,7 @@ def ellipse(shape: tuple[int, int], x: float, y: float, a: float, b: float) -> n
     return ((column - x) / a) ** 2 + ((row - y) / b) ** 2 < 1
 
 
-def parts(mask: np.ndarray, line: np.ndarray) -> list[np.ndarray]:
+def pieces_of(mask: np.ndarray, line: np.ndarray) -> list[np.ndarray]:
     number, count = ndimage.label(mask & ~line, SQUARE)
     return [number == k for k in range(1, count + 1)]
 
@@ -41,19 +41,19 @@ def iou(first: np.ndarray, second: np.ndarray) -> float:
 
 @pytest.mark.parametrize("zoom", [1, 6])
 @pytest.mark.parametrize("angle", [0, 17, 45, 90, 128])
-def test_two_discs_are_parted_where_they_meet_at_any_size(zoom, angle):
+def test_two_discs_are_split_where_they_meet_at_any_size(zoom, angle):
     shape = 151 * zoom, 167 * zoom
     across, along = np.sin(np.radians(angle)), np.cos(np.radians(angle))
-    one, other = (
+    left, right = (
         disc(shape, zoom * (83 + side * 24 * along), zoom * (75 + side * 24 * across), zoom * 30)
         for side in (-1, 1)
     )
-    both = one | other  # the neck is 18 * zoom from axis to rim: 0.6 of a radius
+    both = left | right  # the neck is 18 * zoom from axis to rim: 0.6 of a radius
     line = necks.cut(both, 0.7, 100)
     assert not (line & ~both).any()
-    found = parts(both, line)
-    assert len(found) == 2
-    assert all(max(iou(part, whole) for part in found) > 0.93 for whole in (one, other))
+    pieces = pieces_of(both, line)
+    assert len(pieces) == 2
+    assert all(max(iou(piece, whole) for piece in pieces) > 0.93 for whole in (left, right))
     assert 36 * zoom <= line.sum() <= 36 * zoom * 1.6  # one pixel wide, in steps where slanting
     assert not necks.cut(both, 0.5, 100).any()
 
@@ -81,17 +81,17 @@ def test_one_object_stays_one(what):
     assert not necks.cut(WHOLE[what], 0.7, 500).any()
 
 
-def test_of_three_in_a_row_each_is_parted_from_the_next():
+def test_of_three_in_a_row_each_is_split_from_the_next():
     discs = [disc((101, 307), x, 50, 45) for x in (60, 140, 220)]
     mask = np.logical_or.reduce(discs)
-    found = parts(mask, necks.cut(mask, 0.7, 500))
-    assert len(found) == 3
-    assert all(max(iou(part, one) for part in found) > 0.9 for one in discs)
+    pieces = pieces_of(mask, necks.cut(mask, 0.7, 500))
+    assert len(pieces) == 3
+    assert all(max(iou(piece, whole) for piece in pieces) > 0.9 for whole in discs)
 
 
-def test_a_part_below_the_least_area_is_not_cut_off():
+def test_a_piece_below_the_least_area_is_not_cut_off():
     mask = disc((101, 211), 60, 50, 45) | disc((101, 211), 137, 50, 40)
-    area = min(part.sum() for part in parts(mask, necks.cut(mask, 0.7, 100)))
+    area = min(piece.sum() for piece in pieces_of(mask, necks.cut(mask, 0.7, 100)))
     assert necks.cut(mask, 0.7, area).any()
     assert not necks.cut(mask, 0.7, area + 1).any()
 
@@ -134,22 +134,22 @@ def test_objects_are_the_same_in_any_bands(monkeypatch, band):
         expected = np.zeros_like(mask)
         number, _ = ndimage.label(mask, SQUARE)
         for k, box in enumerate(ndimage.find_objects(number), 1):
-            one = number[box] == k
-            if one.sum() >= 150:
-                line = necks.cut(one, 0.7, 150)
+            pixels = number[box] == k
+            if pixels.sum() >= 150:
+                line = necks.cut(pixels, 0.7, 150)
                 cut_at_all += line.any()
-                expected[box] |= one & ~line
-        found, polygons = delivered(objects, bands)
-        assert np.array_equal(found >= 0, expected)
+                expected[box] |= pixels & ~line
+        number, polygons = delivered(objects, bands)
+        assert np.array_equal(number >= 0, expected)
         assert len(objects.table) == ndimage.label(expected, SQUARE)[1] == len(polygons)
         for k, polygon in polygons.items():
-            y, x = np.nonzero(found == k)
+            y, x = np.nonzero(number == k)
             assert len(x) == objects.table.area[k] == polygon.area
             assert objects.table.probability[k] == pytest.approx(coarse[y, x].mean() / 255)
     assert cut_at_all > 5
 
 
-def test_an_object_too_large_to_hold_is_left_as_it_is(monkeypatch):
+def test_an_object_too_large_to_hold_is_not_split(monkeypatch):
     mask = disc((101, 211), 60, 50, 45) | disc((101, 211), 137, 50, 40)
     bands = bands_of(mask.astype(np.uint8))
     options = MaskOptions(min_object_um2=9, split_touching={"disc": 0.7})
@@ -173,7 +173,7 @@ def touching(slide: LabelledSlide) -> np.ndarray:
     return first | second | disc(shape, 160, 90, 50)
 
 
-def test_masks_outlines_and_scores_have_the_parts(tmp_path):
+def test_masks_outlines_and_scores_have_the_pieces(tmp_path):
     slide = LabelledSlide(tmp_path, SIZE, FACTOR, MPP)
     labels = touching(slide)
     slide.write_labels(labels.astype(np.uint8), ["glomerulus"])
@@ -204,7 +204,7 @@ def test_masks_outlines_and_scores_have_the_parts(tmp_path):
     assert (scores["objects"]["tp"], scores["objects"]["fp"], scores["objects"]["fn"]) == (1, 1, 2)
 
 
-def test_only_classes_named_are_cut(tmp_path):
+def test_only_classes_named_are_split(tmp_path):
     slide = LabelledSlide(tmp_path, SIZE, FACTOR, MPP)
     labels = touching(slide)
     slide.write_labels(3 * labels.astype(np.uint8), ["tubule", "tuft"])
@@ -217,7 +217,7 @@ def test_only_classes_named_are_cut(tmp_path):
     assert scores["objects"]["f1"] == 1.0  # the first class's
 
 
-def test_a_part_too_unlikely_is_dropped_after_the_cut():
+def test_a_piece_too_unlikely_is_dropped_after_the_split():
     mask = disc((101, 211), 60, 50, 45) | disc((101, 211), 137, 50, 40)
     coarse = np.full(mask.shape, 240, np.uint8)
     coarse[:, 110:] = 180

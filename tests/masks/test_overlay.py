@@ -48,7 +48,7 @@ def test_an_object_of_two_parts_is_drawn_and_delivered_whole(tmp_path):
     assert feature["geometry"]["type"] == "MultiPolygon"
     outline = shapely.from_geojson(json.dumps(feature["geometry"]))
     assert outline.is_valid
-    assert sorted(part.area for part in outline.geoms) == [40 * 40, 50 * 60]
+    assert sorted(single.area for single in outline.geoms) == [40 * 40, 50 * 60]
     assert feature["properties"]["measurements"]["Area µm^2"] == (1600 + 3000) / 4
     pixels = colours(tmp_path / "out" / "s1.jpg")
     orange, dark = near(pixels, [255, 128, 0]), pixels.max(axis=2) < 120

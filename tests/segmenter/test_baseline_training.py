@@ -82,7 +82,7 @@ def test_a_step_sees_as_many_pixels_with_another_tile(tmp_path):
     assert large.plan.batch == 1
 
 
-def test_parts_of_a_step_add_up_to_the_mean_of_their_losses(tmp_path):
+def test_micro_batches_add_up_to_the_mean_of_their_losses(tmp_path):
     options = OPTIONS.model_copy(update={"batch": 6, "clip": 1e9})
     a_trainer = trainer("unet", tmp_path, options, micro_batch=4)
     assert a_trainer.plan.micro_batches == 2

@@ -136,10 +136,10 @@ def broken(kind: str, folder: Path, damage: str) -> Path:
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        ("lacks", r"1 weights lack \(layer1\.0\.conv1\.weight\)"),
-        ("unknown", r"1 have no place \(layer9\.weight\)"),
+        ("lacks", r"1 weights are missing \(layer1\.0\.conv1\.weight\)"),
+        ("unknown", r"1 are unknown \(layer9\.weight\)"),
         ("shape", r"conv1\.weight \(4, 3, 7, 7\) instead of \(8, 3, 7, 7\)"),
-        ("other", r"\d\d weights lack .*, \.\.\.\); 1 have no place \(conv1\.bias\)"),
+        ("other", r"\d\d weights are missing .*, \.\.\.\); 1 are unknown \(conv1\.bias\)"),
         ("infinite", r"1 are damaged: not all their numbers are finite \(conv1\.weight\)"),
         ("object", r"is refused: it asks for code.*found fractions\.Fraction"),
         ("cut", "cannot be read: "),

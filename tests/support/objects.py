@@ -46,9 +46,9 @@ def cleaned_slowly(
             mask |= holes == k
     objects, count = ndimage.label(mask, SQUARE)
     for k in range(1, count + 1):
-        one = objects == k
-        if one.sum() < min_pixels or (likely and chances[one].mean() < 255 * likely):
-            mask &= ~one
+        pixels = objects == k
+        if pixels.sum() < min_pixels or (likely and chances[pixels].mean() < 255 * likely):
+            mask &= ~pixels
     return mask
 
 

@@ -54,8 +54,8 @@ class Bits:
 
 def _padded(array, x, y, width, height):
     out = np.zeros((height, width, *array.shape[2:]), array.dtype)
-    part = array[y : y + height, x : x + width]
-    out[: part.shape[0], : part.shape[1]] = part
+    inside = array[y : y + height, x : x + width]
+    out[: inside.shape[0], : inside.shape[1]] = inside
     return out
 
 

@@ -74,7 +74,7 @@ def test_it_stops_when_the_best_epoch_is_too_long_ago(tmp_path, monkeypatch):
     assert a_trainer.progress.best_epoch == 4
 
 
-def test_parts_of_a_step_add_up_to_its_gradient():
+def test_micro_batches_add_up_to_the_gradient_of_the_step():
     """But for the norms' statistics, fixed here, and the smoothing of Dice, below 1 %."""
     gradients = []
     for micro_batch in (4, 1):

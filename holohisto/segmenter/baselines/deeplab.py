@@ -14,7 +14,7 @@ RATES = (6, 12, 18)  # for features at 1/16
 
 
 class Depth(NamedTuple):
-    """Layout of a ResNet and width of what is laid over it."""
+    """Depths and widths of a ResNet, and widths of the decoder."""
 
     blocks: tuple[int, int, int, int]
     widths: tuple[int, int, int, int]
@@ -64,7 +64,7 @@ class Pyramid(nn.Module):
         self.branches = nn.ModuleList(
             [_convolution(cin, cout), *(_separable(cin, cout, rate) for rate in RATES)]
         )
-        # Without a norm: over a single tile there is one value a channel and no spread.
+        # Without a norm: over a single tile there is a single value per channel and no variance.
         self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(cin, cout, 1), nn.ReLU())
         self.join = nn.Sequential(_convolution((len(RATES) + 2) * cout, cout), nn.Dropout(0.1))
 
@@ -75,7 +75,7 @@ class Pyramid(nn.Module):
 
 
 def atrous_resnet(depth: Depth) -> Any:
-    """Make a ResNet of bottlenecks whose last stage keeps 1/16 and looks wider instead."""
+    """Build a ResNet of bottlenecks whose last stage stays at 1/16 and is dilated instead."""
     from monai.networks.nets.resnet import ResNet
 
     network = ResNet(
@@ -87,11 +87,11 @@ def atrous_resnet(depth: Depth) -> Any:
         feed_forward=False,
         bias_downsample=False,
     )
-    for place, block in enumerate(network.layer4):
+    for index, block in enumerate(network.layer4):
         for layer in block.modules():
             if isinstance(layer, nn.Conv2d):
                 layer.stride = (1, 1)
-                if layer.kernel_size == (3, 3) and place > 0:
+                if layer.kernel_size == (3, 3) and index > 0:
                     layer.dilation = layer.padding = (2, 2)
     return network
 

@@ -1,4 +1,4 @@
-"""The networks of Table 1: from normalised pixels to logits, with what sides they take.
+"""The networks of Table 1, from normalised pixels to logits, and the tile sizes they accept.
 
 MONAI and transformers are imported where they are used: they take seconds to load, and most
 segmenters need only one of them or none. Nothing here reads or downloads a file.
@@ -27,12 +27,12 @@ PATCH = 16  # side of a transformer's token, pixels
 
 @dataclass(frozen=True)
 class Sides:
-    """What heights and widths a network takes."""
+    """Heights and widths that a network accepts."""
 
     multiple: int = 1
-    """Both sides are multiples of it, and twice as large at least: norms need several values."""
+    """Sides are multiples of it, at least two of them, because norms need several values."""
     fixed: tuple[int, int] | None = None
-    """The only width and height it takes, because it learns a code for every position."""
+    """The only accepted width and height, of networks that learn position embeddings."""
 
     def of(self, height: int, width: int) -> tuple[int, int]:
         """Return the least height and width that the network takes for such a tile.
@@ -50,7 +50,7 @@ class Sides:
 
 
 def build(options: PixelOptions, classes: int) -> tuple[nn.Module, Sides]:
-    """Make a network with random weights.
+    """Build a network with random weights.
 
     Returns:
         The network, from (B, 3, H, W) float to logits (B, classes, h, w) of the same field of view
@@ -163,10 +163,10 @@ def _segformer(options: SegformerModel, classes: int) -> tuple[nn.Module, Sides]
 
 
 class Logits(nn.Module):
-    """Takes the logits out of what a network of transformers gives."""
+    """Returns only the logits of a network of transformers."""
 
     def __init__(self, network: nn.Module) -> None:
-        """`network` gives an object with `logits`."""
+        """Wrap a network that returns an object with `logits`."""
         super().__init__()
         self.network = network
 

@@ -10,7 +10,7 @@ from holohisto.segmenter.holohisto.decoder import resize
 
 BACKGROUND = 255  # glass
 MEAN, SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of ImageNet's colours: what all pretrained backbones were trained on."""
+"""Mean and standard deviation of ImageNet's colours, which all pretrained backbones expect."""
 
 
 class PixelSegmenter(nn.Module):
@@ -39,7 +39,7 @@ class PixelSegmenter(nn.Module):
         the logits are cut back.
 
         Args:
-            tokens: Not looked at.
+            tokens: Ignored.
             rgb: (B, 3, H, W) uint8.
             size: (H, W).
 

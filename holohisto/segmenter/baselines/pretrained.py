@@ -1,4 +1,4 @@
-"""Pretrained weights of a backbone, from a local file whose every weight must find its place."""
+"""Pretrained weights of a backbone, from a local file that must match it weight by weight."""
 
 import re
 from dataclasses import dataclass
@@ -14,19 +14,19 @@ from holohisto.tokenizer.published.weights import read
 SCRATCH = "scratch"
 SHOWN = 3  # names of weights in a message
 DISTRIBUTED = "module."  # prefix of what was saved in a training on several devices
-COUNTER = "num_batches_tracked"  # of batch norms: no weight, and older files lack it
+COUNTER = "num_batches_tracked"  # of batch norms: not a weight, and absent in older files
 
 
 @dataclass(frozen=True)
 class WeightLayout:
-    """How a kind of file names the weights of a backbone."""
+    """How a kind of file names a backbone's weights."""
 
     prefix: str = ""
-    """What its names begin with; weights without it are of other parts and left out."""
+    """Prefix of the backbone's names; weights without it are of other modules and ignored."""
     renames: tuple[tuple[str, str], ...] = ()
-    """Regular expressions in the rest of a name and what stands for them here, in turn."""
+    """Regular expressions and their replacements, applied in order to the rest of a name."""
     others: tuple[str, ...] = ()
-    """Beginnings of names of other parts that lie beside the backbone."""
+    """Prefixes of other modules' names, which are ignored."""
 
     def backbone(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the backbone's weights under their names here; empty if there are none."""
@@ -82,11 +82,11 @@ BACKBONES: dict[str, tuple[str, tuple[WeightLayout, ...]]] = {
     "sam_vit_b": ("encoder.vision_encoder", SAM),
     "sam_vit_h": ("encoder.vision_encoder", SAM),
 }
-"""Where a kind of network has its backbone, and the layouts of files that hold one."""
+"""Kind of network -> name of its backbone, and the layouts of files with its weights."""
 
 
 def start(model: nn.Module, options: ModelOptions) -> str:
-    """Load the pretrained backbone that the options name, if any.
+    """Load the pretrained backbone that the options name, if they do.
 
     Returns:
         "scratch", or "pretrained: " and the file's name.
@@ -96,32 +96,32 @@ def start(model: nn.Module, options: ModelOptions) -> str:
     """
     if not isinstance(options, BackboneModel) or options.pretrained is None:
         return SCRATCH
-    place, layouts = BACKBONES[options.kind]  # pyright: ignore
-    backbone = attrgetter(f"network.{place}")(model)
+    name, layouts = BACKBONES[options.kind]  # pyright: ignore
+    backbone = attrgetter(f"network.{name}")(model)
     weights = {n.removeprefix(DISTRIBUTED): value for n, value in read(options.pretrained).items()}
-    found: dict[str, Tensor] = {}
+    state: dict[str, Tensor] = {}
     for layout in layouts:
-        found = found or layout.backbone(weights)
-    _require_all(found, backbone.state_dict(), options.pretrained)
-    backbone.load_state_dict(found, strict=False)  # only counters may lack
+        state = state or layout.backbone(weights)
+    _require_all(state, backbone.state_dict(), options.pretrained)
+    backbone.load_state_dict(state, strict=False)  # only counters may be missing
     return f"pretrained: {options.pretrained.name}"
 
 
-def _require_all(found: dict[str, Tensor], wanted: dict[str, Tensor], path: Path) -> None:
-    """Refuse weights that lack, have no place or another shape, or are no numbers."""
-    lacking = [name for name in wanted if name not in found and not name.endswith(COUNTER)]
-    unknown = [name for name in found if name not in wanted]
+def _require_all(state: dict[str, Tensor], wanted: dict[str, Tensor], path: Path) -> None:
+    """Refuse weights that are missing, unknown, of another shape or not finite."""
+    missing = [name for name in wanted if name not in state and not name.endswith(COUNTER)]
+    unknown = [name for name in state if name not in wanted]
     shapes = [
         f"{name} {tuple(value.shape)} instead of {tuple(wanted[name].shape)}"
-        for name, value in found.items()
+        for name, value in state.items()
         if name in wanted and value.shape != wanted[name].shape
     ]
-    damaged = [name for name, value in found.items() if not value.isfinite().all()]
+    damaged = [name for name, value in state.items() if not value.isfinite().all()]
     problems = [
         f"{len(names)} {what} ({', '.join(names[:SHOWN])}{', ...' if len(names) > SHOWN else ''})"
         for what, names in (
-            ("weights lack", lacking),
-            ("have no place", unknown),
+            ("weights are missing", missing),
+            ("are unknown", unknown),
             ("have another shape", shapes),
             ("are damaged: not all their numbers are finite", damaged),
         )

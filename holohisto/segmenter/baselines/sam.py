@@ -5,14 +5,14 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 
-class Encoder(NamedTuple):
+class EncoderLayout(NamedTuple):
     """Layout of an image encoder."""
 
     width: int
     layers: int
     heads: int
     features: int
-    """Channels of what it gives."""
+    """Channels of its output."""
 
     @property
     def everywhere(self) -> list[int]:
@@ -21,8 +21,11 @@ class Encoder(NamedTuple):
         return list(range(quarter - 1, self.layers, quarter))
 
 
-ENCODERS = {"sam_vit_b": Encoder(768, 12, 12, 256), "sam_vit_h": Encoder(1280, 32, 16, 256)}
-TOY = Encoder(48, 8, 3, 32)
+ENCODERS = {
+    "sam_vit_b": EncoderLayout(768, 12, 12, 256),
+    "sam_vit_h": EncoderLayout(1280, 32, 16, 256),
+}
+TOY = EncoderLayout(48, 8, 3, 32)
 
 
 class SamSegmenter(nn.Module):
@@ -55,7 +58,7 @@ class SamSegmenter(nn.Module):
 
 
 def _decoder(features: int, classes: int) -> nn.Module:
-    """Enlarge twice by 2 as SAM's mask decoder does, then one logit a class."""
+    """Enlarge twice by 2 as SAM's mask decoder does, then one logit per class."""
     return nn.Sequential(
         nn.ConvTranspose2d(features, features // 4, 2, stride=2),
         nn.GroupNorm(1, features // 4),

@@ -1,4 +1,4 @@
-"""The floor to compare with: the best threshold on one blurred colour of the training tiles."""
+"""The simplest baseline: the best threshold on one blurred colour of the training tiles."""
 
 from dataclasses import dataclass, field
 
@@ -34,14 +34,14 @@ def blur(features: Tensor, side: int) -> Tensor:
 
 
 class ThresholdSegmenter(nn.Module):
-    """Per class: which feature, which blur, which side of which value."""
+    """Per class: a colour feature, a blur, a threshold, and the side of it that is the class."""
 
     choice: Tensor
     threshold: Tensor
     sign: Tensor
 
     def __init__(self, classes: int) -> None:
-        """Unfitted."""
+        """Build unfitted: every class is `red` at least 0."""
         super().__init__()
         self.downscale = 1
         self.needs_pixels = True
@@ -62,7 +62,7 @@ class ThresholdSegmenter(nn.Module):
         return torch.cat(logits, dim=1)[:, :, : size[0], : size[1]]
 
     def describe(self, index: int) -> str:
-        """Say in words what was fitted for a class."""
+        """Return the fitted rule of a class as words."""
         scale, feature = divmod(int(self.choice[index]), len(FEATURES))
         side = "above" if self.sign[index] > 0 else "below"
         return (
@@ -80,7 +80,7 @@ class Histograms:
     outside: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
-        """Empty counts (classes, blurs * features, BINS)."""
+        """Allocate counts, (classes, blurs * features, BINS) float64."""
         shape = (self.classes, len(BLURS) * len(FEATURES), BINS)
         self.inside = torch.zeros(shape, dtype=torch.float64)
         self.outside = torch.zeros(shape, dtype=torch.float64)
@@ -100,20 +100,20 @@ class Histograms:
                         counts[c, row] += torch.bincount(bins[:, index][area], minlength=BINS)
 
     def best(self) -> ThresholdSegmenter:
-        """Return the segmenter with the highest Dice on what was counted."""
+        """Return the segmenter with the highest Dice over the counted pixels."""
         model = ThresholdSegmenter(self.classes)
         for c in range(self.classes):
-            above = [_dice_above(self.inside[c], self.outside[c]), 1.0]
-            below = [_dice_above(self.inside[c].flip(1), self.outside[c].flip(1)), -1.0]
             if not self.inside[c].any():
-                model.threshold[c] = 2.0  # nothing to learn from: found nowhere
+                model.threshold[c] = 2.0  # never annotated: above every value, so never predicted
                 continue
-            dice, sign = max(above, below, key=lambda pair: float(pair[0].max()))  # type: ignore[union-attr]
-            row, place = divmod(int(dice.argmax()), BINS)  # type: ignore[union-attr]
+            above = _dice_above(self.inside[c], self.outside[c])
+            below = _dice_above(self.inside[c].flip(1), self.outside[c].flip(1))
+            dice, sign = (above, 1.0) if above.max() >= below.max() else (below, -1.0)
+            row, index = divmod(int(dice.argmax()), BINS)
             if sign < 0:
-                place = BINS - 1 - place
+                index = BINS - 1 - index
             model.choice[c], model.sign[c] = row, sign
-            model.threshold[c] = (place - 0.5 * sign) / (BINS - 1)
+            model.threshold[c] = (index - 0.5 * sign) / (BINS - 1)
         return model
 
 

@@ -13,7 +13,7 @@ from holohisto.segmenter.holohisto.checkpointing import checkpointed
 
 @dataclass(frozen=True)
 class Size:
-    """Widths and depths of a segmenter."""
+    """Widths (channels) and depths (blocks) of a segmenter."""
 
     stage1: int
     stage2: int
@@ -22,6 +22,7 @@ class Size:
     head: int
     """Channels of an attention head."""
     fused: int
+    """Channels of the fused stages."""
     stem: tuple[int, int, int]
     """RGB features at strides 2, 4 and 8."""
     decoder: tuple[int, int, int]
@@ -57,9 +58,9 @@ class Backbone(nn.Module):
         self.fuse = nn.Sequential(nn.Conv2d(2 * size.fused, size.fused, 1), nn.GELU())
 
     def forward(self, x: Tensor, beside: Tensor | None = None) -> Tensor:
-        """Turn what `embed` takes into features (B, fused, h, w).
+        """Return features (B, fused, h, w) of the input of `embed`.
 
-        `beside`, (B, stage1, h, w), is added to what is embedded.
+        `beside`, (B, stage1, h, w), is added to the embedding.
         """
         embedded = self.embed(x) if beside is None else self.embed(x) + self.dropout(beside)
         fine = self._stage(self.stage1, embedded)

@@ -9,7 +9,7 @@ from holohisto.segmenter.holohisto.attention.softmax import SoftmaxAttention
 
 
 class HardSwish(nn.Module):
-    """x relu6(x + 3) / 6; in place where no gradient needs x again: a 4K tile's x is 130 MB."""
+    """x relu6(x + 3) / 6, in place in inference, because x of a 4K tile takes 130 MB."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Keep the shape."""
@@ -29,7 +29,7 @@ class MBConv(nn.Module):
     """Inverted bottleneck (arXiv 1801.04381): widen, depthwise 3x3, narrow."""
 
     def __init__(self, cin: int, cout: int, stride: int = 1) -> None:
-        """Residual when shape is kept."""
+        """Build; with a residual if channels and stride keep the shape."""
         super().__init__()
         wide = 4 * cin
         self.layers = nn.Sequential(
@@ -56,7 +56,7 @@ class FusedMBConv(nn.Module):
     """
 
     def __init__(self, channels: int) -> None:
-        """Residual, with twice the channels between."""
+        """Build, residual, with twice the channels in between."""
         super().__init__()
         self.layers = nn.Sequential(
             convolution(channels, 2 * channels),
@@ -73,7 +73,7 @@ class Block(nn.Module):
     """EfficientViT block: context by attention, then local mixing by an MBConv FFN."""
 
     def __init__(self, channels: int, head: int, attention: str = "relu") -> None:
-        """`head` channels an attention head; `attention` is `relu` (the method) or `softmax`."""
+        """`head` channels per attention head; `attention` is `relu` (the method) or `softmax`."""
         super().__init__()
         kind = MultiScaleAttention if attention == "relu" else SoftmaxAttention
         self.attention = kind(channels, head)

@@ -8,21 +8,21 @@ from torch import Tensor, nn
 
 
 class ChannelDropout(nn.Module):
-    """Leaves out channels of each sample at random while training (arXiv 1411.4280).
+    """Leaves out channels of each sample at random in training (Tompson et al., arXiv 1411.4280).
 
-    Which ones follows from the sample's seed alone, not from a random state of the process: so a
-    training that is taken up again, or shared by several ranks, is the same training.
+    The channels follow from the sample's seed alone, not from the random state of the process, so
+    that a resumed training, or one shared by several ranks, is the same training.
     """
 
     def __init__(self) -> None:
-        """Leave out nothing until `leave_out` says so."""
+        """Leave out nothing until `leave_out` sets a share."""
         super().__init__()
         self.share = 0.0
         self.draws: list[np.random.Generator] = []
-        """One a sample; every use of the layer in a forward pass draws further from it."""
+        """One generator per sample; each use of the layer in a forward pass continues it."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Keep the shape (B, C, H, W); what is left is scaled up, so that the mean stays."""
+        """Keep the shape (B, C, H, W); the remaining channels are scaled up to keep the mean."""
         if not self.training or self.share == 0:
             return x
         assert len(self.draws) == len(x)
@@ -32,12 +32,12 @@ class ChannelDropout(nn.Module):
 
 
 def leave_out(model: nn.Module, share: float, seeds: Sequence[int]) -> None:
-    """Tell a model's layers what to leave out in its next forward pass.
+    """Set which channels a model leaves out in its next forward pass.
 
     Args:
-        model: Any; one without such layers stays as it is.
-        share: Of the channels, 0 up to but not 1.
-        seeds: One a sample of the batch.
+        model: A network; one without `ChannelDropout` is not changed.
+        share: Share of the channels that are left out, in [0, 1).
+        seeds: One seed per sample of the batch.
     """
     draws = [np.random.default_rng(seed) for seed in seeds]
     for layer in model.modules():

@@ -1,7 +1,7 @@
-"""Activation checkpointing: a block keeps its input alone and computes the rest once more.
+"""Activation checkpointing: a block keeps its input alone and recomputes its activations.
 
-Chen et al. 2016, arXiv 1604.06174. Memory falls by what blocks hold for the backward pass, time
-rises by about a third, the result stays the same bit for bit.
+Chen et al. 2016, arXiv 1604.06174. Less memory for the backward pass, about a third more time, and
+the same result bit for bit.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ def checkpointed(block: nn.Module, x: Tensor) -> Tensor:
 
 @contextlib.contextmanager
 def _statistics_untouched(block: nn.Module) -> Iterator[None]:
-    """Let BatchNorms leave their running statistics: the second pass sees the same tiles again."""
+    """Freeze the running statistics of batch norms while the same tiles pass a second time."""
     norms = [module for module in block.modules() if isinstance(module, nn.BatchNorm2d)]
     usual = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:

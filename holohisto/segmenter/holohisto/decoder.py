@@ -17,7 +17,7 @@ class TokenDecoder(nn.Module):
     """From tokens alone: pixel shuffle by 4, then bilinear to full size."""
 
     def __init__(self, size: Size, classes: int) -> None:
-        """One logit a class."""
+        """Build for `classes` classes, with one logit each."""
         super().__init__()
         self.head = nn.Sequential(
             convolution(size.fused, size.fused), nn.Conv2d(size.fused, 16 * classes, 1)
@@ -35,7 +35,7 @@ class Join(nn.Module):
     """
 
     def __init__(self, coarse: int, fine: int, cout: int) -> None:
-        """Channels of both, and of the result."""
+        """Channels of the coarse, the fine and the joined features."""
         super().__init__()
         self.coarse = nn.Conv2d(coarse, cout, 1, bias=False)
         self.fine = nn.Conv2d(fine, cout, 1, bias=False)
@@ -50,7 +50,7 @@ class RgbDecoder(nn.Module):
     """The stem's features at strides 8, 4 and 2 give crisp edges."""
 
     def __init__(self, size: Size, classes: int) -> None:
-        """One logit a class."""
+        """Build for `classes` classes, with one logit each."""
         super().__init__()
         s2, s4, s8 = size.stem
         d8, d4, d2 = size.decoder
@@ -65,7 +65,7 @@ class RgbDecoder(nn.Module):
     def forward(self, features: Tensor, size: tuple[int, int], skips: list[Tensor]) -> Tensor:
         """(B, fused, h, w) and the stem's features at strides 2, 4, 8 -> (B, classes, *size).
 
-        `skips` is emptied, so that each is freed when it was used.
+        `skips` is emptied, so that each is freed after its use.
         """
         x = self.mix8(self.join8(features, skips.pop()))
         x = self.mix4(self.join4(x, skips.pop()))

@@ -22,9 +22,9 @@ class HolohistoSegmenter(nn.Module):
         """Build with random weights.
 
         Args:
-            options: Size, and what is embedded, attended and decoded how.
-            codebook: (K, d), a constant, brought to unit spread; None for the embedding `linear`.
-            downscale: Pixels a side of a token (f), or of what is embedded linearly.
+            options: Size, embedding, attention and decoder.
+            codebook: (K, d), not trained; standardised per dimension. None for embedding `linear`.
+            downscale: Side f of a token, or of a square that is embedded linearly, pixels.
             classes: Number of classes.
         """
         super().__init__()
@@ -79,7 +79,7 @@ class HolohistoSegmenter(nn.Module):
         return logits[:, :, : size[0], : size[1]]
 
     def _codes(self, tokens: Tensor) -> Tensor:
-        """Look up (B, h, w) tokens: (B, h, w, d), 0 for one that was left out (-1)."""
+        """Look up the codes (B, h, w, d) of tokens (B, h, w); 0 for a token left out (-1)."""
         codes = functional.embedding(tokens.long().clamp_min(0), self.codebook)
         return codes * (tokens >= 0)[..., None]
 

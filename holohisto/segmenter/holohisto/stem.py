@@ -1,4 +1,4 @@
-"""Features of the pixels: for the backbone beside the tokens, and for crisp edges."""
+"""Features of the pixels, for the backbone (beside the tokens) and for the decoder (edges)."""
 
 from torch import Tensor, nn
 
@@ -9,8 +9,8 @@ from holohisto.segmenter.holohisto.block import FusedMBConv, convolution
 class Stem(nn.Module):
     """Halves the resolution down to the tokens' (f = 8 at least), widening as it goes.
 
-    A token tells which of K looks a square has; the stem tells what K looks leave out: fine
-    structure, and colours the codebook has never seen.
+    A token names the most similar of K codes; the stem adds what the codes do not hold: fine
+    structure, and colours that the codebook has never seen.
     """
 
     def __init__(self, size: Size, downscale: int) -> None:

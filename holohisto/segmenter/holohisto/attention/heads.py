@@ -1,4 +1,4 @@
-"""Layout of what attention works on: channels are heads, a head's q, k and v lie together."""
+"""Layout of the channels that attention works on: head by head, each with its q, k and v."""
 
 import torch
 from torch import Tensor
@@ -18,5 +18,5 @@ def like(x: Tensor, channels: int) -> Tensor:
 
 
 def wider(x: Tensor) -> torch.dtype:
-    """Return fp32, or x's dtype if that is wider: what sums over tokens are formed in."""
+    """Return the dtype of sums over tokens: fp32, or the dtype of x if that is wider."""
     return torch.promote_types(x.dtype, torch.float32)

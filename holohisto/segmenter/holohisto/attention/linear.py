@@ -1,7 +1,7 @@
 """ReLU linear attention (HoloHisto Eq. 2; EfficientViT, arXiv 2205.14756) and its gradient.
 
-Written out by hand: what autograd allocates and keeps for it is most of its cost, because a 4K tile
-has 32,400 tokens. Here nothing of that length is kept but the input.
+The gradient is written out by hand: a 4K tile has 32,400 tokens, and most of the cost would be what
+autograd allocates and keeps. Here only the input, of all arrays of that length, is kept.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ from holohisto.segmenter.holohisto.attention.heads import like, tokens, wider
 from holohisto.segmenter.holohisto.attention.linear_gpu import EPSILON, JoinedAttention
 
 CHUNK = 4096
-"""Tokens at a time on a CPU, so that what is at work stays in its cache."""
+"""Tokens per piece on a CPU, so that the working set stays in its cache."""
 
 
 def relu_linear_attention(branches: Sequence[Tensor], head: int) -> Tensor:
@@ -38,7 +38,7 @@ def relu_linear_attention(branches: Sequence[Tensor], head: int) -> Tensor:
 
 
 def _joined(x: Tensor) -> bool:
-    """Tell whether to compute as GPUs do best; sums in fp16 could overflow."""
+    """Return whether to use the GPU's kernels; their sums in fp16 could overflow."""
     return x.is_cuda and x.dtype != torch.float16
 
 
@@ -54,10 +54,10 @@ class _Attention(torch.autograd.Function):
         out = like(branches[0], width * len(branches))
         sums = []
         with torch.autocast(out.device.type, enabled=False):
-            for branch, part in zip(branches, out.split(width, dim=1), strict=True):
+            for branch, joined in zip(branches, out.split(width, dim=1), strict=True):
                 q, k, v = tokens(branch, 3, head).unbind(2)
                 sums.append(_sums(k, v))
-                for q_, out_ in _chunks(q, tokens(part, head)):
+                for q_, out_ in _chunks(q, tokens(joined, head)):
                     y = sums[-1] @ _relu(q_)
                     out_.copy_(y[:, :, :-1] / (y[:, :, -1:] + EPSILON))
         ctx.head = head
@@ -69,14 +69,14 @@ class _Attention(torch.autograd.Function):
         saved, head = ctx.saved_tensors, ctx.head  # each access unpacks: once only
         count = len(saved) // 2
         branches, sums = saved[:count], saved[count:]
-        found = [torch.empty_like(branch) for branch in branches]
+        gradients = [torch.empty_like(branch) for branch in branches]
         with torch.autocast(grads[0].device.type, enabled=False):
-            parts = grads[0].chunk(count, dim=1)
-            for branch, s, part, out in zip(branches, sums, parts, found, strict=True):
+            of_branches = grads[0].chunk(count, dim=1)
+            for branch, s, grad, out in zip(branches, sums, of_branches, gradients, strict=True):
                 q, k, v = tokens(branch, 3, head).unbind(2)
                 grad_q, grad_k, grad_v = tokens(out, 3, head).unbind(2)
                 grad_s = torch.zeros_like(s)
-                for q_, grad_, grad_q_ in _chunks(q, tokens(part, head), grad_q):
+                for q_, grad_, grad_q_ in _chunks(q, tokens(grad, head), grad_q):
                     q_ = _relu(q_)
                     grad_y = _divide_backward(s @ q_, grad_)
                     grad_s += grad_y @ q_.transpose(2, 3)
@@ -91,7 +91,7 @@ class _Attention(torch.autograd.Function):
                         .add_(to_one.transpose(2, 3))
                         .mul_(k_ > 0)
                     )
-        return None, *found
+        return None, *gradients
 
 
 def _sums(k: Tensor, v: Tensor) -> Tensor:

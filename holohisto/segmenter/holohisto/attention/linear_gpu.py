@@ -1,8 +1,8 @@
 """ReLU linear attention for GPUs: all branches and heads at once, in few and large kernels.
 
-The same mathematics as in `linear_attention`. There tokens are taken in pieces that stay in a CPU's
-cache, and everything is fp32. Here products take bf16 and add up in fp32, which is what a GPU's
-matrix units do; sums over tokens and denominators are fp32.
+The same mathematics as in `linear`, which takes tokens in pieces that stay in a CPU's cache, all in
+fp32. Here products are of bf16 and accumulate in fp32, as a GPU's matrix units do; sums over tokens
+and denominators are fp32.
 """
 
 from typing import Any
@@ -24,7 +24,7 @@ class JoinedAttention(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, head: int, *branches: Tensor) -> Tensor:
-        """Take and give what `relu_linear_attention` does."""
+        """Return attention as `relu_linear_attention` does."""
         out = like(branches[0], branches[0].shape[1] // 3 * len(branches))
         with torch.autocast(out.device.type, enabled=False):
             q, k, v = _queries_keys_values(branches, head)
@@ -54,24 +54,24 @@ class JoinedAttention(torch.autograd.Function):
             to_s = _wide(upper, q.mT).to(q.dtype)
             to_s_one = _wide(lower, q.mT).to(q.dtype)
             to_k = torch.baddbmm(to_s_one.mT, to_s.mT, v)
-            found = like(branches[0], branches[0].shape[1] * len(branches))
-            grad_q, grad_k, grad_v = tokens(found, 3, ctx.head).unbind(2)
-            b = found.shape[0]
+            gradients = like(branches[0], branches[0].shape[1] * len(branches))
+            grad_q, grad_k, grad_v = tokens(gradients, 3, ctx.head).unbind(2)
+            b = gradients.shape[0]
             _relu_backward(_split(to_q, b), _split(q, b), grad_q)
             _relu_backward(_split(to_k, b), _split(k, b), grad_k)
             grad_v.copy_(_split(to_s @ k, b))
-        return None, *found.chunk(len(branches), dim=1)
+        return None, *gradients.chunk(len(branches), dim=1)
 
 
 def _queries_keys_values(branches: Any, head: int) -> tuple[Tensor, ...]:
     """Return relu(q), relu(k) and v of all branches' heads, each (B * heads, d, N)."""
     together = tokens(torch.cat(branches, dim=1), 3, head)  # (B, heads, 3, d, N)
     together[:, :, :2].relu_()
-    return tuple(part.flatten(0, 1) for part in together.unbind(2))
+    return tuple(x.flatten(0, 1) for x in together.unbind(2))
 
 
 def _wide(a: Tensor, b: Tensor) -> Tensor:
-    """Batched product that adds up, and gives, fp32 or better."""
+    """Batched product that accumulates in, and returns, fp32 or wider."""
     if a.is_cuda and a.dtype != wider(a):
         return torch.bmm(a, b, out_dtype=wider(a))
     return a.to(wider(a)) @ b.to(wider(a))

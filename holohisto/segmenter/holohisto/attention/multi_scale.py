@@ -14,8 +14,9 @@ class GroupMix(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Keep the shape (B, C, H, W)."""
-        groups = x.unflatten(1, (self.groups, -1)).flatten(3)
-        mixed = self.weight.unflatten(0, (self.groups, -1))[..., 0, 0] @ groups
+        groups = x.unflatten(1, (self.groups, -1)).flatten(3)  # (B, groups, C / groups, H * W)
+        weight = self.weight.unflatten(0, (self.groups, -1))[..., 0, 0]  # (groups, out, in)
+        mixed = weight @ groups  # (B, groups, C / groups, H * W)
         return mixed.flatten(1, 2).unflatten(2, x.shape[2:])
 
 
@@ -27,7 +28,7 @@ class MultiScaleAttention(nn.Module):
     """
 
     def __init__(self, channels: int, head: int, scales: tuple[int, ...] = (3, 5)) -> None:
-        """`head` channels a head; `channels` must be a multiple of it."""
+        """`head` channels per head; `channels` must be a multiple of it."""
         super().__init__()
         self.head = head
         wide = 3 * channels

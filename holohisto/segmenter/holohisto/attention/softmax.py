@@ -1,4 +1,4 @@
-"""Softmax attention at one scale: the ablation that linear attention is held against (Table 3)."""
+"""Softmax attention at one scale: the ablation of linear attention (Table 3)."""
 
 import math
 
@@ -12,7 +12,7 @@ class SoftmaxAttention(nn.Module):
     """Multi-head self-attention over all positions; cost is quadratic in their number."""
 
     def __init__(self, channels: int, head: int) -> None:
-        """`head` channels a head; `channels` must be a multiple of it."""
+        """`head` channels per head; `channels` must be a multiple of it."""
         super().__init__()
         self.head = head
         self.qkv = nn.Conv2d(channels, 3 * channels, 1, bias=False)
@@ -21,11 +21,11 @@ class SoftmaxAttention(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Attend over all positions of (B, C, H, W), which are told where they are."""
+        """Attend over all positions of (B, C, H, W), to which sine positions are added."""
         height, width = x.shape[2:]
-        places = sine_positions(x.shape[1], height, width, x.device).to(x.dtype)
+        positions = sine_positions(x.shape[1], height, width, x.device).to(x.dtype)
         qkv = rearrange(
-            self.qkv(x + places),
+            self.qkv(x + positions),
             "b (three heads d) h w -> three b heads (h w) d",
             three=3,
             d=self.head,
@@ -43,7 +43,8 @@ def sine_positions(channels: int, height: int, width: int, device: torch.device)
     rates = torch.exp(torch.arange(count, device=device) * (-math.log(10_000) / count))
     y = torch.arange(height, device=device)[:, None] * rates  # (height, count)
     x = torch.arange(width, device=device)[:, None] * rates
-    parts = [part.T[:, None, :].expand(count, height, width) for part in (x.sin(), x.cos())] + [
-        part.T[:, :, None].expand(count, height, width) for part in (y.sin(), y.cos())
+    waves = [
+        *(wave.T[:, None, :].expand(count, height, width) for wave in (x.sin(), x.cos())),
+        *(wave.T[:, :, None].expand(count, height, width) for wave in (y.sin(), y.cos())),
     ]
-    return torch.cat(parts)
+    return torch.cat(waves)
