@@ -15,7 +15,6 @@ class Seams:
     """Counts pixels that a tile classifies differently from the tiles blended before it."""
 
     def __init__(self, job: Job, device: torch.device) -> None:
-        """All counts are 0, on `device`."""
         self._job = job
         self._columns = [tile.x for tile in job.rows[0]]
         self._tops = [row[0].y for row in job.rows]

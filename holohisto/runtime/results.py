@@ -7,7 +7,6 @@ class Results:
     """The folder of a run's results; every method returns the path of a file, existing or not."""
 
     def __init__(self, folder: Path | str = "results") -> None:
-        """Name the folder; nothing is opened."""
         self.folder = Path(folder)
 
     def record(self, slide: str) -> Path:

@@ -11,7 +11,6 @@ class Interruption:
     """Records the signal instead of ending the process at once."""
 
     def __init__(self) -> None:
-        """Start without a signal."""
         self.number: int | None = None
 
     @contextlib.contextmanager

@@ -81,7 +81,6 @@ class OpenSlide:
     """OpenSlide: vendor formats."""
 
     def __init__(self, path: Path, probe: Probe) -> None:
-        """Open the slide."""
         import openslide
 
         self._error = openslide.OpenSlideError

@@ -95,7 +95,6 @@ class VQGANEncoder(nn.Module):
     """Pixels to features at 1/f of the size, in two phases that tiles can be cut between."""
 
     def __init__(self, architecture: Architecture) -> None:
-        """Random weights, native normalisation."""
         super().__init__()
         a, groups = architecture, architecture.norm_groups
         self.shallow_levels = a.shallow_levels
@@ -132,7 +131,6 @@ class VQGANDecoder(nn.Module):
     """Features at 1/f of the size to pixels."""
 
     def __init__(self, architecture: Architecture) -> None:
-        """Random weights, native normalisation."""
         super().__init__()
         a, groups = architecture, architecture.norm_groups
         width = a.channels * a.multipliers[-1]

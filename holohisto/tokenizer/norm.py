@@ -47,7 +47,6 @@ class RunningMoments:
     """
 
     def __init__(self) -> None:
-        """Start without values."""
         self.count = 0.0
         self.mean: Tensor | float = 0.0
         self.squares: Tensor | float = 0.0

@@ -20,7 +20,6 @@ class VQGAN(nn.Module):
     """
 
     def __init__(self, architecture: Architecture) -> None:
-        """Build with random weights and native normalisation."""
         super().__init__()
         self.architecture = architecture
         self.calibrated = False

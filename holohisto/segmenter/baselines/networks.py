@@ -166,7 +166,6 @@ class Logits(nn.Module):
     """Returns only the logits of a network of transformers."""
 
     def __init__(self, network: nn.Module) -> None:
-        """Wrap a network that returns an object with `logits`."""
         super().__init__()
         self.network = network
 

@@ -20,7 +20,6 @@ class PixelSegmenter(nn.Module):
     spread: Tensor
 
     def __init__(self, options: PixelOptions, classes: int) -> None:
-        """Build with random weights."""
         super().__init__()
         self.downscale = 1
         self.needs_pixels = True

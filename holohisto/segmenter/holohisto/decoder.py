@@ -17,7 +17,6 @@ class TokenDecoder(nn.Module):
     """From tokens alone: pixel shuffle by 4, then bilinear to full size."""
 
     def __init__(self, size: Size, classes: int) -> None:
-        """Build for `classes` classes, with one logit each."""
         super().__init__()
         self.head = nn.Sequential(
             convolution(size.fused, size.fused), nn.Conv2d(size.fused, 16 * classes, 1)
@@ -50,7 +49,6 @@ class RgbDecoder(nn.Module):
     """The stem's features at strides 8, 4 and 2 give crisp edges."""
 
     def __init__(self, size: Size, classes: int) -> None:
-        """Build for `classes` classes, with one logit each."""
         super().__init__()
         s2, s4, s8 = size.stem
         d8, d4, d2 = size.decoder
