@@ -14,7 +14,7 @@ from holohisto.config.config import Config
 from holohisto.config.parsing import read_config
 from holohisto.config.steps import as_json
 from holohisto.errors import HolohistoError
-from holohisto.infer.checks import config_for
+from holohisto.infer.fixed_config import config_for
 from holohisto.runtime import atomic
 from holohisto.segmenter.file import load_segmenter
 

@@ -10,7 +10,8 @@ from holohisto.device import device_of
 from holohisto.errors import HolohistoError
 from holohisto.foreground.map import find_foreground
 from holohisto.foreground.tissue import WHITE, Tissue
-from holohisto.infer.checks import config_for, require_own_tokenizer
+from holohisto.infer.checks import require_own_tokenizer
+from holohisto.infer.fixed_config import config_for
 from holohisto.infer.job import DEFAULT_SPEED, Job, Speed
 from holohisto.infer.predict import Predictor, fixed_threads
 from holohisto.infer.segmentation import Segmentation, input_reader, job_for

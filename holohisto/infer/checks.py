@@ -1,9 +1,8 @@
-"""Whether a segmenter suits the slide, the classes and the tokens; what it fixes of the rest."""
+"""Whether a segmenter suits the slide, the classes and the tokens that it is given."""
 
 from pathlib import Path
 
-from holohisto.config.config import Config
-from holohisto.config.sections import Classes, ClassOptions
+from holohisto.config.sections import Classes
 from holohisto.errors import HolohistoError
 from holohisto.segmenter.file import ModelCard
 from holohisto.slide.record import SlideRecord
@@ -114,11 +113,3 @@ def require_own_tokenizer(card: ModelCard, tokenizer: VQGAN, where: object) -> N
             found=digest[:12],
             allowed=(card.tokenizer or "none")[:12],
         )
-
-
-def config_for(card: ModelCard, config: Config) -> Config:
-    """Return the configuration with the segmenter's own classes, resolution and mode of tokens."""
-    classes = {name: config.classes.get(name, ClassOptions()) for name in card.classes}
-    check = config.check.model_copy(update={"mpp": card.mpp})
-    tokens = config.tokens.model_copy(update={"mode": card.mode})
-    return config.model_copy(update={"classes": classes, "check": check, "tokens": tokens})

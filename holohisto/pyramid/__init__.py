@@ -1,1 +1,1 @@
-"""Tiled TIFF in and out: labels, masks and slides, streamed in bands of rows."""
+"""Read and write tiled TIFFs (labels, masks, slides) in bands of rows."""

@@ -1,4 +1,4 @@
-"""Reading the one-channel TIFFs that this package writes."""
+"""Read the one-channel TIFFs that this package writes."""
 
 import json
 import os
@@ -14,16 +14,23 @@ from holohisto.runtime.arithmetic import ceil_div
 from holohisto.slide.tiff import Page
 
 BAND = 512
+"""Rows of a band by default."""
 
 
 class Raster:
-    """A one-channel 8-bit tiled TIFF, read by rectangles or by bands in bounded memory."""
+    """A one-channel 8-bit tiled TIFF, read by rectangles or by bands in bounded memory.
+
+    Attributes:
+        path: The file.
+        size: Width and height in pixels.
+        mpp: Micrometres per pixel; None without resolution tags.
+    """
 
     def __init__(self, path: Path) -> None:
         """Open `path`.
 
         Raises:
-            HolohistoError: the file is missing, cut off or not such a TIFF.
+            HolohistoError: the file is missing, truncated or not such a TIFF.
         """
         self.path = Path(path)
         try:
@@ -43,7 +50,7 @@ class Raster:
         except HolohistoError:
             self.close()
             raise
-        except Exception as error:  # tifffile has many for damaged files
+        except Exception as error:  # tifffile raises many kinds on damaged files
             self.close()
             raise HolohistoError(
                 self.path, f"is not a whole TIFF: {error}", advice="delete it and run again"
@@ -52,7 +59,7 @@ class Raster:
 
     @property
     def header(self) -> dict[str, Any]:
-        """The facts that `write_rows` was given; empty if the file holds none."""
+        """The header given to `write_rows`; empty where the file has none."""
         try:
             header = json.loads(self._description)
         except ValueError:
@@ -60,7 +67,18 @@ class Raster:
         return header if isinstance(header, dict) else {}
 
     def read(self, xy: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
-        """Return the rectangle (height, width) uint8 in the raster's own pixels; 0 outside."""
+        """Return the pixels of a rectangle.
+
+        Args:
+            xy: Top-left corner in the raster's own pixels; may lie outside.
+            size: Width and height in the raster's own pixels.
+
+        Returns:
+            (height, width) uint8; 0 outside.
+
+        Raises:
+            HolohistoError: the file is damaged in the rectangle.
+        """
         (x, y), (width, height) = xy, size
         result = np.zeros((height, width), np.uint8)
         x0, x1 = max(x, 0), min(x + width, self.size[0])
@@ -71,18 +89,25 @@ class Raster:
         return result
 
     def rows(self, height: int = BAND) -> Iterator[np.ndarray]:
-        """Yield bands (height, width) uint8 from top to bottom; the last may be lower."""
+        """Yield bands (height, width) uint8 from top to bottom; the last may be lower.
+
+        Raises:
+            HolohistoError: the file is damaged.
+        """
         for y in range(0, self.size[1], height):
             yield self.read((0, y), (self.size[0], min(height, self.size[1] - y)))
 
     def fullest_tiles(self, count: int) -> list[tuple[int, int]]:
-        """Return the corners of the first, the last and the `count` longest encoded tiles."""
+        """Return the top-left corners of the first, the last, and the `count` longest tiles.
+
+        The length is that of the encoded tile in bytes.
+        """
         counts = np.asarray(self._page.counts)
         chosen = {0, len(counts) - 1, *np.argsort(counts, kind="stable")[-count:].tolist()}
         return self._corners(sorted(chosen))
 
     def any_tiles(self, count: int) -> list[tuple[int, int]]:
-        """Return the corners of `count` tiles drawn by chance, of each file in its own way."""
+        """Return the top-left corners of `count` random tiles, the same for the same file."""
         tiles = len(self._page.counts)
         draw = np.random.default_rng([*self.size, int(np.sum(self._page.counts))])
         return self._corners(draw.integers(0, tiles, count).tolist())

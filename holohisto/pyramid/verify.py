@@ -1,4 +1,4 @@
-"""Proof that a delivered mask opens elsewhere, as it was written."""
+"""Verify that other software opens a delivered mask and reads the pixels that were written."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -19,20 +19,29 @@ ReadMask = Callable[[tuple[int, int], tuple[int, int]], np.ndarray]
 def verified_mask(
     path: Path, size: tuple[int, int], mpp: float, samples: int = 4
 ) -> Iterator[ReadMask]:
-    """Reopen a delivered mask with OpenSlide and with tifffile, compare, and yield both.
+    """Verify a delivered mask with tifffile and OpenSlide, then yield both readers.
 
-    Both must tell `size`, `mpp` and the levels, and agree on the pixels, all 0 or 255, of the
-    first, the last, the `samples` fullest tiles and as many tiles anywhere.
+    Both must report `size`, `mpp` and the levels. They must read the same pixels, all 0 or 255, in
+    the first, the last, the `samples` longest and `samples` random tiles.
+
+    Args:
+        path: The mask.
+        size: Width and height of the slide's level 0.
+        mpp: Micrometres per pixel of level 0.
+        samples: Number of tiles compared of either kind.
+
+    Yields:
+        Two functions that read a rectangle of level 0: by tifffile, then by OpenSlide.
 
     Raises:
-        HolohistoError: anything differs.
+        HolohistoError: a reader fails, or size, resolution, levels or pixels differ.
     """
     import openslide
 
     try:
         with openslide.OpenSlide(path) as slide, Raster(path) as raster:
-            found = float(slide.properties.get("openslide.mpp-x", "nan"))
-            _require(path, size, mpp, slide.dimensions, found, list(slide.level_dimensions))
+            own_mpp = float(slide.properties.get("openslide.mpp-x", "nan"))
+            _require(path, size, mpp, slide.dimensions, own_mpp, list(slide.level_dimensions))
             _require(path, size, mpp, raster.size, raster.mpp or 0.0, pyramid_sizes(size))
 
             def read(xy: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
@@ -47,10 +56,9 @@ def verified_mask(
 def verified_ome_mask(
     path: Path, size: tuple[int, int], mpp: float, samples: int = 4
 ) -> Iterator[ReadMask]:
-    """The same of an OME-TIFF, with tifffile and with libvips.
+    """Verify an OME-TIFF mask with tifffile and libvips, then yield both readers.
 
-    Raises:
-        HolohistoError: anything differs.
+    Args, yields and errors: as `verified_mask`, with libvips in place of OpenSlide.
     """
     import pyvips
 
@@ -82,7 +90,7 @@ def _require(
     found_mpp: float,
     levels: list[tuple[int, int]],
 ) -> None:
-    """Refuse another size, resolution or other levels."""
+    """Refuse a mask whose size, resolution or levels are not those of the slide."""
     if found != size:
         raise HolohistoError(path, "the mask has not the slide's size", found=found, allowed=size)
     if not abs(found_mpp / mpp - 1) < 1e-3:
@@ -94,7 +102,7 @@ def _require(
 
 
 def _compare(path: Path, raster: Raster, read: ReadMask, samples: int, name: str) -> None:
-    """Compare tiles of a mask as tifffile and another reader see them."""
+    """Refuse a mask of which tifffile and the reader `name` read different tiles."""
     corners = {*raster.fullest_tiles(samples), *raster.any_tiles(samples)}
     for xy in sorted(corners):
         width, height = (min(TILE, s - p) for s, p in zip(raster.size, xy, strict=True))

@@ -1,7 +1,8 @@
-"""Writing tiled TIFFs from bands of rows.
+"""Write tiled TIFFs from bands of rows.
 
-Masks are 8-bit grey LZW pyramids of 512-pixel tiles whose levels are pages, in a BigTIFF: the one
-compressed flavour that OpenSlide, tifffile, tiffslide and cuCIM all open exactly.
+Masks are BigTIFFs of 8-bit grey, LZW-compressed tiles of 512 pixels, in which every level of the
+pyramid is a page: the only compressed format that OpenSlide, tifffile, tiffslide and cuCIM all read
+exactly.
 """
 
 import json
@@ -19,6 +20,7 @@ from holohisto.pyramid.levels import TILE, Level, TileEncoder, pyramid_sizes, to
 from holohisto.runtime.atomic import replacing
 
 SPOOL_BYTES = 64 * 2**20
+"""Size up to which the encoded tiles of reduced levels stay in memory; more go to a file."""
 
 
 def write_rows(
@@ -35,7 +37,7 @@ def write_rows(
         bands: Arrays (rows, width) uint8 from top to bottom, of any heights.
         size: Width and height.
         mpp: Micrometres per pixel of this raster.
-        header: JSON-able facts, kept in the ImageDescription.
+        header: Values for JSON, stored in the ImageDescription.
 
     Raises:
         HolohistoError: the bands do not add up to `size`, or the file cannot be written.
@@ -57,7 +59,7 @@ def write_mask_pyramid(
     mpp: float,
     description: str,
 ) -> None:
-    """Write the delivered mask: every level is the level before at every second pixel.
+    """Write a delivered mask; every level holds every second pixel of the level before.
 
     Args:
         path: The file, written atomically.
@@ -80,7 +82,7 @@ def _write_mask(
     ome: bool = False,
     **top: Any,
 ) -> None:
-    """Write all levels in one pass; `top` is what tifffile is told of the uppermost page."""
+    """Write all levels in one pass; `top` are tifffile's arguments for the page of level 0."""
     sizes = pyramid_sizes(size)
     with (
         replacing(path) as temporary,
@@ -104,9 +106,17 @@ def write_ome_mask(
     mpp: float,
     name: str,
 ) -> None:
-    """Write the same levels as an OME-TIFF, the reduced ones as its sub-IFDs.
+    """Write a mask as OME-TIFF, its reduced levels as sub-IFDs.
 
-    Args and errors: as `write_mask_pyramid`; `name` becomes the name of the image.
+    Args:
+        path: The file, written atomically.
+        bands: Arrays (rows, width) of 0 and 255 uint8, or bool, at level 0, top to bottom.
+        size: Width and height of the slide's level 0.
+        mpp: Micrometres per pixel of level 0.
+        name: Name of the image in the OME metadata.
+
+    Raises:
+        HolohistoError: the bands do not add up to `size`, or the file cannot be written.
     """
     length = {f"PhysicalSize{axis}": mpp for axis in "XY"}
     units = {f"PhysicalSize{axis}Unit": "µm" for axis in "XY"}
@@ -118,18 +128,21 @@ def write_ome_mask(
 def write_slide_pyramid(
     path: Path, pixels: np.ndarray | Iterable[np.ndarray], mpp: float, quality: int = 85
 ) -> None:
-    """Write a pyramidal JPEG slide of 256-pixel tiles, as the scanners' exporters do.
+    """Write a slide as a pyramidal TIFF of JPEG tiles of 256 pixels, as scanners export it.
 
     Args:
         path: The file, written atomically.
-        pixels: RGB uint8 (height, width, 3), or bands of it from top to bottom.
-        mpp: Micrometres per pixel.
+        pixels: RGB (height, width, 3) uint8, or bands of it from top to bottom.
+        mpp: Micrometres per pixel of level 0.
         quality: JPEG quality, 1 to 100.
+
+    Raises:
+        HolohistoError: the file cannot be written.
     """
     import pyvips
 
     bands = [pixels] if isinstance(pixels, np.ndarray) else pixels
-    # libvips wants random access while it shrinks, so the bands wait in a file, not in memory.
+    # libvips reads at random while it shrinks, so the bands are collected in a file, not in memory.
     with replacing(path) as temporary, tempfile.NamedTemporaryFile(dir=str(path.parent)) as raw:
         width = 0
         for band in bands:
@@ -160,7 +173,7 @@ def _write_page(
     mpp: float,
     **more: Any,
 ) -> None:
-    """Append one page of encoded tiles; `more` is what else tifffile is told of it."""
+    """Append one page of encoded tiles; `more` are further arguments of tifffile."""
     writer.write(
         tiles,
         shape=(size[1], size[0]),
@@ -174,13 +187,13 @@ def _write_page(
         software=False,
         **more,
     )
-    next(tiles, None)  # the writer stops at the last tile; rows too many are told only after it
+    next(tiles, None)  # the writer stops at the last tile; surplus rows are found by one more
 
 
 def _regroup(
     path: Path, bands: Iterable[np.ndarray], size: tuple[int, int]
 ) -> Iterator[np.ndarray]:
-    """Turn bands of any heights into bands of TILE rows (the last may be lower)."""
+    """Regroup bands of any height, uint8 or bool, to TILE rows each; the last may be lower."""
     width, height = size
     buffer = np.empty((TILE, width), np.uint8)
     filled = done = 0

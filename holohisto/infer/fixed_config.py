@@ -1,0 +1,13 @@
+"""The configuration that a segmenter needs."""
+
+from holohisto.config.config import Config
+from holohisto.config.sections import ClassOptions
+from holohisto.segmenter.file import ModelCard
+
+
+def config_for(card: ModelCard, config: Config) -> Config:
+    """Return the configuration with the segmenter's own classes, resolution and mode of tokens."""
+    classes = {name: config.classes.get(name, ClassOptions()) for name in card.classes}
+    check = config.check.model_copy(update={"mpp": card.mpp})
+    tokens = config.tokens.model_copy(update={"mode": card.mode})
+    return config.model_copy(update={"classes": classes, "check": check, "tokens": tokens})
