@@ -24,8 +24,8 @@ EXPECTED = (
 
 
 @dataclass(frozen=True)
-class Checkpoint:
-    """The files of a checkpoint."""
+class CheckpointFiles:
+    """The files of one checkpoint."""
 
     layout: Layout
     weights: Path
@@ -38,7 +38,7 @@ class Checkpoint:
         return [file for file in (self.weights, self.config) if file is not None]
 
 
-def find(path: Path) -> Checkpoint:
+def find(path: Path) -> CheckpointFiles:
     """Find the files of the checkpoint at a file or folder.
 
     Raises:
@@ -53,9 +53,9 @@ def find(path: Path) -> Checkpoint:
     if any(path.name in names for names in WEIGHTS.values()):
         return _described_by(path.with_name(CONFIG), path)
     if path.suffix == ".ckpt":
-        return Checkpoint("taming", path, _yaml_of(path))
+        return CheckpointFiles("taming", path, _yaml_of(path))
     if path.suffix == ".safetensors":
-        return Checkpoint("holohisto", path)
+        return CheckpointFiles("holohisto", path)
     raise HolohistoError(path, "is not a tokenizer's checkpoint", allowed=EXPECTED)
 
 
@@ -79,7 +79,7 @@ def read_json(path: Path) -> dict[str, Any]:
     return cast(dict[str, Any], content)
 
 
-def _in_folder(folder: Path) -> Checkpoint:
+def _in_folder(folder: Path) -> CheckpointFiles:
     if (folder / CONFIG).exists():
         return _described_by(folder / CONFIG)
     found = sorted(folder.glob("*.ckpt"))
@@ -92,10 +92,10 @@ def _in_folder(folder: Path) -> Checkpoint:
             found=", ".join(file.name for file in found),
             advice="name the file instead of the folder",
         )
-    return Checkpoint("taming", found[0], _yaml_of(found[0]))
+    return CheckpointFiles("taming", found[0], _yaml_of(found[0]))
 
 
-def _described_by(config: Path, named: Path | None = None) -> Checkpoint:
+def _described_by(config: Path, named: Path | None = None) -> CheckpointFiles:
     """Return the checkpoint that config.json describes; `named` are the weights that were given."""
     if not config.exists():
         raise HolohistoError(config, "no such file", advice="the weights need it beside them")
@@ -116,7 +116,7 @@ def _described_by(config: Path, named: Path | None = None) -> Checkpoint:
             f"holds no weights of the {kind} that its config.json describes",
             allowed=" or ".join(WEIGHTS[layout]),
         )
-    return Checkpoint(layout, there[0], config)
+    return CheckpointFiles(layout, there[0], config)
 
 
 def _yaml_of(weights: Path) -> Path:

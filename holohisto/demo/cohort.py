@@ -18,7 +18,7 @@ from holohisto.sheet.rows import read_sheet
 
 logger = logging.getLogger(__name__)
 QUALITY = 88
-"""Of the slides' JPEG tiles."""
+"""JPEG quality of the slides' tiles."""
 
 
 def write_cohort(

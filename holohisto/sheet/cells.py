@@ -34,7 +34,7 @@ class Row:
     exclude: bool = False
     note: str = ""
     line: int = 0
-    """Of the sheet's file, from 1; 0 for a row from elsewhere."""
+    """Line number in the sheet, from 1; 0 for a row that is not from a sheet."""
 
 
 @dataclass

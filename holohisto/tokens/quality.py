@@ -29,7 +29,7 @@ class TokenQuality:
     perplexity: float | None
     """exp of the entropy of the codes' use: the number of equally used codes with that entropy."""
     psnr: float | None
-    """Of tissue reconstructed from the map, dB."""
+    """Peak signal-to-noise ratio of tissue reconstructed from the map, dB."""
     ssim: float | None
     native_agreement: float | None
     """Share of tokens that squares encoded with their own statistics have in common with the map;
