@@ -1,1 +1,1 @@
-"""The sample sheet: one row a slide, read with every mistake reported at once."""
+"""The sample sheet: one row per slide; all mistakes in it are reported together."""

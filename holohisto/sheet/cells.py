@@ -1,4 +1,4 @@
-"""One line of the sample sheet: its cells, checked, as a row."""
+"""Check the cells of one line of the sample sheet and return them as a row."""
 
 import re
 from dataclasses import dataclass
@@ -8,8 +8,10 @@ SLIDE_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
 MPP_LIMITS = (0.01, 100.0)
 """Smallest and largest resolution of a slide, micrometres per pixel of level 0."""
 SPLITS = ("train", "val", "test", "predict")
-RESERVED_GROUPS = ("all", "pooled")  # rows of the cohort tables
-UNFIT = re.compile(r"[{}\x00-\x1f\x7f]")  # in paths; Snakemake takes { } for wildcards
+RESERVED_GROUPS = ("all", "pooled")
+"""Names of rows in the cohort tables, which no group may have."""
+UNFIT = re.compile(r"[{}\x00-\x1f\x7f]")
+"""Characters that no path may have: Snakemake reads { } as wildcards."""
 TRUE, FALSE = ("1", "true", "yes", "x"), ("", "0", "false", "no")
 
 
@@ -18,7 +20,7 @@ class Row:
     """One slide of the cohort."""
 
     slide: str
-    """Id; becomes part of file names."""
+    """Id, which becomes part of file names."""
     image: Path
     split: str
     """train, val, test or predict."""
@@ -26,20 +28,24 @@ class Row:
     group: str | None = None
     subject: str | None = None
     mpp: float | None = None
-    """Level-0 micrometres per pixel, over what the file says."""
+    """Micrometres per pixel of level 0, which replace the file's own value."""
     saturation: float | None = None
-    """Foreground saturation of this slide, 0 to 1."""
+    """Saturation of this slide's tissue, 0 to 1."""
     annotated: tuple[str, ...] | None = None
-    """Classes annotated on this slide; the others are unknown. None: all."""
+    """Classes annotated on this slide; all others are unknown there. None: all classes."""
     exclude: bool = False
     note: str = ""
     line: int = 0
+<<<<<<< HEAD
     """Line number in the sheet, from 1; 0 for a row that is not from a sheet."""
+=======
+    """Line in the sheet's file, from 1; 0 for a row that is from no sheet."""
+>>>>>>> hub/main
 
 
 @dataclass
 class Cells:
-    """The cells of one line, read one by one; mistakes are collected, not raised."""
+    """The cells of one line; mistakes are appended to a list instead of raised."""
 
     path: Path
     line: int
@@ -49,7 +55,12 @@ class Cells:
     def row(
         self, spellings: dict[tuple[str, str], str], classes: tuple[str, ...] | None
     ) -> Row | None:
-        """Return the row, or None where a cell is wrong."""
+        """Return the row, or None where a cell is wrong.
+
+        Args:
+            spellings: First spelling of each name, by column and lower-case name; extended.
+            classes: Names allowed in the column `annotated`; None allows any.
+        """
         before = len(self.mistakes)
         if extra := self.cells.pop(""):
             self.mistakes.append(
@@ -92,7 +103,7 @@ class Cells:
         return cell
 
     def _name(self, column: str, spellings: dict[tuple[str, str], str]) -> str | None:
-        """The cell, spelled as where the name first stands."""
+        """The name in the spelling of its first occurrence; None where the cell is empty."""
         name = self.cells.get(column, "")
         return spellings.setdefault((column, name.lower()), name) or None
 

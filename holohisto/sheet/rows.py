@@ -1,4 +1,4 @@
-"""The sample sheet: one row a slide, every mistake reported at once."""
+"""Read the sample sheet: one row per slide; all mistakes are reported together."""
 
 import csv
 import io
@@ -25,22 +25,24 @@ OPTIONAL = (
     "note",
 )
 RENAMED = {"threshold": "saturation"}
-"""Columns that have another name now."""
-OUTLINES = (".geojson", ".geojson.gz")  # annotations of QuPath
+"""Former names of columns."""
+OUTLINES = (".geojson", ".geojson.gz")
+"""Endings of annotations from QuPath."""
 
 
 def read_sheet(path: Path, classes: tuple[str, ...] | None = None) -> dict[str, Row]:
     """Read a tab-separated sheet into rows by slide id, in the sheet's order.
 
-    Excluded rows are kept, with `exclude` set. Groups, and subjects, whose names differ only in
-    case are one, spelled as where it first stands. Lines of blank cells are skipped.
+    Excluded rows are kept, with `exclude` set. Groups or subjects whose names differ only in case
+    are the same, in the spelling of the first. Lines of blank cells are skipped.
 
     Args:
         path: The sheet.
         classes: Names allowed in the column `annotated`; None allows any.
 
     Raises:
-        HolohistoError: every mistake, one line each, with line number and column.
+        HolohistoError: the sheet cannot be read.
+        SeveralErrors: all mistakes, one line each, with line number and column.
     """
     table = _table(path)
     header, *body = [line for line, cells in table.items() if any(cells)] or [1]
@@ -74,14 +76,18 @@ def read_sheet(path: Path, classes: tuple[str, ...] | None = None) -> dict[str, 
 
 
 def is_outlines(path: Path) -> bool:
-    """Tell whether an annotation is QuPath's GeoJSON, by its name; else it is a picture."""
+    """Whether an annotation is GeoJSON from QuPath, by its name; any other is a picture."""
     return path.name.lower().endswith(OUTLINES)
 
 
 def missing_files(path: Path, rows: Iterable[Row]) -> list[str]:
-    """Tell the files that rows name and that are not there, one line each.
+    """Return one line for each missing image or annotation of the rows.
 
-    Costs one `stat` a file; excluded rows are passed over.
+    Costs one `stat` per file; excluded rows are skipped.
+
+    Args:
+        path: The sheet, for the messages.
+        rows: Its rows.
     """
     files = [
         (f"{path}: line {row.line}, column {column}", file)
@@ -93,13 +99,13 @@ def missing_files(path: Path, rows: Iterable[Row]) -> list[str]:
 
 
 def _table(path: Path) -> dict[int, list[str]]:
-    """Stripped cells of all lines by line number, all of one length."""
+    """Stripped cells of all lines by line number, every line of the same length."""
     try:
         text = path.read_text(encoding="utf-8-sig")
         if not text.strip():
             raise pd.errors.EmptyDataError("it is empty")
         width = max(line.count("\t") for line in text.split("\n")) + 1
-        # Quotes are for _plain: an open one would swallow lines, and line numbers with them.
+        # Quotes are left to _plain: an open one would join lines and shift line numbers.
         table = pd.read_csv(
             io.StringIO(text),
             sep="\t",
@@ -129,9 +135,9 @@ def _table(path: Path) -> dict[int, list[str]]:
     table.index += 1
     lines = {line: cells for line, *cells in table.itertuples(name=None)}
     open_quotes = [
-        f"{path}: line {line}, cell {place}: a quote is opened, but not closed on this line"
+        f"{path}: line {line}, cell {column}: a quote is opened, but not closed on this line"
         for line, cells in lines.items()
-        for place, cell in enumerate(cells, 1)
+        for column, cell in enumerate(cells, 1)
         if cell.startswith('"') and cell.count('"') % 2
     ]
     if open_quotes:
@@ -140,20 +146,20 @@ def _table(path: Path) -> dict[int, list[str]]:
 
 
 def _plain(cell: str) -> str:
-    """The cell without the blanks and quotes around it; in quotes, "" means "."""
+    """The cell without surrounding blanks and quotes; within quotes, "" stands for "."""
     quoted = re.fullmatch(r'"((?:[^"]|"")*)"', cell.strip())
     return quoted[1].replace('""', '"').strip() if quoted else cell.strip()
 
 
 def _under(header: list[str], cells: list[str]) -> dict[str, str]:
-    """Cells by column, the first of two of one name; '' has what is under no name."""
-    found = {"": ""}
+    """Cells by column, the first of equal names; '' has the first cell under no name."""
+    named = {"": ""}
     for column, cell in zip(header, cells, strict=True):
         if column:
-            found.setdefault(column, cell)
+            named.setdefault(column, cell)
         else:
-            found[""] = found[""] or cell
-    return found
+            named[""] = named[""] or cell
+    return named
 
 
 def _column_mistakes(path: Path, line: int, header: list[str]) -> list[str]:
@@ -175,7 +181,7 @@ def _column_mistakes(path: Path, line: int, header: list[str]) -> list[str]:
 
 
 def _leaks(path: Path, rows: Iterable[Row]) -> Iterator[str]:
-    """Tell subjects, and images, of which a model would be tested on what it was trained on."""
+    """Yield a mistake for each image or subject that is in several splits."""
     subjects: dict[str, dict[str, int]] = defaultdict(dict)
     images: dict[str, dict[str, int]] = defaultdict(dict)
     for row in rows:
@@ -185,9 +191,9 @@ def _leaks(path: Path, rows: Iterable[Row]) -> Iterator[str]:
         if row.subject:
             subjects[row.subject].setdefault(row.split, row.line)
     for column, splits in (("image", images), ("subject", subjects)):
-        for name, places in splits.items():
-            if len(places) > 1:
-                where = ", ".join(f"{split} on line {line}" for split, line in places.items())
+        for name, lines in splits.items():
+            if len(lines) > 1:
+                where = ", ".join(f"{split} on line {line}" for split, line in lines.items())
                 yield (
                     f"{path}: column {column}: {column} {name!r} is in several splits ({where});"
                     f" keep all slides of one {column} in one split"

@@ -1,1 +1,1 @@
-"""Sample sheets from folders: any folder of slides, or one of a public dataset's layout."""
+"""Sample sheets from folders: any folder of slides, or a public dataset in its own layout."""

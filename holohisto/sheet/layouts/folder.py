@@ -1,4 +1,4 @@
-"""Any folder of slides: annotations beside them or in folders of their own, by convention."""
+"""Any folder of slides, with annotations beside them or in folders of their own."""
 
 import logging
 import re
@@ -32,7 +32,7 @@ ANNOTATION_STEM = re.compile(r"^(.+)[-_](masks?|labels?|annotations?)$", re.IGNO
 
 
 def find(folder: Path) -> list[FoundSlide]:
-    """Find all slides below a folder, sorted by path; groups and subjects stay empty.
+    """Find all slides below a folder, sorted by path; groups and subjects are left empty.
 
     An image is the annotation of the slide with the same stem when it stands beside it as
     `<stem>_mask`, `<stem>-labels`, `<stem>_annotation`, or in a folder `masks`, `mask` or
@@ -41,16 +41,16 @@ def find(folder: Path) -> list[FoundSlide]:
     Raises:
         HolohistoError: the folder cannot be read, or holds no slide.
     """
-    found = _files(folder)
+    candidates = _files(folder)
     annotations: dict[tuple[Path, str], Path] = {}
     images: list[Path] = []
     lossy = 0
-    for path in found:
-        place = _annotates(folder, path)
-        if place is None:
+    for path in candidates:
+        key = _annotates(folder, path)
+        if key is None:
             images.append(path)
         elif is_outlines(path) or path.suffix.lower() in ANNOTATION_SUFFIXES:
-            annotations.setdefault(place, path)
+            annotations.setdefault(key, path)
         else:
             lossy += 1
     if lossy:
@@ -63,7 +63,7 @@ def find(folder: Path) -> list[FoundSlide]:
         raise HolohistoError(
             folder,
             "holds no slides",
-            found=f"{len(found)} annotation-like images",
+            found=f"{len(candidates)} annotation-like images",
             allowed=" ".join(suffix[1:] for suffix in SLIDE_SUFFIXES),
             advice="check the folder; sub-folders are searched too",
         )
@@ -80,22 +80,22 @@ def find(folder: Path) -> list[FoundSlide]:
 
 
 def _files(folder: Path) -> list[Path]:
-    """All slides and outlines by their suffixes, a VMS slide's JPEGs left out."""
-    found = list(files(folder, SLIDE_SUFFIXES + OUTLINES))
-    hamamatsu = {path.parent for path in found if path.suffix.lower() in (".vms", ".vmu")}
-    found = [
+    """All slides and outlines by their suffixes, without the JPEGs of VMS slides."""
+    paths = list(files(folder, SLIDE_SUFFIXES + OUTLINES))
+    hamamatsu = {path.parent for path in paths if path.suffix.lower() in (".vms", ".vmu")}
+    paths = [
         path
-        for path in found
+        for path in paths
         if path.parent not in hamamatsu or path.suffix.lower() not in (".jpg", ".jpeg")
     ]
-    if not found:
+    if not paths:
         raise HolohistoError(
             folder,
             "holds no slides",
             allowed=" ".join(suffix[1:] for suffix in SLIDE_SUFFIXES),
             advice="check the folder; sub-folders are searched too",
         )
-    return found
+    return paths
 
 
 def _stem(path: Path) -> str:
@@ -117,8 +117,9 @@ def _annotates(folder: Path, path: Path) -> tuple[Path, str] | None:
 
 
 def _annotation(annotations: dict[tuple[Path, str], Path], image: Path) -> Path | None:
+    """The annotation of a slide, beside it or in one of the folders for annotations."""
     stem = _stem(image).lower()
-    for place in (image.parent, image.parent / "masks", image.parent.parent / "masks"):
-        if (place, stem) in annotations:
-            return annotations[place, stem]
+    for parent in (image.parent, image.parent / "masks", image.parent.parent / "masks"):
+        if (parent, stem) in annotations:
+            return annotations[parent, stem]
     return None

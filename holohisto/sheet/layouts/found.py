@@ -1,4 +1,4 @@
-"""What a folder was found to hold, as rows of a sample sheet."""
+"""Slides found in a folder, and the sample sheet made from them."""
 
 import hashlib
 import logging
@@ -16,6 +16,7 @@ from holohisto.sheet.cells import UNFIT
 logger = logging.getLogger(__name__)
 
 TEST_SHARE = VAL_SHARE = 0.2
+"""Shares of the subjects that are assigned to test and val."""
 SPLIT_WORDS = {
     "train": "train",
     "training": "train",
@@ -31,7 +32,7 @@ ALWAYS = ("slide", "image", "annotation", "group", "subject", "split")
 
 @dataclass(frozen=True)
 class FoundSlide:
-    """A slide found in a folder."""
+    """A slide found in a folder; its fields are the columns of the sheet."""
 
     slide: str
     image: Path
@@ -45,47 +46,55 @@ class FoundSlide:
 
 
 def require(folder: Path) -> None:
-    """Raise if there is no such folder."""
+    """Require that a folder exists.
+
+    Raises:
+        HolohistoError: there is no such folder.
+    """
     if not folder.is_dir():
         raise HolohistoError(folder, "is no folder", advice="give the folder that holds the slides")
 
 
 def table(slides: list[FoundSlide]) -> str:
-    """Return the sheet's text; columns beyond the usual ones only where any slide needs them."""
+    """Return the text of the sheet; optional columns are omitted where no slide has a value."""
     rows = [
-        {column: "" if value is None else str(value) for column, value in vars(found).items()}
-        for found in slides
+        {column: "" if value is None else str(value) for column, value in vars(slide).items()}
+        for slide in slides
     ]
     frame = pd.DataFrame(rows)
-    some = [name for name in frame.columns if name in ALWAYS or (frame[name] != "").any()]
-    return frame[some].to_csv(sep="\t", index=False, lineterminator="\n")
+    used = [name for name in frame.columns if name in ALWAYS or (frame[name] != "").any()]
+    return frame[used].to_csv(sep="\t", index=False, lineterminator="\n")
 
 
 def files(folder: Path, suffixes: Iterable[str]) -> Iterator[Path]:
-    """Yield all files with one of the suffixes, sorted by folder; what starts with . is left out.
+    """Yield all files with one of the suffixes, sorted by folder, hidden ones omitted.
+
+    Args:
+        folder: Searched with its sub-folders, through links too.
+        suffixes: Endings in lower case; the case of the file names makes no difference.
 
     Raises:
-        HolohistoError: a folder cannot be read, or a name fits no sheet.
+        HolohistoError: a folder cannot be read, or a name has characters that no sheet may have.
     """
     wanted = tuple(suffixes)
 
     def refuse(error: OSError) -> None:
         raise HolohistoError(error.filename, f"cannot be read: {error.strerror}") from error
 
-    for place, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
+    for parent, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             if name.lower().endswith(wanted) and not name.startswith("."):
-                yield _plain(Path(place) / name)
+                yield _plain(Path(parent) / name)
 
 
 def by_stem(paths: Iterable[Path]) -> dict[tuple[str, str], Path]:
-    """Files by folder and stem, to be asked for with `at`."""
+    """Index files by the key that `at` returns for their folder and stem."""
     return {at(path.parent, path.stem): path for path in paths}
 
 
 def at(folder: Path, stem: str) -> tuple[str, str]:
-    """Where a file stands; case makes no difference."""
+    """Return the key of a file in an index, in which case makes no difference."""
     return str(folder).lower(), stem.lower()
 
 
@@ -98,13 +107,19 @@ def _plain(path: Path) -> Path:
 
 
 def valid(name: str) -> str:
-    """Turn any name into an id that can be part of a file name."""
+    """Turn a name into an id that can be part of a file name."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", name)
     return re.sub(r"^[^A-Za-z0-9]+", "", name).rstrip("-.") or "slide"
 
 
 def unique(names: list[str], folders: list[str]) -> list[str]:
-    """Make ids of names; equal names get their folder's name, unless empty, in front."""
+    """Turn names into unique ids.
+
+    Args:
+        names: A name per slide.
+        folders: A folder's name per slide, prefixed to a name that occurs more than once. Where it
+            is empty, or the result is not unique either, a number is appended.
+    """
     plain = [valid(name) for name in names]
     ids: list[str] = []
     taken = {"cohort"}
@@ -122,12 +137,12 @@ def unique(names: list[str], folders: list[str]) -> list[str]:
 
 
 def renamed(slides: list[FoundSlide], ids: list[str]) -> list[FoundSlide]:
-    """The same slides under other ids."""
-    return [replace(found, slide=slide) for found, slide in zip(slides, ids, strict=True)]
+    """Return the slides with other ids."""
+    return [replace(slide, slide=name) for slide, name in zip(slides, ids, strict=True)]
 
 
 def split_of(folders: Sequence[str]) -> str:
-    """The split that the innermost of nested folders is named after; "" if none is."""
+    """Return the split named by the innermost of nested folders; "" where none names a split."""
     for name in reversed(folders):
         for word in re.split(r"[^a-z]+", name.lower()):
             if word in SPLIT_WORDS:
@@ -136,31 +151,31 @@ def split_of(folders: Sequence[str]) -> str:
 
 
 def with_splits(slides: list[FoundSlide]) -> list[FoundSlide]:
-    """Give a split to slides without: predict without annotation, else dealt by subject.
+    """Assign a split to slides without one: predict without annotation, others by subject.
 
-    Subjects are dealt group by group, so that every split has slides of every group that has
-    three subjects.
+    Subjects are assigned group by group, so that every split has slides of every group with at
+    least three subjects.
     """
     subjects: dict[str, dict[str, None]] = {}
-    for found in slides:
-        if not found.split and found.annotation:
-            subjects.setdefault(found.group, {})[found.subject or found.slide] = None
-    dealt = {group: assign_splits(list(names)) for group, names in subjects.items()}
+    for slide in slides:
+        if not slide.split and slide.annotation:
+            subjects.setdefault(slide.group, {})[slide.subject or slide.slide] = None
+    splits = {group: assign_splits(list(names)) for group, names in subjects.items()}
     return [
-        found if found.split else replace(found, split=_dealt(found, dealt)) for found in slides
+        slide if slide.split else replace(slide, split=_assigned(slide, splits)) for slide in slides
     ]
 
 
-def _dealt(found: FoundSlide, dealt: dict[str, dict[str, str]]) -> str:
-    if found.annotation is None:
+def _assigned(slide: FoundSlide, splits: dict[str, dict[str, str]]) -> str:
+    if slide.annotation is None:
         return "predict"
-    return dealt[found.group][found.subject or found.slide]
+    return splits[slide.group][slide.subject or slide.slide]
 
 
 def assign_splits(names: list[str]) -> dict[str, str]:
-    """Deal ids to train, val and test, about 60/20/20, in the order of their hashes.
+    """Assign names to train, val and test, about 60/20/20, in the order of their hashes.
 
-    One is for training, a second for validation, a third for the test.
+    A single name is for training, a second one for validation and a third one for testing.
     """
     order = sorted(names, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
     count = len(order)

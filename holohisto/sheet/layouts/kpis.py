@@ -1,14 +1,14 @@
 """The KPIs 2024 challenge: whole slides of mouse kidneys, and patches cut from them.
 
-Both tasks as they were released, and as the challenge's own scripts read them:
+Both tasks, in the layout of the release and in that which the challenge's own scripts read:
 
     .../Task2_WSI_level/<group>/<case>_wsi.tiff, <case>_mask.tiff
     .../<group>/img/<case>_wsi.tiff, <group>/mask/<case>_mask.tiff
     .../Task1_patch_level/<split>/<group>/<case>/img/..._<n>_<x>_<y>_img.jpg, mask/..._mask.jpg
 
-Groups are spelled in several ways (56NX, 56Nx), and so are cases (12_116, 12-116). NEP25 slides
-were stored at 20x, all others at 40x, patches at 20x; the files do not say so. The micrometres per
-pixel given here are nominal: 0.5 for 20x.
+Groups are spelled in several ways (56NX, 56Nx), and so are cases (12_116, 12-116). All
+patches and the slides of NEP25 are stored at 20x, other slides at 40x; the files do not state it.
+The micrometres per pixel given here are nominal: 0.5 for 20x.
 """
 
 import logging
@@ -49,8 +49,9 @@ def find(folder: Path, level: str | None = None) -> list[FoundSlide]:
     """Find the challenge's images below a folder, sorted by path.
 
     Args:
-        folder: searched with its sub-folders.
-        level: "slides" (task 2) or "patches" (task 1); None: slides, or, without any, patches.
+        folder: Searched with its sub-folders.
+        level: "slides" (task 2) or "patches" (task 1); None: slides, or patches where there are no
+            slides.
 
     Raises:
         HolohistoError: there are none.
@@ -58,8 +59,8 @@ def find(folder: Path, level: str | None = None) -> list[FoundSlide]:
     every = by_stem(files(folder, SUFFIXES))
     for pattern in PATTERNS.values() if level is None else (PATTERNS[level],):
         if found := _search(folder, every, pattern):
-            found.sort(key=lambda one: str(one.image))
-            ids = unique([one.slide for one in found], [""] * len(found))
+            found.sort(key=lambda slide: str(slide.image))
+            ids = unique([slide.slide for slide in found], [""] * len(found))
             return with_splits(renamed(found, ids))
     raise HolohistoError(
         folder,
@@ -83,7 +84,7 @@ def _search(folder: Path, every: Files, pattern: re.Pattern[str]) -> list[FoundS
             strange += 1
     if strange:
         logger.warning("%d images lie in no folder of a group: left out", strange)
-    if bare := sum(one.annotation is None for one in found):
+    if bare := sum(slide.annotation is None for slide in found):
         logger.warning("%d of %d images have no mask: they are segmented only", bare, len(found))
     return found
 
@@ -117,12 +118,12 @@ def _group(folder: Path, path: Path) -> str:
 
 
 def _folders(folder: Path, path: Path) -> list[str]:
-    """Names of the folders around a file, that of the dataset first."""
+    """Names of the folders that hold a file, from that of the dataset inwards."""
     return [folder.name, *path.relative_to(folder).parent.parts]
 
 
 def _mask(path: Path, every: Files) -> Path | None:
-    """The mask beside an image, or in the folder `mask` beside its own, of the same name or not."""
+    """The mask beside an image, or in the folder `mask` beside the image's folder."""
     name = re.sub(r"_(wsi|img)$", "_mask", path.stem, flags=re.IGNORECASE)
     folder = path.parent.parent / "mask"
     places = (at(path.parent, name), at(folder, name), at(folder, path.stem))

@@ -1,16 +1,16 @@
 """The NEPTUNE structures: ROI images with one annotated structure each, six structures in all.
 
-An image and its mask lie side by side, as Omni-Seg and the groups after it keep them:
+An image and its mask lie side by side, as in Omni-Seg and later work:
 
     <structure>/<stain>/<roi>.png, <roi>_mask_<structure>.png
 
-or with images and masks in two folders. A folder named `<task>_<scale>_<structure>` says the
-magnification as well: 5x for scale 0, twice as much for each further one. Elsewhere ROIs are taken
-to be 40x, 0.25 µm per pixel.
+or in two folders. A folder named `<task>_<scale>_<structure>` also states the magnification: 5x for
+scale 0, doubled with each further scale. In other folders ROIs are assumed to be at 40x, 0.25 µm
+per pixel.
 
 The same tissue occurs under several structures (capsule and tuft of one glomerulus) and in several
-crops: all images whose names start with the same number are one subject, so that no split sees what
-another was trained on. An image with several masks becomes a row for each.
+crops. Therefore all images whose names start with the same number are one subject, so that no
+tissue is in two splits. An image with several masks becomes one row per mask.
 """
 
 import logging
@@ -39,7 +39,7 @@ STRUCTURES = {
     "VES": ("ves", "vessel", "vessels", "artery", "arteries", "arterial"),
     "PTC": ("ptc", "peritubular"),
 }
-"""Class: words that name it in files and folders."""
+"""Class -> words for it in the names of files and folders."""
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 MASK = re.compile(r"^(.+?)_mask(?:_(.+))?$", re.IGNORECASE)
 MASK_FOLDERS = ("mask", "masks")
@@ -79,8 +79,8 @@ def find(folder: Path) -> list[FoundSlide]:
             allowed="<roi>.png beside <roi>_mask_<structure>.png; structures "
             + ", ".join(words[1] for words in STRUCTURES.values()),
         )
-    found.sort(key=lambda one: str(one.annotation))
-    ids = unique([one.slide for one in found], [one.note for one in found])
+    found.sort(key=lambda slide: str(slide.annotation))
+    ids = unique([slide.slide for slide in found], [slide.note for slide in found])
     return with_splits(renamed(found, ids))
 
 
@@ -99,7 +99,7 @@ def _found(folder: Path, image: Path, mask: Path, structure: str) -> FoundSlide:
 
 
 def _image(mask: Path, stem: str, every: dict[tuple[str, str], Path]) -> Path | None:
-    """The image beside a mask, or, for masks in a folder of theirs, beside that folder."""
+    """The image beside a mask, or in an image folder beside the mask's own folder."""
     places = [mask.parent]
     if mask.parent.name.lower() in MASK_FOLDERS:
         places = [mask.parent.parent / name for name in IMAGE_FOLDERS]
@@ -107,7 +107,7 @@ def _image(mask: Path, stem: str, every: dict[tuple[str, str], Path]) -> Path | 
 
 
 def _structure(folder: Path, mask: Path, name: str) -> str:
-    """The class that the mask's name, else its innermost folder of such a name, stands for."""
+    """The class named by the mask's own name, or else by its innermost folder that names one."""
     parts = (name, *reversed(mask.relative_to(folder).parent.parts), folder.name)
     return next((structure for structure in map(_named, parts) if structure), "")
 
@@ -118,7 +118,7 @@ def _named(part: str) -> str:
 
 
 def _stain(folder: Path, image: Path) -> str:
-    """The innermost folder that stands for nothing else; "" if there is none."""
+    """The innermost folder that names no structure, split or images; "" where there is none."""
     for part in reversed(image.relative_to(folder).parent.parts):
         if part.lower() not in IMAGE_FOLDERS and not _named(part) and not split_of([part]):
             return part
