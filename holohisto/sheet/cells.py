@@ -36,11 +36,7 @@ class Row:
     exclude: bool = False
     note: str = ""
     line: int = 0
-<<<<<<< HEAD
-    """Line number in the sheet, from 1; 0 for a row that is not from a sheet."""
-=======
     """Line in the sheet's file, from 1; 0 for a row that is from no sheet."""
->>>>>>> hub/main
 
 
 @dataclass
