@@ -22,7 +22,7 @@ from holohisto.slide.record import SlideRecord
 from holohisto.slide.scratch import staged
 from holohisto.tokenizer.file import load_tokenizer, tokenizer_digest
 from holohisto.tokens.encode import encode
-from holohisto.tokens.encoders import encoder_for
+from holohisto.tokens.encoders import encoder_for, uses_bf16
 from holohisto.tokens.quality import judge
 from holohisto.tokens.slide_tokens import encodings_of, facts_of, token_map_of
 from holohisto.tokens.token_map import save_token_map
@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> None:
     device = best_device()
     model = load_tokenizer(arguments.tokenizer).to(device)
     model = model.to(memory_format=torch.channels_last)  # pyright: ignore
-    bf16 = options.precision == "bf16" or (options.precision == "auto" and device.type == "cuda")
+    bf16 = uses_bf16(options, device)
     encoder = encoder_for(model, options.mode, bf16)
     encodings = encodings_of(record, foreground, encoder, options)
     needed, digest = encodings[0].needed, tokenizer_digest(model)

@@ -20,7 +20,7 @@ from holohisto.slide.array import ArraySlide
 from holohisto.slide.record import SlideRecord, record_of
 from holohisto.tokenizer.vqgan import VQGAN
 from holohisto.tokens.encode import Encoding, encode
-from holohisto.tokens.encoders import background_token, encoder_for
+from holohisto.tokens.encoders import background_token, encoder_for, uses_bf16
 from holohisto.tokens.needed import needed_tokens
 from holohisto.tokens.token_map import TokenMap
 
@@ -112,10 +112,8 @@ class _Picture:
     def token_map(self, tokenizer: VQGAN) -> TokenMap:
         """Compute the tokens as the verb tokens does, in one variant."""
         options, size = self.config.tokens.single_variant, self.record.working_size
-        on_gpu = device_of(tokenizer).type == "cuda"
-        bf16 = options.precision == "bf16" or (options.precision == "auto" and on_gpu)
         tokenizer = tokenizer.to(memory_format=torch.channels_last)  # pyright: ignore
-        encoder = encoder_for(tokenizer, options.mode, bf16)
+        encoder = encoder_for(tokenizer, options.mode, uses_bf16(options, device_of(tokenizer)))
         f, foreground = tokenizer.architecture.downscale, self.tissue.foreground
         needed = needed_tokens(foreground.mask, foreground.cell, size, f)
         background = background_token(encoder, np.array(WHITE, np.uint8))

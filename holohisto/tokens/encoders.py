@@ -8,6 +8,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
+from holohisto.config.training import TokensOptions
 from holohisto.device import device_of
 from holohisto.errors import HolohistoError
 from holohisto.runtime.arithmetic import ceil_div, round_up
@@ -40,6 +41,11 @@ class TokenEncoder(Protocol):
             (height/f, width/f) uint16.
         """
         ...
+
+
+def uses_bf16(options: TokensOptions, device: torch.device) -> bool:
+    """Return whether the encoder computes in bf16; `auto` does so on GPUs."""
+    return options.precision == "bf16" or (options.precision == "auto" and device.type == "cuda")
 
 
 def encoder_for(model: VQGAN, mode: str, bf16: bool = False) -> TokenEncoder:
