@@ -1,8 +1,5 @@
-"""The torch device that work runs on, and its memory."""
+"""The torch device that work runs on."""
 
-import os
-
-import psutil
 import torch
 from torch import nn
 
@@ -27,10 +24,3 @@ def memory_format(device: torch.device) -> torch.memory_format:
 def gpu_count() -> int:
     """Return the number of CUDA devices; 0 without any."""
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
-
-
-def peak_memory_mb() -> float:
-    """Return the peak memory of the GPU, or the resident memory of the process on a CPU, MiB."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 2**20
-    return psutil.Process(os.getpid()).memory_info().rss / 2**20

@@ -1,12 +1,13 @@
 """How far a training has come: its table, the current epoch, and the best one."""
 
 import copy
+import os
 from dataclasses import dataclass, field
 
 import numpy as np
+import psutil
+import torch
 from torch import Tensor, nn
-
-from holohisto.device import peak_memory_mb
 
 
 @dataclass
@@ -73,7 +74,14 @@ class Progress:
             val_dice=float("nan"),
             read_seconds=self.reading,
             step_seconds=self.computing,
-            memory_mb=peak_memory_mb(),
+            memory_mb=_peak_memory_mb(),
         )
         self.losses, self.reading, self.computing = [], 0.0, 0.0
         return row
+
+
+def _peak_memory_mb() -> float:
+    """Return the peak memory of the GPU, or the resident memory of the process on a CPU, MiB."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**20
+    return psutil.Process(os.getpid()).memory_info().rss / 2**20
