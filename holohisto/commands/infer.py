@@ -78,7 +78,8 @@ def run(arguments: argparse.Namespace) -> None:
         write_rows(arguments.labels, labels, job.size, record.working_mpp, header)
         header, mpp = {**header, "divisor": DIVISOR}, record.working_mpp * DIVISOR
         probability, size = segmentation.probability(), segmentation.probability_size
-        write_rows(arguments.probability, probability, size, mpp, header)
+        with segmentation.writing():
+            write_rows(arguments.probability, probability, size, mpp, header)
     facts = {"slide": record.slide, "model": card.name, "device": name}
     facts |= segmentation.facts(card.classes)
     if arguments.facts:

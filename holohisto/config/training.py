@@ -42,6 +42,15 @@ class Augmentation(ColourAugmentation):
     )
 
 
+class TokenizerAugmentation(ColourAugmentation):
+    """Random changes of the colour of the tokenizer's training tiles."""
+
+    stain_jitter: Fraction = Field(
+        default=0.2,
+        description="Largest relative change of a dye's optical density; 0 disables it.",
+    )
+
+
 class TokenizerOptions(Section):
     """The VQGAN: a checkpoint, or a network to train on the cohort's own foreground."""
 
@@ -90,8 +99,8 @@ class TokenizerOptions(Section):
         description="Weight of the discriminator's loss relative to the L1 loss.",
         json_schema_extra=EXPERT,
     )
-    augmentation: ColourAugmentation = Field(
-        default=ColourAugmentation(stain_jitter=0.2),
+    augmentation: TokenizerAugmentation = Field(
+        default=TokenizerAugmentation(),
         description="Random colour changes of the tokenizer's training tiles.",
         json_schema_extra=EXPERT,
     )

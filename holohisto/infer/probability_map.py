@@ -67,5 +67,7 @@ class Spool:
         width, height = self.size
         for row in range(0, height, ROWS):
             rows = min(ROWS, height - row)
-            yield np.frombuffer(self._file.read(rows * width), np.uint8).reshape(rows, width)
-        self._file.close()
+            band = np.frombuffer(self._file.read(rows * width), np.uint8).reshape(rows, width)
+            if row + rows == height:  # the reader may not ask for more after the last band
+                self._file.close()
+            yield band

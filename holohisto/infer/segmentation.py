@@ -8,6 +8,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -93,8 +94,11 @@ class Segmentation:
 
         A value is the mean over 4 x 4 pixels of the largest probability of any class, 255 for 1.
         """
-        with self._clock("write"):
-            yield from self._spool.bands()
+        yield from self._spool.bands()
+
+    def writing(self) -> AbstractContextManager[None]:
+        """Return a context whose time counts as writing, for writing the probability map."""
+        return self._clock("write")
 
     def facts(self, classes: Sequence[str]) -> dict[str, Any]:
         """Return counts of tiles and bands, times, the bottleneck, and the seams of each class."""

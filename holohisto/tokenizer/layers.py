@@ -6,6 +6,10 @@ they normalise in 32 groups, so that no narrower network can be built, and their
 all pairs of positions in memory.
 """
 
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import Any
+
 import torch
 from taming.modules.diffusionmodules.model import Downsample, Upsample, nonlinearity
 from torch import Tensor, nn
@@ -60,16 +64,17 @@ class ResidualLevel(nn.Module):
         self.downsample: nn.Module | None = None
         self.upsample: nn.Module | None = None
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, out_channels, H', W'), the size of the next level."""
+    def layers(self) -> Iterator[nn.Module]:
+        """Yield the layers in the order of the data.
+
+        A network applies them one after another to one variable: called as a whole, the level would
+        keep its input, at this resolution the largest tensor, until its last layer.
+        """
         for index, block in enumerate(self.block):
-            x = block(x)
+            yield block
             if self.attn:
-                x = self.attn[index](x)
-        for resample in (self.downsample, self.upsample):
-            if resample is not None:
-                x = resample(x)
-        return x
+                yield self.attn[index]
+        yield from (m for m in (self.downsample, self.upsample) if m is not None)
 
 
 class Middle(nn.Module):
@@ -115,15 +120,15 @@ class VQGANEncoder(nn.Module):
     def shallow(self, x: Tensor) -> Tensor:
         """First phase: (B, 3, H, W) -> (B, C, H/4, W/4), or H/2 and W/2 where f is 2."""
         h = self.conv_in(x)
-        for level in self.down[: self.shallow_levels]:
-            h = level(h)
+        for layer in _layers(self.down[: self.shallow_levels]):
+            h = layer(h)
         return h
 
     def deep(self, features: Tensor) -> Tensor:
         """Second phase: features of `shallow` -> (B, latent, H/f, W/f)."""
         h = features
-        for level in self.down[self.shallow_levels :]:
-            h = level(h)
+        for layer in _layers(self.down[self.shallow_levels :]):
+            h = layer(h)
         return self.conv_out(functional.silu(self.norm_out(self.mid(h))))
 
 
@@ -150,6 +155,10 @@ class VQGANDecoder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, latent, h, w) -> pixels (B, 3, h*f, w*f) in the network's range."""
         h = self.mid(self.conv_in(x))
-        for level in reversed(self.up):
-            h = level(h)
+        for layer in _layers(reversed(self.up)):
+            h = layer(h)
         return self.conv_out(nonlinearity(self.norm_out(h)))
+
+
+def _layers(levels: Iterable[Any]) -> Iterator[nn.Module]:
+    return chain.from_iterable(level.layers() for level in levels)

@@ -272,3 +272,12 @@ def test_an_old_kind_is_one_line_that_names_the_new_one():
     assert mistakes({"models": {"floor": {"kind": "threshold"}}}) == [
         "config: models.floor.kind: threshold is called colour_threshold now; rename it"
     ]
+
+
+def test_a_section_given_in_part_keeps_its_other_defaults():
+    """The tokenizer's augmentation has defaults of its own, which a single key must not change."""
+    for section in ("tokenizer", "tokens", "train"):
+        usual = getattr(Config(), section).augmentation
+        parsed = parse_config({section: {"augmentation": {"brightness_jitter": 0.3}}})
+        changed = getattr(parsed, section).augmentation
+        assert changed == usual.model_copy(update={"brightness_jitter": 0.3})
