@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
     chosen = next((word for word in argv if word in VERBS), None)
     command = None
     for verb, summary in VERBS.items():
-        verb_parser = verbs.add_parser(verb, help=summary, description=summary)
+        verb_parser = verbs.add_parser(verb, help=summary, description=summary, allow_abbrev=False)
         if verb == chosen:
             command = import_module(f"holohisto.commands.{verb}")
             command.add_arguments(verb_parser)
@@ -71,7 +71,7 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     except Exception as error:
         if type(error).__name__ in ("OutOfMemoryError", "MemoryError"):
-            logger.error("out of memory: use a smaller tile or train.micro_batch (%s)", error)
+            logger.error("out of memory: lower the step's tile, batch or block (%s)", error)
             return 2
         logger.exception("this is a bug in holohisto; please report it with these lines")
         return 1

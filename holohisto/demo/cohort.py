@@ -1,6 +1,5 @@
 """Writing the demo cohort: slides, annotations and the sample sheet."""
 
-import logging
 import multiprocessing
 import os
 from collections.abc import Iterator
@@ -16,7 +15,6 @@ from holohisto.pyramid.write import write_mask_pyramid, write_slide_pyramid
 from holohisto.runtime import atomic, progress
 from holohisto.sheet.rows import read_sheet
 
-logger = logging.getLogger(__name__)
 QUALITY = 88
 """JPEG quality of the slides' tiles."""
 

@@ -1,6 +1,5 @@
 """Resuming an interrupted slide after its last finished band."""
 
-import logging
 import zlib
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -15,8 +14,6 @@ from holohisto.runtime.identity import hash_of_inputs
 from holohisto.runtime.journal import Journal
 from holohisto.slide.record import SlideRecord
 from holohisto.tokens.token_map import TokenMap
-
-logger = logging.getLogger(__name__)
 
 
 class FinishedBands:

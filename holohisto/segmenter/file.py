@@ -96,9 +96,10 @@ def load_segmenter(path: Path) -> tuple[Segmenter, ModelCard, str]:
         if header.get("format") != FORMAT:
             raise HolohistoError(
                 path,
-                "is not a HoloHisto segmenter",
+                "is not a HoloHisto segmenter of this version",
                 found=header.get("format", "no format in the header"),
                 allowed=FORMAT,
+                advice="train it with this version",
             )
         card = _card(header)
         model = build_segmenter(

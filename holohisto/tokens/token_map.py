@@ -73,9 +73,10 @@ def load_token_map(path: Path) -> TokenMap:
             if header.get("format") != FORMAT:
                 raise HolohistoError(
                     path,
-                    "is not a token map",
+                    "is not a token map of this version",
                     found=header.get("format", "no format"),
                     allowed=FORMAT,
+                    advice="run `holohisto tokens` again",
                 )
             return TokenMap(
                 tokens=[file.get_tensor(f"{PREFIX}{n}") for n in range(len(file.keys()))],

@@ -239,3 +239,11 @@ def test_options_that_are_no_json_or_hold_mistakes(capsys, tmp_path, slide, opti
     line = mistake(capsys, "check", slide, "--slide", "a", "--options", options, "--output", output)
     assert words in line
     assert not output.exists()
+
+
+def test_a_flag_is_not_abbreviated(capsys):
+    """A former `--tokens` would be read as `--tokens-options`."""
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["segment", "a.png", "--out", "found"])
+    assert ended.value.code == 2
+    assert "--out" in capsys.readouterr().err

@@ -48,5 +48,7 @@ def test_a_segmenter_file_of_another_format_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(file, "FORMAT", "holohisto-segmenter-2")
     save_segmenter(model.state_dict(), card, tmp_path / "old.safetensors")
     monkeypatch.undo()
-    with pytest.raises(HolohistoError, match=r"is not a HoloHisto segmenter.*segmenter-2"):
+    with pytest.raises(
+        HolohistoError, match=r"is not a HoloHisto segmenter of this version.*segmenter-2"
+    ):
         load_segmenter(tmp_path / "old.safetensors")

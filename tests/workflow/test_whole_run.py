@@ -15,7 +15,7 @@ from tiny_cohort import (
 pytestmark = pytest.mark.workflow
 COHORT_TABLES = ("slides", "groups", "comparisons", "objects", "distributions")
 TOKENIZER_FILES = ("tokenizer.safetensors", "training.tsv", "reconstruction.jpg")
-CATEGORIES = {"Report", "Scores", "Examples", "Foreground", "Overlays", "Tokens", "Training"}
+CATEGORIES = {"Report", "Scores", "Gallery", "Foreground", "Overlays", "Tokens", "Training"}
 
 
 def test_a_run_makes_every_file(finished):

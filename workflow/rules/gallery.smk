@@ -20,7 +20,7 @@ rule gallery:
             directory("results/gallery"),
             patterns=["{name}.jpg"],
             caption="../report/gallery.rst",
-            category="Examples",
+            category="Gallery",
         ),
     log:
         "logs/gallery/gallery.log",

@@ -1,7 +1,6 @@
 """Slides found in a folder, and the sample sheet made from them."""
 
 import hashlib
-import logging
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,8 +11,6 @@ import pandas as pd
 
 from holohisto.errors import HolohistoError
 from holohisto.sheet.cells import UNFIT
-
-logger = logging.getLogger(__name__)
 
 TEST_SHARE = VAL_SHARE = 0.2
 """Shares of the subjects that are assigned to test and val."""

@@ -16,8 +16,7 @@ from holohisto.config.fields import PixelRange
 from holohisto.tokenizer.architecture import Architecture, Codes
 from holohisto.tokenizer.published.strict import Levels, Options, Size, validated
 
-DOWN, DOWN_ATTENDED = "DownEncoderBlock2D", "AttnDownEncoderBlock2D"
-UP, UP_ATTENDED = "UpDecoderBlock2D", "AttnUpDecoderBlock2D"
+DOWN_ATTENDED, UP_ATTENDED = "AttnDownEncoderBlock2D", "AttnUpDecoderBlock2D"
 RENAMES = (
     (r"\bdown_blocks\.", "down."),
     (r"\bmid_block\.attentions\.0\.", "mid.attn_1."),
