@@ -1,7 +1,9 @@
 """The command line: quick to start, one clear line and exit code 2 for each mistake."""
 
+import argparse
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +80,13 @@ def test_every_verb_has_a_help(verb, capsys):
         cli.main([verb, "--help"])
     assert ended.value.code == 0
     assert f"holohisto {verb}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("verb", cli.VERBS)
+def test_every_option_of_every_verb_has_help(verb):
+    parser = argparse.ArgumentParser()
+    import_module(f"holohisto.commands.{verb}").add_arguments(parser)
+    assert [action.dest for action in parser._actions if not action.help] == []
 
 
 def test_an_unknown_verb_is_refused_with_the_list(capsys):
