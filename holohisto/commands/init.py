@@ -22,7 +22,9 @@ LAYOUTS = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    layouts = parser.add_subparsers(dest="layout", metavar="LAYOUT", required=True)
+    layouts = parser.add_subparsers(
+        dest="layout", metavar="LAYOUT", required=True, help="how the folder is organised"
+    )
     for name, summary in LAYOUTS.items():
         layout = layouts.add_parser(name, help=summary, description=summary)
         layout.add_argument(

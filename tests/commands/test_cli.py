@@ -86,7 +86,12 @@ def test_every_verb_has_a_help(verb, capsys):
 def test_every_option_of_every_verb_has_help(verb):
     parser = argparse.ArgumentParser()
     import_module(f"holohisto.commands.{verb}").add_arguments(parser)
-    assert [action.dest for action in parser._actions if not action.help] == []
+    parsers = [parser]
+    for each in parsers:  # it grows: the layouts of `init` are parsers of their own
+        assert [action.dest for action in each._actions if not action.help] == []
+        for action in each._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                parsers += action.choices.values()
 
 
 def test_an_unknown_verb_is_refused_with_the_list(capsys):
