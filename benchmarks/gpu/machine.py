@@ -100,7 +100,7 @@ def _sampler() -> Callable[[], float] | None:
         handle = nvml.nvmlDeviceGetHandleByIndex(0)
         nvml.nvmlDeviceGetUtilizationRates(handle)
         return lambda: nvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100
-    except Exception:
+    except Exception:  # no NVML, or one that fails in its own way: nvidia-smi may still answer
         return _from_program if shutil.which("nvidia-smi") else None
 
 
