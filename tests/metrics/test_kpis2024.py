@@ -1,13 +1,11 @@
 """The KPIs challenge's Dice: by hand, and against its scorer's steps on whole arrays."""
 
-import json
-
 import numpy as np
 import pytest
 from labelled_slide import LabelledSlide
 from scipy import ndimage
+from scored_slide import run_metrics
 
-from holohisto import cli
 from holohisto.config.sections import MaskOptions
 from holohisto.masks import cleaning
 from holohisto.masks.cleaning import Bands
@@ -158,30 +156,8 @@ def test_the_verb_gives_it_beside_our_own(tmp_path):
     slide.write_labels(labels, ["glomerulus"])
     slide.write_annotation(marked)
     slide.write_foreground(np.ones((17, 10), bool))
-    code = cli.main(
-        [
-            "metrics",
-            str(slide.labels),
-            "--record",
-            str(slide.check),
-            "--annotation",
-            str(slide.annotation),
-            "--foreground",
-            str(slide.foreground),
-            "--probability",
-            str(slide.probability),
-            "--options",
-            '{"protocol": "kpis2024"}',
-            "--mask-options",
-            '{"min_object_um2": 0}',
-            "--classes",
-            '{"glomerulus": {}}',
-            "--output",
-            str(tmp_path / "scores.json"),
-        ]
-    )
-    assert code == 0
-    scores = json.loads((tmp_path / "scores.json").read_text())["classes"]["glomerulus"]
+    options = ["--options", '{"protocol": "kpis2024"}', "--classes", '{"glomerulus": {}}']
+    scores = run_metrics(slide, *options, mask={"min_object_um2": 0})["classes"]["glomerulus"]
     assert scores["everywhere"]["fp"] == 1000 + 152
     assert scores["kpis2024"] == {
         "task": "patch",
