@@ -265,7 +265,7 @@ class TrainOptions(Section):
     channel_dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
         default=0.2,
         description="Share of the channels of `holohisto` that are dropped at random in training,"
-        " where pixels join tokens and around the fusion of both stages.",
+        " around the fusion of both stages.",
         json_schema_extra=EXPERT,
     )
     cutmix: Fraction = Field(

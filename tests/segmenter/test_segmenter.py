@@ -68,15 +68,28 @@ def test_stage_two_sees_far_beyond_the_kernels():
     assert difference[0, 0, -16:, -16:].max() > 0
 
 
-def test_the_backbone_sees_pixels_beside_tokens():
+@torch.no_grad()
+def test_pixels_reach_the_decoder_only():
+    """A changed square of pixels changes logits as far as the small kernels reach, tokens beyond."""
     torch.manual_seed(0)
     model = build_segmenter(HolohistoModel(size="T"), CODEBOOK, 16, 1).eval()
     tokens = torch.randint(0, 32, (1, 30, 40))
     rgb = torch.randint(0, 256, (1, 3, 480, 640), dtype=torch.uint8)
-    changed = rgb.clone()
-    changed[:, :, :16, :16] = 255 - changed[:, :, :16, :16]
-    difference = (model(tokens, rgb, (480, 640)) - model(tokens, changed, (480, 640))).abs()
-    assert difference[0, 0, -16:, -16:].max() > 0  # far beyond the decoder's kernels
+    other_pixels, other_tokens = rgb.clone(), tokens.clone()
+    other_pixels[:, :, :16, :16] = 255 - other_pixels[:, :, :16, :16]
+    other_tokens[0, 0, 0] = (other_tokens[0, 0, 0] + 1) % 32
+    features = []
+    model.backbone.register_forward_hook(lambda module, given, out: features.append(out))
+    logits = [
+        model(*given, (480, 640))[0, 0]
+        for given in ((tokens, rgb), (tokens, other_pixels), (other_tokens, rgb))
+    ]
+    of_pixels, of_tokens = ((logits[0] - other).abs() for other in logits[1:])
+    assert torch.equal(features[0], features[1])
+    assert of_pixels[:16, :16].max() > 0
+    reach = 16 + 64  # three levels of 3x3 kernels and of interpolation
+    assert of_pixels[reach:].max() == of_pixels[:, reach:].max() == 0
+    assert of_tokens[-16:, -16:].max() > 0
 
 
 def test_a_token_left_out_is_the_mean_code():

@@ -24,7 +24,7 @@ class Size:
     fused: int
     """Channels of the fused stages."""
     stem: tuple[int, int, int]
-    """RGB features at strides 2, 4 and 8."""
+    """Features of the pixels at strides 2, 4 and 8."""
     decoder: tuple[int, int, int]
     """Decoder features at strides 8, 4 and 2."""
 
@@ -57,13 +57,9 @@ class Backbone(nn.Module):
         self.dropout = ChannelDropout()
         self.fuse = nn.Sequential(nn.Conv2d(2 * size.fused, size.fused, 1), nn.GELU())
 
-    def forward(self, x: Tensor, beside: Tensor | None = None) -> Tensor:
-        """Return features (B, fused, h, w) of the input of `embed`.
-
-        `beside`, (B, stage1, h, w), is added to the embedding.
-        """
-        embedded = self.embed(x) if beside is None else self.embed(x) + self.dropout(beside)
-        fine = self._stage(self.stage1, embedded)
+    def forward(self, x: Tensor) -> Tensor:
+        """Return features (B, fused, h, w) of the input of `embed`."""
+        fine = self._stage(self.stage1, self.embed(x))
         coarse = self._stage(self.stage2, self.down(fine))
         coarse = self.lateral2(coarse)  # (B, fused, ceil(h/2), ceil(w/2))
         coarse = functional.interpolate(coarse, size=fine.shape[2:], mode="bilinear")

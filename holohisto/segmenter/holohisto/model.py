@@ -44,7 +44,7 @@ class HolohistoSegmenter(nn.Module):
         self.register_buffer("codebook", codes)
         self.backbone = Backbone(embed, size, options.attention)
         if options.decoder == "rgb":
-            self.stem, self.decoder = Stem(size, downscale), RgbDecoder(size, classes)
+            self.stem, self.decoder = Stem(size), RgbDecoder(size, classes)
         else:
             self.stem, self.decoder = None, TokenDecoder(size, classes)
 
@@ -73,9 +73,9 @@ class HolohistoSegmenter(nn.Module):
             logits = self.decoder(self.backbone(embedded), full)
         else:
             assert pixels is not None
-            *skips, beside = self.stem(pixels)
+            skips = self.stem(pixels)
             del pixels  # 100 MB of a 4K tile
-            logits = self.decoder(self.backbone(embedded, beside), full, skips)
+            logits = self.decoder(self.backbone(embedded), full, skips)
         return logits[:, :, : size[0], : size[1]]
 
     def _codes(self, tokens: Tensor) -> Tensor:
