@@ -38,8 +38,8 @@ class HolohistoModel(Section):
     decoder: Literal["tokens", "rgb"] = Field(
         default="rgb",
         description="`tokens`: from the backbone alone. `rgb`: also skip connections from a small"
-        " convolutional stem over the pixels, for crisp edges. Semantics come from the tokens, edges"
-        " from the pixels: the backbone never sees the stem.",
+        " convolutional stem over the pixels, for crisp edges. Semantics come from the tokens,"
+        " edges from the pixels: the backbone never sees the stem.",
     )
     weights: Path | None = Field(
         default=None, description="File of a trained segmenter to use; it is not trained."

@@ -70,7 +70,7 @@ def test_stage_two_sees_far_beyond_the_kernels():
 
 @torch.no_grad()
 def test_pixels_reach_the_decoder_only():
-    """A changed square of pixels changes logits as far as the small kernels reach, tokens beyond."""
+    """A changed square of pixels changes logits as far as small kernels reach, a token beyond."""
     torch.manual_seed(0)
     model = build_segmenter(HolohistoModel(size="T"), CODEBOOK, 16, 1).eval()
     tokens = torch.randint(0, 32, (1, 30, 40))
@@ -99,6 +99,26 @@ def test_a_token_left_out_is_the_mean_code():
     torch.testing.assert_close(codes[0, 1, 1], model.codebook[7])
     assert (codes[0, 0, 1] == 0).all()
     torch.testing.assert_close(model.codebook.mean(dim=0), torch.zeros(6), atol=1e-6, rtol=0)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("rows", [135, 136])
+def test_stage_two_has_exactly_twice_the_stride(rows):
+    """A row of its features lands on the same rows of tokens, at odd heights down to the border."""
+    model = backbone.Backbone(nn.Conv2d(6, 64, 1), SIZES["T"], "relu").eval()
+    marked = torch.eye(68)[None, :, :, None].expand(-1, -1, -1, 3)  # each row in its own channel
+    model.lateral2.register_forward_hook(lambda module, given, out: marked)
+    model.fuse = nn.Identity()
+    found = model(torch.randn(1, 6, rows, 5))[0, 64:]  # (row of stage 2, row of tokens, column)
+    assert found.shape == (68, rows, 5)
+    expected = torch.zeros(68, 136)
+    for row in range(68):
+        expected[row, 2 * row : 2 * row + 2] = 0.75
+        expected[row, 2 * row - 1 : 2 * row] = 0.25
+        expected[row, 2 * row + 2 : 2 * row + 3] = 0.25
+    expected[0, 0] = expected[67, 135] = 1  # there is no row beyond
+    for column in range(5):
+        torch.testing.assert_close(found[:, :, column], expected[:, :rows])
 
 
 @pytest.mark.parametrize("downscale", [8, 16, 32])

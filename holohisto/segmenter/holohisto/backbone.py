@@ -36,6 +36,15 @@ SIZES = {
 }
 
 
+def doubled(x: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
+    """Enlarge (B, C, ceil(h/2), ceil(w/2)) exactly twice, then cut to (B, C, *size), size = (h, w).
+
+    Interpolation to an odd `size` itself would have a stride below 2, and features would drift from
+    their places by up to half a token at the far border.
+    """
+    return functional.interpolate(x, scale_factor=2, mode="bilinear")[..., : size[0], : size[1]]
+
+
 class Backbone(nn.Module):
     """Stage 1 at the tokens' resolution, stage 2 at half of it, fused at the tokens'."""
 
@@ -62,8 +71,7 @@ class Backbone(nn.Module):
         fine = self._stage(self.stage1, self.embed(x))
         coarse = self._stage(self.stage2, self.down(fine))
         coarse = self.lateral2(coarse)  # (B, fused, ceil(h/2), ceil(w/2))
-        coarse = functional.interpolate(coarse, size=fine.shape[2:], mode="bilinear")
-        both = torch.cat([self.lateral1(fine), coarse], dim=1)
+        both = torch.cat([self.lateral1(fine), doubled(coarse, fine.shape[2:])], dim=1)
         return self.dropout(self.fuse(self.dropout(both)))
 
     def _stage(self, blocks: nn.Sequential, x: Tensor) -> Tensor:
