@@ -134,8 +134,10 @@ class SegformerModel(BackboneModel):
     """Mix transformer with an all-MLP decoder (transformers' SegFormer)."""
 
     kind: Literal["segformer"] = Field(default="segformer", description="SegFormer.")
-    size: Literal["toy", "b0", "b1", "b2", "b3", "b4", "b5"] = Field(
-        default="b5", description="MiT backbone; `toy` only tries out the workflow."
+    size: Literal["toy", "tiny", "b0", "b1", "b2", "b3", "b4", "b5"] = Field(
+        default="b5",
+        description="MiT backbone. `tiny` has half of b0's widths and about as many parameters as"
+        " size T of `holohisto`; `toy` only tries out the workflow.",
     )
 
 

@@ -4,11 +4,15 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from baseline_networks import KINDS
+from pydantic import TypeAdapter
 
 from holohisto.config.models import (
     DeeplabModel,
     DynunetModel,
+    HolohistoModel,
+    ModelOptions,
     SamBaseModel,
     SamHugeModel,
     SegformerModel,
@@ -20,7 +24,8 @@ from holohisto.segmenter.baselines import pretrained
 from holohisto.segmenter.baselines.deeplab import DeepLabV3Plus
 from holohisto.segmenter.file import build_segmenter
 
-PAGE = Path(__file__).parents[2] / "docs" / "models.md"
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "models.md"
 
 
 def count(module) -> int:
@@ -67,6 +72,17 @@ def test_segformer_has_the_papers_numbers_of_parameters(size, millions):
     with torch.device("meta"):
         model = build_segmenter(SegformerModel(size=size), None, 1, 150)
     assert count(model) / 1e6 == pytest.approx(millions, abs=0.06)
+
+
+def test_small_baselines_are_as_large_as_the_smallest_segmenter():
+    """The networks that the demo and the benchmark of real slides compare."""
+    configs = [ROOT / "config" / "demo.yaml", ROOT / "benchmarks" / "real_slides.yaml"]
+    ours = count(build_segmenter(HolohistoModel(size="T"), torch.zeros(1024, 16), 16, 1))
+    for path in configs:
+        for name in ("unet", "segformer"):
+            entry = yaml.safe_load(path.read_text())["models"][name]
+            options = TypeAdapter(ModelOptions).validate_python(entry)
+            assert count(build_segmenter(options, None, 1, 1)) == pytest.approx(ours, rel=0.1)
 
 
 def test_deeplabs_last_stage_keeps_a_sixteenth_and_looks_wider():

@@ -143,6 +143,7 @@ def _swinunetr(options: SwinunetrModel, classes: int) -> tuple[nn.Module, Sides]
 
 MIX_TRANSFORMERS = {
     "toy": ((8, 16, 24, 32), (1, 1, 1, 1), 32),
+    "tiny": ((16, 32, 80, 128), (2, 2, 2, 2), 64),
     "b0": ((32, 64, 160, 256), (2, 2, 2, 2), 256),
     "b1": ((64, 128, 320, 512), (2, 2, 2, 2), 256),
     "b2": ((64, 128, 320, 512), (3, 4, 6, 3), 768),
@@ -150,7 +151,8 @@ MIX_TRANSFORMERS = {
     "b4": ((64, 128, 320, 512), (3, 8, 27, 3), 768),
     "b5": ((64, 128, 320, 512), (3, 6, 40, 3), 768),
 }
-"""Widths and depths of the stages and width of the decoder (arXiv 2105.15203, Table 6)."""
+"""Widths and depths of the stages and width of the decoder; b0 to b5 are those of arXiv 2105.15203,
+Table 6, and tiny is b0 at half of its widths."""
 
 
 def _segformer(options: SegformerModel, classes: int) -> tuple[nn.Module, Sides]:
