@@ -74,12 +74,10 @@ DRY = Sizes(
     tokenizer={
         "channels": 8,
         "residual_blocks": 1,
-        "codebook": 64,
-        "dimension": 8,
+        "levels": [4, 4, 4],
         "tile": 64,
         "batch": 2,
         "steps": 4,
-        "calibration_tiles": 4,
     },
 )
 """The whole program at sizes that a CPU computes in a minute or two; its figures mean nothing."""

@@ -4,13 +4,13 @@ import argparse
 from pathlib import Path
 
 from holohisto.config.parsing import from_json
+from holohisto.config.sections import Classes
 from holohisto.config.training import TokenizerOptions
 from holohisto.device import best_device
 from holohisto.errors import HolohistoError
 from holohisto.runtime import gpus
 from holohisto.runtime.results import Results
 from holohisto.runtime.tsv import write_tsv
-from holohisto.tokenizer.calibration import agreement
 from holohisto.tokenizer.file import save_tokenizer
 from holohisto.tokenizer.origin import from_checkpoint, from_tissue, write_picture
 from holohisto.tokenizer.tissue_tiles import TissueTiles, training_tissue
@@ -42,8 +42,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="JSON",
         help="the configuration's section `tokenizer`",
     )
+    parser.add_argument("--seed", type=int, default=0, help="seed of tiles and weights; default: 0")
     parser.add_argument(
-        "--seed", type=int, default=0, help="seed of tiles, weights and codebook; default: 0"
+        "--classes",
+        type=from_json(Classes),
+        default={},
+        metavar="JSON",
+        help="the configuration's section `classes`, whose annotations train the codes, too",
     )
     for option, text in FILES.items():
         parser.add_argument(option, type=Path, required=True, metavar="FILE", help=text)
@@ -53,9 +58,11 @@ def run(arguments: argparse.Namespace) -> None:
     gpus.take()
     options: TokenizerOptions = arguments.options
     seed, device = arguments.seed, best_device()
-    source = TissueTiles(training_tissue(arguments.sheet, arguments.results))
+    annotated = options.checkpoint is None and options.annotation_weight > 0
+    classes = arguments.classes if annotated else {}
+    source = TissueTiles(training_tissue(arguments.sheet, arguments.results, classes))
     if options.checkpoint is not None:
-        origin = from_checkpoint(options.checkpoint, source, options, seed, device)
+        origin = from_checkpoint(options.checkpoint, options, device)
     elif source.slides:
         origin = from_tissue(source, options, seed, device)
     else:
@@ -64,11 +71,8 @@ def run(arguments: argparse.Namespace) -> None:
             "no slide has the split train",
             advice="give at least one, or set tokenizer.checkpoint",
         )
-    model, summary = origin.model, dict(origin.summary)
     examples = range(PICTURE_TILES if source.slides else 0)
     tiles = [source.example(n, PICTURE_SIDE) for n in examples]
-    if tiles and model.calibrated:
-        summary["frozen_native_agreement"] = agreement(model, tiles)
     write_tsv(origin.rows, TrainingRow, arguments.table)
-    write_picture(model, tiles, arguments.picture)
-    save_tokenizer(model, arguments.tokenizer, summary)
+    write_picture(origin.model, tiles, arguments.picture)
+    save_tokenizer(origin.model, arguments.tokenizer, origin.summary)

@@ -3,6 +3,7 @@
 import argparse
 import json
 import logging
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -20,11 +21,12 @@ from holohisto.runtime.journal import Journal
 from holohisto.runtime.progress import phase
 from holohisto.slide.record import SlideRecord
 from holohisto.slide.scratch import staged
+from holohisto.tiles.variants import variants_of
 from holohisto.tokenizer.file import load_tokenizer, tokenizer_digest
-from holohisto.tokens.encode import encode
 from holohisto.tokens.encoders import encoder_for, uses_bf16
 from holohisto.tokens.quality import judge
-from holohisto.tokens.slide_tokens import encodings_of, facts_of, token_map_of
+from holohisto.tokens.slide_encoder import SlideEncoder
+from holohisto.tokens.slide_tokens import facts_of, token_map_of
 from holohisto.tokens.token_map import save_token_map
 
 logger = logging.getLogger(__name__)
@@ -68,21 +70,23 @@ def run(arguments: argparse.Namespace) -> None:
     model = model.to(memory_format=torch.channels_last)  # pyright: ignore
     bf16 = uses_bf16(options, device)
     encoder = encoder_for(model, options.mode, bf16)
-    encodings = encodings_of(record, foreground, encoder, options)
-    needed, digest = encodings[0].needed, tokenizer_digest(model)
-    identity = hash_of_inputs(record.text(), digest, bf16, options.model_dump_json(), needed)
+    digest, variants = tokenizer_digest(model), variants_of(options, record.fingerprint)
+    colour = asdict(foreground.colour) if foreground.colour else None
+    identity = hash_of_inputs(
+        record.text(), digest, bf16, options.model_dump_json(), foreground.mask, colour
+    )
     journal = Journal(arguments.tokens.with_suffix(".journal"), identity)
     with journal, staged(arguments.image, arguments.scratch) as image, record.open(image) as slide:
-        read = Tissue(slide, record.factor, foreground).read
+        tissue = Tissue(slide, record.factor, foreground)
+        slide_encoder = SlideEncoder(tissue, record.working_size, encoder, options)
         with phase("encoding"):
             encoded = [
-                encode(read, encoding, encoder, options.block, journal, number)
-                for number, encoding in enumerate(encodings)
+                slide_encoder.encode(variant, journal, number)
+                for number, variant in enumerate(variants)
             ]
         with phase("quality"):
-            quality, picture = judge(read, encoded[0].tokens, needed, encoder, bf16)
-    token_map = token_map_of(record, model, encodings, encoded, options)
-    save_token_map(token_map, arguments.tokens)
+            quality, picture = judge(slide_encoder, encoded[0].encoded.tokens, bf16)
+    save_token_map(token_map_of(record, model, encoded, options), arguments.tokens)
     with atomic.replacing(arguments.picture) as temporary:
         Image.fromarray(picture).save(temporary, quality=85)
     facts = facts_of(record, options.mode, bf16, encoded, quality)

@@ -83,6 +83,11 @@ class ForegroundOptions(Section):
         description="Holes in tissue (lumina, vessels) smaller than this area are filled.",
         json_schema_extra=EXPERT,
     )
+    common_stain: bool = Field(
+        default=True,
+        description="Bring the tissue of every slide to a common stain: the mean and the standard"
+        " deviation of its optical density become the same in each colour.",
+    )
     margin: Annotated[int, Field(ge=0, le=16)] = Field(
         default=1,
         description="Cells by which the foreground is dilated in the end.",

@@ -1,9 +1,10 @@
 """Options of everything that is trained: tokenizer, token maps, segmenters."""
 
+import math
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from holohisto.config.fields import (
     EXPERT,
@@ -20,9 +21,21 @@ from holohisto.config.fields import (
 class ColourAugmentation(Section):
     """Random changes of the colour of training tiles."""
 
+    channel_mixing: Fraction = Field(
+        default=0.35,
+        description="Largest share of the optical density of one colour that is mixed into another,"
+        " in half of the tiles; the result is brought to the common stain. 0 disables it.",
+    )
+    greyscale_share: Fraction = Field(
+        default=0.25, description="Share of the tiles in which all three colours are the same."
+    )
+    permutation_share: Fraction = Field(
+        default=0.25, description="Share of the tiles whose colours are permuted."
+    )
     stain_jitter: Fraction = Field(
-        default=0.05,
-        description="Largest relative change of a dye's optical density; 0 disables it.",
+        default=0.2,
+        description="Largest relative change of the contrast and density of each colour around the"
+        " common stain; 0 disables it.",
     )
     brightness_jitter: Fraction = Field(
         default=0.1, description="Largest relative change of brightness; 0 disables it."
@@ -42,13 +55,9 @@ class Augmentation(ColourAugmentation):
     )
 
 
-class TokenizerAugmentation(ColourAugmentation):
-    """Random changes of the colour of the tokenizer's training tiles."""
-
-    stain_jitter: Fraction = Field(
-        default=0.2,
-        description="Largest relative change of a dye's optical density; 0 disables it.",
-    )
+Level = Annotated[int, Field(ge=2)]
+MOST_CODES = 65_534
+"""Largest codebook: a token is stored in 16 bits."""
 
 
 class TokenizerOptions(Section):
@@ -75,11 +84,10 @@ class TokenizerOptions(Section):
     residual_blocks: Count = Field(
         default=2, description="Residual blocks per level.", json_schema_extra=EXPERT
     )
-    codebook: Annotated[int, Field(ge=2, le=65534)] = Field(
-        default=1024, description="Number of codes in the codebook."
-    )
-    dimension: Count = Field(
-        default=32, description="Dimension of a code.", json_schema_extra=EXPERT
+    levels: Annotated[tuple[Level, ...], Field(min_length=1, max_length=16)] = Field(
+        default=(8, 8, 5, 5, 4),
+        description="Number of values of each dimension of a code (finite scalar quantisation)."
+        " Their product is the size of the codebook, at most 65534.",
     )
     tile: Annotated[int, Field(ge=64, multiple_of=64)] = Field(
         default=256, description="Side of a training tile, working pixels."
@@ -99,23 +107,24 @@ class TokenizerOptions(Section):
         description="Weight of the discriminator's loss relative to the L1 loss.",
         json_schema_extra=EXPERT,
     )
-    augmentation: TokenizerAugmentation = Field(
-        default=TokenizerAugmentation(),
+    augmentation: ColourAugmentation = Field(
+        default=ColourAugmentation(),
         description="Random colour changes of the tokenizer's training tiles.",
         json_schema_extra=EXPERT,
     )
-    calibration_tiles: Count = Field(
-        default=64,
-        description="Foreground tiles of training slides from which the frozen normalisation"
-        " statistics are computed.",
-        json_schema_extra=EXPERT,
+    annotation_weight: Annotated[float, Field(ge=0)] = Field(
+        default=1.0,
+        description="Weight of the loss of a small head that predicts the annotated classes of"
+        " training slides from the codes. 0: no annotation is read and training is"
+        " self-supervised.",
     )
-    calibration_tolerance: Positive = Field(
-        default=1e-3,
-        description="Relative change of the normalisation statistics below which their calibration"
-        " has converged.",
-        json_schema_extra=EXPERT,
-    )
+
+    @field_validator("levels")
+    @classmethod
+    def _sixteen_bits(cls, levels: tuple[int, ...]) -> tuple[int, ...]:
+        if math.prod(levels) > MOST_CODES:
+            raise ValueError(f"a codebook of {math.prod(levels)} codes is over {MOST_CODES}")
+        return levels
 
     @model_validator(mode="after")
     def _pixel_range_needs_a_checkpoint(self) -> "TokenizerOptions":
@@ -148,6 +157,12 @@ class TokensOptions(Section):
         description="Random changes that make up the appearances of training slides.",
         json_schema_extra=EXPERT,
     )
+    calibration_tiles: Count = Field(
+        default=16,
+        description="Squares of 256 px of a slide's foreground from which the normalisation"
+        " statistics of its tokens are computed (mode `frozen`).",
+        json_schema_extra=EXPERT,
+    )
     block: Annotated[int, Field(ge=256, multiple_of=256)] = Field(
         default=2048,
         description="Approximate side of the area encoded at a time, working pixels. A larger block"
@@ -172,6 +187,7 @@ class TokensOptions(Section):
             mode=self.mode,
             orientations=1,
             appearances=0,
+            calibration_tiles=self.calibration_tiles,
             block=self.block,
             precision=self.precision,
         )

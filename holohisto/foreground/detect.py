@@ -84,27 +84,6 @@ def otsu_saturation(saturations: np.ndarray) -> float:
     return float(np.clip(saturation, LOWEST, HIGHEST))
 
 
-def density_of(
-    rgb: np.ndarray, mask: np.ndarray, saturation: float, glass: tuple[int, int, int]
-) -> tuple[float, float, float] | None:
-    """Return the median optical density of the stained cells of the tissue, in red, green, blue.
-
-    Args:
-        rgb: Mean colours of the cells, (height, width, 3) uint8.
-        mask: (height, width) bool, tissue.
-        saturation: Saturation above which a cell is stained; lumina and filled holes are not.
-        glass: Colour of the empty slide.
-
-    Returns:
-        Three densities, natural logarithm; None where no cell of the tissue is stained.
-    """
-    coloured = rgb[mask & (saturation_and_brightness(rgb, glass)[0] > saturation)]
-    if not len(coloured):
-        return None
-    red, green, blue = np.median(optical_density(coloured, glass), axis=0).tolist()
-    return red, green, blue
-
-
 def optical_density(rgb: np.ndarray, glass: tuple[int, int, int]) -> np.ndarray:
     """Return -ln of the share of light that tissue transmits (Beer and Lambert).
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
 
@@ -10,7 +10,9 @@ import numpy as np
 
 from holohisto.config.sections import ForegroundOptions
 from holohisto.errors import HolohistoError
-from holohisto.foreground.detect import density_of, detect
+from holohisto.foreground.cells import pixels_of
+from holohisto.foreground.colour import colour_of, stained_cells
+from holohisto.foreground.detect import detect
 from holohisto.pyramid.raster import Raster
 from holohisto.pyramid.write import write_rows
 from holohisto.runtime import progress
@@ -18,6 +20,7 @@ from holohisto.runtime.arithmetic import ceil_div
 from holohisto.slide import Slide
 from holohisto.slide.record import SlideRecord
 from holohisto.slide.slide import block_means
+from holohisto.tiles.colour import COMMON, Colour
 
 READ_SIDE = 2048
 """Side of the regions in which a slide is read, pixels."""
@@ -38,9 +41,13 @@ class Foreground:
     """Side of a cell, working pixels."""
     saturation: float
     """Saturation above which a cell is tissue, 0 to 1."""
-    density: tuple[float, float, float] | None = None
-    """Median optical density of the tissue in red, green and blue, relative to the slide's own
-    glass; None where it was not measured."""
+    colour: Colour | None = None
+    """Optical density of the tissue; None where it is not brought to the common stain."""
+
+    @property
+    def common_colour(self) -> Colour:
+        """Optical density of the tissue after it is brought to the common stain."""
+        return COMMON if self.colour is None else self.colour.brought_to(COMMON)
 
     @property
     def share(self) -> float:
@@ -57,14 +64,7 @@ class Foreground:
         Returns:
             (height, width) bool; False outside the slide.
         """
-        (x, y), (width, height) = xy, size
-        columns = np.arange(x, x + width) // self.cell
-        rows = np.arange(y, y + height) // self.cell
-        inside = (rows >= 0) & (rows < self.mask.shape[0])
-        across = (columns >= 0) & (columns < self.mask.shape[1])
-        result = np.zeros((height, width), bool)
-        result[np.ix_(inside, across)] = self.mask[np.ix_(rows[inside], columns[across])]
-        return result
+        return pixels_of(self.mask, self.cell, xy, size)
 
 
 def find_foreground(
@@ -92,7 +92,11 @@ def find_foreground(
             " or by `segment --saturation` (or a smaller `foreground.min_piece_mm2`, now"
             f" {options.min_piece_mm2:g}), or exclude the slide",
         )
-    return Foreground(mask, options.cell, used, density_of(cells, mask, used, record.background))
+    colour = None
+    if options.common_stain:
+        stained = stained_cells(cells, mask, used, record.background)
+        colour = colour_of(slide, record.factor, stained, options.cell, record.background)
+    return Foreground(mask, options.cell, used, colour)
 
 
 def read_cells(slide: Slide, factor: int, cell: int) -> np.ndarray:
@@ -147,7 +151,7 @@ def save_foreground(path: Path, foreground: Foreground, record: SlideRecord) -> 
         "factor": record.factor,
         "saturation": foreground.saturation,
         "fingerprint": record.fingerprint,
-        "density": foreground.density,
+        "colour": asdict(foreground.colour) if foreground.colour else None,
     }
     height, width = foreground.mask.shape
     mpp = record.working_mpp * foreground.cell
@@ -166,7 +170,7 @@ def load_foreground(path: Path, record: SlideRecord | None = None) -> Foreground
     """
     with Raster(path) as raster:
         header = raster.header
-        if not {"cell", "saturation"} <= header.keys():
+        if not {"cell", "saturation", "colour"} <= header.keys():
             raise HolohistoError(
                 path,
                 "is not a map of this version of `holohisto foreground`",
@@ -181,7 +185,6 @@ def load_foreground(path: Path, record: SlideRecord | None = None) -> Foreground
                 advice="run `holohisto foreground`",
             )
         mask = raster.read((0, 0), raster.size) > 0
-    density = header.get("density")
-    return Foreground(
-        mask, int(header["cell"]), float(header["saturation"]), tuple(density) if density else None
-    )
+    stored = header["colour"]
+    colour = Colour.of(stored["mean"], stored["covariance"]) if stored else None
+    return Foreground(mask, int(header["cell"]), float(header["saturation"]), colour)

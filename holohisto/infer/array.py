@@ -9,7 +9,7 @@ from holohisto.config.config import Config
 from holohisto.device import device_of
 from holohisto.errors import HolohistoError
 from holohisto.foreground.map import find_foreground
-from holohisto.foreground.tissue import WHITE, Tissue
+from holohisto.foreground.tissue import Tissue
 from holohisto.infer.checks import require_own_tokenizer
 from holohisto.infer.fixed_config import config_for
 from holohisto.infer.job import DEFAULT_SPEED, Job, Speed
@@ -19,9 +19,9 @@ from holohisto.segmenter.file import ModelCard, Segmenter
 from holohisto.slide.array import ArraySlide
 from holohisto.slide.record import SlideRecord, record_of
 from holohisto.tokenizer.vqgan import VQGAN
-from holohisto.tokens.encode import Encoding, encode
-from holohisto.tokens.encoders import background_token, encoder_for, uses_bf16
-from holohisto.tokens.needed import needed_tokens
+from holohisto.tokens.encoders import encoder_for, uses_bf16
+from holohisto.tokens.slide_encoder import SlideEncoder
+from holohisto.tokens.slide_tokens import token_map_of
 from holohisto.tokens.token_map import TokenMap
 
 NAME = "array"
@@ -114,9 +114,5 @@ class _Picture:
         options, size = self.config.tokens.single_variant, self.record.working_size
         tokenizer = tokenizer.to(memory_format=torch.channels_last)  # pyright: ignore
         encoder = encoder_for(tokenizer, options.mode, uses_bf16(options, device_of(tokenizer)))
-        f, foreground = tokenizer.architecture.downscale, self.tissue.foreground
-        needed = needed_tokens(foreground.mask, foreground.cell, size, f)
-        background = background_token(encoder, np.array(WHITE, np.uint8))
-        encoding = Encoding(size, needed, background)
-        tokens = encode(self.tissue.read, encoding, encoder, options.block).tokens
-        return TokenMap([tokens], NAME, self.record.fingerprint, "", f, (background,), options)
+        encoded = SlideEncoder(self.tissue, size, encoder, options).encode()
+        return token_map_of(self.record, tokenizer, [encoded], options)

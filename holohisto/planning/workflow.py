@@ -63,6 +63,14 @@ class Plan:
         return self.slides("train", "val")
 
     @property
+    def annotated_for_tokenizer(self) -> list[str]:
+        """Slides whose annotations train the tokenizer; none for a checkpoint or weight 0."""
+        tokenizer = self.settings.tokenizer
+        if tokenizer.checkpoint or not tokenizer.annotation_weight:
+            return []
+        return self.slides("train", annotated=True)
+
+    @property
     def segmented(self) -> list[str]:
         """Slides that every model segments."""
         return self.slides(*self.settings.infer.splits)

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from holohisto.segmenter.file import Segmenter
+from holohisto.tokenizer.norm import Statistics
 from holohisto.tokenizer.vqgan import VQGAN
 
 
@@ -19,7 +20,7 @@ class Inputs:
         """Set up for a segmenter; the tokenizer is given in mode `online` only."""
         self.tokenizer = tokenizer if segmenter.needs_tokens else None
         if self.tokenizer is not None:
-            self.tokenizer.freeze(False)
+            self.tokenizer.use(Statistics.NATIVE)
         self.tokens = segmenter.needs_tokens and self.tokenizer is None
         """Whether to read from the token map."""
         self.pixels = segmenter.needs_pixels or self.tokenizer is not None

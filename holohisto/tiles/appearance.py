@@ -1,17 +1,19 @@
 """Random changes of stain, brightness and focus, as between laboratories and scanners."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from scipy import ndimage
-from skimage.color import rgb_from_hed
 
 from holohisto.config.training import Augmentation, ColourAugmentation
+from holohisto.tiles.colour import COMMON, LEAST_SPREAD, Colour, Matrix, Triple
 
-Matrix = tuple[tuple[float, float, float], ...]
-NO_STAIN: Matrix = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+UNMIXED: Matrix = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+LEAST_SUM = 0.5
+"""Smallest sum of a channel's shares in a mixture. Densities of tissue rise and fall together in
+all channels, so a smaller sum would leave noise."""
 _DENSITY = -np.log((np.arange(256, dtype=np.float32) + 1) / 256)
 
 
@@ -19,55 +21,69 @@ _DENSITY = -np.log((np.arange(256, dtype=np.float32) + 1) / 256)
 class Strength:
     """Range of random appearances; 0 switches a change off."""
 
-    stain: float
-    """Largest relative change of a stain's optical density."""
-    brightness: float
+    stain: float = 0.0
+    """Largest relative change of contrast and density of each colour, after standardisation."""
+    brightness: float = 0.0
     """Largest relative change of brightness."""
-    blur: float
+    blur: float = 0.0
     """Largest standard deviation of the blur, working pixels."""
+    mixing: float = 0.0
+    """Largest share of one colour's density that is added to another's, in half of the cases."""
+    grey: float = 0.0
+    """Probability of a single mixture in all three colours."""
+    permutation: float = 0.0
+    """Probability that the colours are permuted."""
 
     @classmethod
     def of(cls, options: ColourAugmentation) -> "Strength":
         """Return the strength that a section of the configuration sets, without blur by default."""
-        blur = options.blur_sigma if isinstance(options, Augmentation) else 0.0
-        return cls(options.stain_jitter, options.brightness_jitter, blur)
+        return cls(
+            stain=options.stain_jitter,
+            brightness=options.brightness_jitter,
+            blur=options.blur_sigma if isinstance(options, Augmentation) else 0.0,
+            mixing=options.channel_mixing,
+            grey=options.greyscale_share,
+            permutation=options.permutation_share,
+        )
 
 
 @dataclass(frozen=True)
 class Appearance:
-    """A blur, then a linear map of optical densities, then a change of brightness.
+    """A blur, then another stain brought to the common one, then small changes of it.
 
-    The map scales the densities of haematoxylin, of the counterstain and of the residual (Ruifrok
-    and Johnston 2001), separately and together, as other dyes and other thicknesses of the section
-    do (Tellez et al. 2018, doi.org/10.1109/TMI.2018.2820199).
+    A slide that is stained otherwise has other optical densities, here linear mixtures of its own
+    (Beer and Lambert). `Tissue` would bring these to the common stain, so mixtures are, too. What
+    such a standardisation misses is imitated by small changes of contrast and density.
     """
 
-    stain: Matrix = NO_STAIN
-    """Matrix (3, 3) that a row of densities (red, green, blue) is multiplied by."""
-    brightness: float = 1.0
-    """Factor of the transmitted light."""
+    mixing: Matrix = UNMIXED
+    """Shares of the densities (red, green, blue) in each new density."""
+    contrast: Triple = (1.0, 1.0, 1.0)
+    """Factor of the deviations from the common mean density."""
+    shift: Triple = (0.0, 0.0, 0.0)
+    """Density that is added."""
     blur: float = 0.0
     """Standard deviation of the Gaussian blur, working pixels."""
+    tissue: Colour = COMMON
+    """Colour of the tissue that is changed, which determines how mixtures are standardised."""
 
     @classmethod
     def draw(cls, strength: Strength, random: np.random.Generator) -> "Appearance":
         """Return a random appearance within `strength`; half of them have no blur."""
-        together, apart = random.uniform(-1, 1), random.uniform(-1, 1, 3)
-        scale = 1 + strength.stain * (together + apart) / 2
-        basis = rgb_from_hed / np.linalg.norm(rgb_from_hed, axis=1, keepdims=True)
+        mixing = _mixture(strength, random)
+        contrast = 1 + strength.stain * random.uniform(-1, 1, 3)
+        shift = strength.stain * COMMON.spread * random.uniform(-1, 1, 3)
+        shift -= math.log(1 + strength.brightness * float(random.uniform(-1, 1)))
         return cls(
-            stain=_matrix(np.linalg.inv(basis) @ np.diag(scale) @ basis),
-            brightness=1 + strength.brightness * float(random.uniform(-1, 1)),
+            mixing=Colour.of((0, 0, 0), mixing.tolist()).covariance,
+            contrast=Colour.of(contrast.tolist(), UNMIXED).mean,
+            shift=Colour.of(shift.tolist(), UNMIXED).mean,
             blur=max(0.0, strength.blur * float(random.uniform(-1, 1))),  # half have none
         )
 
-    def then(self, other: "Appearance") -> "Appearance":
-        """Return this appearance followed by another, as one."""
-        return Appearance(
-            _matrix(np.array(self.stain) @ np.array(other.stain)),
-            self.brightness * other.brightness,
-            math.hypot(self.blur, other.blur),
-        )
+    def on(self, tissue: Colour) -> "Appearance":
+        """Return this appearance for tissue of a slide's colour."""
+        return replace(self, tissue=tissue)
 
     @property
     def reach(self) -> int:
@@ -82,17 +98,21 @@ class Appearance:
 
         Returns:
             The same shape and type; the outermost `reach` pixels depend on pixels beyond the array
-            and are only approximate.
+            and are only approximate. White stays white.
         """
         if self.blur:
             rgb = self._blurred(rgb)
-        if self.stain == NO_STAIN and self.brightness == 1:
+        if self._unchanged:
             return rgb
-        changed = _DENSITY[rgb].reshape(-1, 3) @ self._stain
+        matrix, offset = self._affine
+        changed = _DENSITY[rgb].reshape(-1, 3) @ matrix  # (H * W, 3)
+        changed += offset
         np.exp(np.negative(changed, out=changed), out=changed)
-        changed *= 256 * self.brightness
-        changed -= self.brightness - 0.5  # black stays black; 0.5 to round
-        return np.clip(changed, 0, 255, out=changed).astype(np.uint8).reshape(rgb.shape)
+        changed *= 256
+        changed -= 0.5  # one less, as in the density, and 0.5 to round
+        changed = np.clip(changed, 0, 255, out=changed).astype(np.uint8).reshape(rgb.shape)
+        changed[(rgb == 255).all(axis=2)] = 255
+        return changed
 
     def _blurred(self, rgb: np.ndarray) -> np.ndarray:
         offsets = np.arange(-self.reach, self.reach + 1)
@@ -103,11 +123,32 @@ class Appearance:
             out = ndimage.correlate1d(out, kernel, axis=axis, mode="nearest")
         return np.clip(out + 0.5, 0, 255).astype(np.uint8)
 
+    @property
+    def _unchanged(self) -> bool:
+        plain = Appearance(blur=self.blur, tissue=self.tissue)
+        return self == plain
+
     @cached_property
-    def _stain(self) -> np.ndarray:
-        return np.array(self.stain, np.float32)
+    def _affine(self) -> tuple[np.ndarray, np.ndarray]:
+        """Matrix that a row of densities is multiplied by, and what is added; float32."""
+        mixing = np.array(self.mixing)
+        mixed = np.sqrt(np.diag(mixing @ self.tissue.covariance @ mixing.T))
+        stretch = self.tissue.spread / np.maximum(mixed, LEAST_SPREAD)
+        matrix = np.diag(self.contrast * stretch) @ mixing
+        mean = np.array(self.tissue.mean)
+        offset = mean - matrix @ mean + self.shift
+        return matrix.T.astype(np.float32), offset.astype(np.float32)
 
 
-def _matrix(values: np.ndarray) -> Matrix:
-    rounded = np.round(values, 9) + 0.0  # so that a rounding error counts as no change
-    return tuple((float(a), float(b), float(c)) for a, b, c in rounded)
+def _mixture(strength: Strength, random: np.random.Generator) -> np.ndarray:
+    """Draw the shares of the three densities in each new one, (3, 3)."""
+    others = strength.mixing * random.uniform(-1, 1, (3, 3)) * (random.random() < 0.5)
+    shares = random.dirichlet(np.ones(3))
+    grey, permuted = random.random(2) < (strength.grey, strength.permutation)
+    order = random.permutation(3)
+    mixing = np.eye(3) + others
+    too_small = mixing.sum(axis=1) < LEAST_SUM
+    mixing[too_small] = np.eye(3)[too_small] + np.abs(others[too_small])
+    if grey:
+        mixing = np.repeat((shares @ mixing)[None], 3, axis=0)
+    return mixing[order] if permuted else mixing

@@ -25,6 +25,8 @@ class Architecture(BaseModel):
     codebook: Codes
     dimension: int
     """Length of a code."""
+    levels: tuple[int, ...] | None = None
+    """Values of each dimension of a code where they are quantised one by one (FSQ); else None."""
     latent: int | None = None
     """Channels of the encoder's last layer, mapped to `dimension` by a 1x1; None: `dimension`."""
     attention: tuple[int, ...] = ()

@@ -14,11 +14,11 @@ from holohisto.runtime import atomic
 from holohisto.tokenizer.architecture import Architecture
 from holohisto.tokenizer.vqgan import VQGAN
 
-FORMAT = "holohisto-tokenizer-2"
+FORMAT = "holohisto-tokenizer-3"
 
 
 def tokenizer_digest(model: VQGAN) -> str:
-    """Return the sha256 of architecture, encoder, statistics and codes: all that affects tokens."""
+    """Return the sha256 of architecture, encoder and codes: all that affects tokens."""
     architecture = model.architecture.model_dump_json(exclude_defaults=True)
     sha = hashlib.sha256(architecture.encode())
     for name, tensor in sorted(model.state_dict().items()):
@@ -39,7 +39,6 @@ def save_tokenizer(model: VQGAN, path: Path, summary: dict[str, Any]) -> None:
         "format": FORMAT,
         "architecture": model.architecture.model_dump_json(),
         "digest": tokenizer_digest(model),
-        "calibrated": json.dumps(model.calibrated),
         "summary": json.dumps(summary),
     }
     state = {
@@ -50,7 +49,7 @@ def save_tokenizer(model: VQGAN, path: Path, summary: dict[str, Any]) -> None:
 
 
 def load_tokenizer(path: Path) -> VQGAN:
-    """Read a tokenizer file in evaluation state, frozen if it was calibrated, else native.
+    """Read a tokenizer file, in evaluation state and with native statistics.
 
     Raises:
         HolohistoError: not a tokenizer file, or its weights do not match its digest.
@@ -71,6 +70,4 @@ def load_tokenizer(path: Path) -> VQGAN:
         raise HolohistoError(path, f"tokenizer cannot be read: {error}") from error
     if tokenizer_digest(model) != header.get("digest"):
         raise HolohistoError(path, "tokenizer is damaged: its weights do not match its digest")
-    model.calibrated = header.get("calibrated") == "true"
-    model.freeze(model.calibrated)
     return model.eval().requires_grad_(False)

@@ -1,17 +1,28 @@
-"""Group normalisation whose statistics can be frozen, and their running moments."""
+"""Group normalisation by the statistics of one input, of a batch, or of a slide."""
 
 import math
+from enum import Enum
 
 import torch
 from torch import Tensor, nn
 
 
-class FreezableNorm(nn.GroupNorm):
-    """GroupNorm whose statistics can be frozen, so that it becomes an affine map per channel.
+class Statistics(Enum):
+    """Whose mean and variance a layer normalises by."""
 
-    States: `native` (statistics of the input, as published) and frozen (`mean`, `variance`,
-    each (groups,), fixed). Only when frozen is the encoder strictly local, and tokens are
-    independent of the tiling.
+    NATIVE = "native"
+    """Each input's own, as published: they cancel the gain and offset of a picture, but depend on
+    what is encoded together."""
+    SHARED = "shared"
+    """Those of all inputs of a batch together: tiles of one slide. The layer keeps them."""
+    FROZEN = "frozen"
+    """The kept ones, so that the layer is an affine map per channel and the encoder is local."""
+
+
+class FreezableNorm(nn.GroupNorm):
+    """GroupNorm whose statistics can be those of a slide.
+
+    The kept statistics belong to a slide, not to the tokenizer, and are in no file.
     """
 
     mean: Tensor
@@ -22,48 +33,32 @@ class FreezableNorm(nn.GroupNorm):
         if groups is None:
             groups = math.gcd(channels, 32) if channels >= 128 else channels // 4
         super().__init__(groups, channels, eps=1e-6)
-        self.register_buffer("mean", torch.zeros(self.num_groups))
-        self.register_buffer("variance", torch.ones(self.num_groups))
-        self.frozen = False
-        self.moments: RunningMoments | None = None
+        self.register_buffer("mean", torch.zeros(self.num_groups), persistent=False)
+        self.register_buffer("variance", torch.ones(self.num_groups), persistent=False)
+        self.statistics = Statistics.NATIVE
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (B, C, H, W)."""
-        if self.moments is not None:
-            self.moments.add(x, self.num_groups)
-        if not self.frozen:
+        if self.statistics is Statistics.NATIVE:
             return super().forward(x)
+        mean, variance = self.mean, self.variance
+        if self.statistics is Statistics.SHARED:
+            mean, variance = self._moments(x)
         each = self.num_channels // self.num_groups
-        scale = self.weight * torch.rsqrt(self.variance + self.eps).repeat_interleave(each)
-        shift = self.bias - self.mean.repeat_interleave(each) * scale
+        scale = self.weight * torch.rsqrt(variance + self.eps).repeat_interleave(each)
+        shift = self.bias - mean.repeat_interleave(each) * scale
         scale, shift = scale.to(x.dtype), shift.to(x.dtype)
         return torch.addcmul(shift[:, None, None], x, scale[:, None, None])
 
+    def _moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and variance of each group over all inputs, (groups,) float32, and keep them.
 
-class RunningMoments:
-    """Running mean and variance per group in float64, merged by Chan's formula.
-
-    Chan, Golub, LeVeque 1979: the variance of a union includes the spread between the means.
-    """
-
-    def __init__(self) -> None:
-        self.count = 0.0
-        self.mean: Tensor | float = 0.0
-        self.squares: Tensor | float = 0.0
-
-    def add(self, x: Tensor, groups: int) -> None:
-        """Merge the statistics of (B, C, H, W)."""
-        values = x.detach().reshape(x.shape[0], groups, -1).double()
-        count = values.shape[0] * values.shape[2]
-        mean = values.mean(dim=(0, 2))
-        squares = (values - mean[:, None]).square().sum(dim=(0, 2))
-        delta = mean - self.mean
-        total = self.count + count
-        self.squares = self.squares + squares + delta.square() * (self.count * count / total)
-        self.mean = self.mean + delta * (count / total)
-        self.count = total
-
-    @property
-    def variance(self) -> Tensor:
-        """Population variance per group, (groups,) float64."""
-        return torch.as_tensor(self.squares / self.count)
+        The variance includes the spread between the inputs' means (Chan, Golub, LeVeque 1979).
+        """
+        groups = x.float().unflatten(1, (self.num_groups, -1)).flatten(3)  # (B, groups, c, H * W)
+        variances, means = torch.var_mean(groups, dim=(2, 3), correction=0)  # each (B, groups)
+        mean = means.mean(dim=0)
+        variance = variances.mean(dim=0) + (means - mean).square().mean(dim=0)
+        self.mean.copy_(mean.detach())
+        self.variance.copy_(variance.detach())
+        return mean, variance

@@ -15,7 +15,7 @@ from holohisto.runtime import atomic
 from holohisto.runtime.arithmetic import ceil_div
 from holohisto.runtime.progress import phase, track
 from holohisto.tiles.appearance import Strength
-from holohisto.tokenizer.calibration import calibrate
+from holohisto.tokenizer.norm import Statistics
 from holohisto.tokenizer.published import load
 from holohisto.tokenizer.tissue_tiles import TissueTiles
 from holohisto.tokenizer.training import ROWS, TrainingRow, train_tokenizer
@@ -35,33 +35,19 @@ class Origin:
     """Provenance, for the header of the tokenizer file."""
 
 
-def from_checkpoint(
-    path: Path, source: TissueTiles, options: TokenizerOptions, seed: int, device: torch.device
-) -> Origin:
-    """Read a checkpoint; freeze its statistics at those of training tissue where that is of use.
-
-    With attention a token depends on the whole input all the same, and without training slides
-    there is no tissue to take statistics of: such a tokenizer stays native.
+def from_checkpoint(path: Path, options: TokenizerOptions, device: torch.device) -> Origin:
+    """Read a checkpoint.
 
     Args:
         path: File or folder of the checkpoint.
-        source: Training tissue.
-        options: Pixel range, and tiles and tolerance of the calibration.
-        seed: Seed of the calibration tiles.
+        options: Pixel range.
         device: Device of the model.
 
     Raises:
-        HolohistoError: the checkpoint cannot be read, or the statistics do not settle.
+        HolohistoError: the checkpoint cannot be read.
     """
     model = load.read(path, options.pixel_range).to(device)
-    summary = {"origin": f"checkpoint {path.name}"}
-    if model.calibrated or not model.architecture.local or not source.slides:
-        return Origin(model, [], summary)
-    tiles = [source.tile(n, options.tile, seed) for n in range(options.calibration_tiles)]
-    with phase("calibration"):
-        sweeps = calibrate(model, tiles, options.calibration_tolerance)
-    logger.info("statistics frozen at those of %d tiles after %d sweeps", len(tiles), sweeps)
-    return Origin(model, [], summary)
+    return Origin(model, [], {"origin": f"checkpoint {path.name}"})
 
 
 def from_tissue(
@@ -72,16 +58,19 @@ def from_tissue(
     Args:
         source: Training tissue.
         options: The section `tokenizer`.
-        seed: Seed of tiles, weights and codebook.
+        seed: Seed of tiles and weights.
         device: Device to train on.
 
     Raises:
-        HolohistoError: the loss is not finite, or the statistics do not settle.
+        HolohistoError: the loss is not finite.
     """
     rows = []
     strength = Strength.of(options.augmentation)
     steps = train_tokenizer(
-        lambda n: source.tile(n, options.tile, seed, strength), options, seed, device
+        lambda step: source.batch(step, options.batch, options.tile, seed, strength),
+        options,
+        seed,
+        device,
     )
     total = ceil_div(options.steps, max(1, options.steps // ROWS))
     model = None
@@ -89,16 +78,20 @@ def from_tissue(
         for model, row in track(steps, total, "tokenizer", unit="row"):  # noqa: B007
             rows.append(row)
             logger.info(
-                "step %d/%d: L1 %.4f, PSNR %.1f dB, %d codes used, perplexity %.0f",
+                "step %d/%d: loss %.3f, PSNR %.1f dB, %d codes, effective rank %.2f of %d, %.0f %%"
+                " of tokens kept in another stain",
                 row.step,
                 options.steps,
-                row.reconstruction,
+                row.loss,
                 row.psnr,
                 row.codes_used,
-                row.perplexity,
+                row.effective_rank,
+                len(options.levels),
+                100 * row.kept,
             )
     assert model is not None
     summary = {"origin": "trained on the cohort", "steps": options.steps, **asdict(rows[-1])}
+    model.use(Statistics.NATIVE)
     return Origin(model.eval().requires_grad_(False), rows, summary)
 
 

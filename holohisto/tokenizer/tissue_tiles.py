@@ -1,9 +1,12 @@
 """Tiles of the training slides' tissue, drawn at random."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from holohisto.annotation import Annotation
+from holohisto.config.sections import Classes
 from holohisto.foreground.map import load_foreground
 from holohisto.foreground.tissue import Tissue
 from holohisto.runtime.arithmetic import ceil_div
@@ -13,58 +16,113 @@ from holohisto.slide.record import SlideRecord
 from holohisto.tiles.appearance import Appearance, Strength
 from holohisto.tiles.grid import Tile
 from holohisto.tiles.randomness import generator
+from holohisto.tiles.variants import orient
+from holohisto.tokenizer.training import TissueBatch
 
-NO_AUGMENTATION = Strength(stain=0.0, brightness=0.0, blur=0.0)
-TRAINING, EXAMPLES = 0, 1
-"""Second key of the random generators: tiles to train on, and those shown in the report."""
+TRAINING, EXAMPLES, SLIDES = 0, 1, 2
+"""Second key of the random generators: tiles to train on, those shown in the report, and the slide
+and stain of a step."""
+ANNOTATED_SHARE = 0.5
+"""Share of the tiles that are drawn around annotated objects, where annotations are read."""
+TRIES = 16
+"""Tiles that are looked at for an annotated object."""
 
 
-def training_tissue(sheet: Path, results: Results) -> list[Tissue]:
+@dataclass(frozen=True)
+class AnnotatedTissue:
+    """One training slide."""
+
+    tissue: Tissue
+    annotation: Annotation | None
+    known: tuple[bool, ...]
+    """For each class, whether it is annotated on this slide."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Working width and height."""
+        width, height = (ceil_div(side, self.tissue.factor) for side in self.tissue.slide.size)
+        return width, height
+
+    def annotated(self, tile: Tile) -> np.ndarray:
+        """Return where classes are annotated, (height, width, classes) bool."""
+        if self.annotation is None:
+            return np.zeros((tile.height, tile.width, len(self.known)), bool)
+        xy = tile.x * self.tissue.factor, tile.y * self.tissue.factor
+        bits = self.annotation.read(xy, (tile.width, tile.height))
+        return (bits[..., None] >> np.arange(len(self.known), dtype=np.uint8) & 1).astype(bool)
+
+
+def training_tissue(sheet: Path, results: Results, classes: Classes) -> list[AnnotatedTissue]:
     """Open the slides with the split train that are not excluded.
 
     Args:
         sheet: The sample sheet.
         results: Folder with their records and foreground maps.
+        classes: The classes whose annotations are opened; none: no annotation is.
 
     Raises:
         HolohistoError: a file is missing or damaged.
     """
-    tissues = []
-    for row in read_sheet(sheet).values():
-        if row.split == "train" and not row.exclude:
-            record = SlideRecord.read(results.record(row.slide))
-            foreground = load_foreground(results.foreground(row.slide), record)
-            tissues.append(Tissue(record.open(row.image), record.factor, foreground))
-    return tissues
+    opened = []
+    for row in read_sheet(sheet, tuple(classes)).values():
+        if row.split != "train" or row.exclude:
+            continue
+        record = SlideRecord.read(results.record(row.slide))
+        foreground = load_foreground(results.foreground(row.slide), record)
+        tissue = Tissue(record.open(row.image), record.factor, foreground)
+        annotation, known = None, tuple(False for _ in classes)
+        if classes and row.annotation is not None:
+            annotation = Annotation(
+                row.annotation, classes, record.size, record.factor, row.annotated
+            )
+            known = tuple(row.annotated is None or name in row.annotated for name in classes)
+        opened.append(AnnotatedTissue(tissue, annotation, known))
+    return opened
 
 
 class TissueTiles:
     """Tiles that a random point of the tissue lies in; every slide's share is its tissue's area."""
 
-    def __init__(self, tissues: list[Tissue]) -> None:
+    def __init__(self, slides: list[AnnotatedTissue]) -> None:
         """Take the slides' tissue; without slides no tile can be read."""
-        self.slides = [(tissue, np.argwhere(tissue.foreground.mask)) for tissue in tissues]
-        areas = [len(cells) * tissue.foreground.cell**2 for tissue, cells in self.slides]
-        self.ends = np.cumsum(areas)
+        self.slides = slides
+        self._cells = [np.argwhere(slide.tissue.foreground.mask) for slide in slides]
+        areas = [
+            len(cells) * slide.tissue.foreground.cell**2
+            for slide, cells in zip(slides, self._cells, strict=True)
+        ]
+        self._ends = np.cumsum(areas)
 
-    def tile(
-        self, n: int, side: int, seed: int, strength: Strength = NO_AUGMENTATION
-    ) -> np.ndarray:
-        """Return training tile n, turned, flipped and recoloured at random.
+    def batch(self, step: int, tiles: int, side: int, seed: int, strength: Strength) -> TissueBatch:
+        """Return the tiles of a training step: of one slide, in one stain, turned at random.
 
         Args:
-            n: Number of the tile; a tile is a function of seed and number.
+            step: Number of the step; its tiles are a function of seed and number.
+            tiles: Number of tiles.
             side: Working pixels.
             seed: Seed of the run.
-            strength: How far appearances may be from the slide's own.
-
-        Returns:
-            (side, side, 3) uint8.
+            strength: How far stains may be from the slide's own.
         """
-        random = generator(seed, TRAINING, n)
-        turned = np.rot90(self._read(side, random), int(random.integers(4)))
-        turned = turned[:, :: 1 if random.random() < 0.5 else -1]
-        return Appearance.draw(strength, random).apply(np.ascontiguousarray(turned))
+        random = generator(seed, SLIDES, step)
+        index = self._slide(random)
+        slide = self.slides[index]
+        appearance = Appearance.draw(strength, random).on(slide.tissue.foreground.common_colour)
+        own, annotated = [], []
+        for n in range(step * tiles, (step + 1) * tiles):
+            draw = generator(seed, TRAINING, n)
+            tile = self._tile(index, side, draw)
+            if slide.annotation is not None and draw.random() < ANNOTATED_SHARE:
+                tile = self._retried(index, side, draw, tile)
+            turn = int(draw.integers(8))
+            own.append(orient(slide.tissue.read(tile), turn))
+            annotated.append(orient(slide.annotated(tile), turn))
+        pixels = np.stack(own)
+        return TissueBatch(
+            seen=np.stack([appearance.apply(np.ascontiguousarray(rgb)) for rgb in own]),
+            own=pixels,
+            annotated=np.stack(annotated).transpose(0, 3, 1, 2),
+            known=np.array(slide.known, bool),
+        )
 
     def example(self, n: int, side: int) -> np.ndarray:
         """Return tile n of those shown in the report, the same for every seed.
@@ -76,17 +134,29 @@ class TissueTiles:
         Returns:
             (side, side, 3) uint8.
         """
-        return self._read(side, generator(0, EXAMPLES, n))
+        random = generator(0, EXAMPLES, n)
+        index = self._slide(random)
+        return self.slides[index].tissue.read(self._tile(index, side, random))
 
-    def _read(self, side: int, random: np.random.Generator) -> np.ndarray:
-        """Read a square that a random point of the tissue lies in."""
-        index = int(np.searchsorted(self.ends, random.integers(self.ends[-1]), side="right"))
-        tissue, cells = self.slides[index]
-        cell = tissue.foreground.cell
+    def _slide(self, random: np.random.Generator) -> int:
+        return int(np.searchsorted(self._ends, random.integers(self._ends[-1]), side="right"))
+
+    def _retried(self, index: int, side: int, random: np.random.Generator, first: Tile) -> Tile:
+        """Return the first of a few tiles with an annotated pixel, else the given one."""
+        for _ in range(TRIES):
+            tile = self._tile(index, side, random)
+            if self.slides[index].annotated(tile).any():
+                return tile
+        return first
+
+    def _tile(self, index: int, side: int, random: np.random.Generator) -> Tile:
+        """Draw a square that a random point of a slide's tissue lies in."""
+        slide, cells = self.slides[index], self._cells[index]
+        cell = slide.tissue.foreground.cell
         row, column = cells[random.integers(len(cells))] * cell
         y, x = (
             int(corner + random.integers(cell) - random.integers(side)) for corner in (row, column)
         )
-        width, height = (ceil_div(length, tissue.factor) for length in tissue.slide.size)
+        width, height = slide.size
         x, y = min(max(x, 0), max(0, width - side)), min(max(y, 0), max(0, height - side))
-        return tissue.read(Tile(y, x, side, side))
+        return Tile(y, x, side, side)

@@ -1,20 +1,22 @@
 """Training a VQGAN from scratch on the cohort's own tissue.
 
-L1 reconstruction, a codebook of moving averages (arXiv 1906.00446) and a patch-GAN that joins late
-(arXiv 2012.09841). The encoder's statistics are frozen early, so that the network trains in the
-state in which tokens are computed.
+Its codes are to describe structure, not stain: the encoder sees tiles in another stain and the
+decoder gives back the slide's own (as a denoising autoencoder, Vincent et al. 2008). Codes are
+those of finite scalar quantisation (arXiv 2309.15505), a patch-GAN joins late (arXiv 2012.09841),
+and where annotations are at hand a small head has to find them in the codes. All tiles of a step
+are of one slide in one stain and are normalised by their common statistics, the state in which a
+slide's tokens are computed.
 """
 
-import logging
 import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from holohisto.config.training import TokenizerOptions
@@ -22,23 +24,31 @@ from holohisto.device import memory_format
 from holohisto.errors import HolohistoError
 from holohisto.runtime.prefetch import prefetch
 from holohisto.tokenizer.architecture import Architecture
-from holohisto.tokenizer.calibration import calibrate
+from holohisto.tokenizer.codebook import ScalarCodebook
 from holohisto.tokenizer.critic import Critic
-from holohisto.tokenizer.moving_codebook import MovingCodebook, k_means
+from holohisto.tokenizer.losses import AnnotationHead, effective_rank, structure_loss
+from holohisto.tokenizer.norm import Statistics
 from holohisto.tokenizer.vqgan import VQGAN
 
-AUTOENCODE_SHARE = 0.15
-"""Share of the steps before quantisation starts, so that the first codes mean something."""
-RESTART_SHARE = 0.9
-"""Share of the steps in which dead codes restart."""
-COMMITMENT = 0.25
-"""Weight of the commitment loss (beta of arXiv 1711.00937)."""
 ROWS = 60
 """Rows of the training table, about."""
-logger = logging.getLogger(__name__)
 
-TileReader = Callable[[int], np.ndarray]
-"""Training tile n: (tile, tile, 3) uint8; a pure function of n."""
+
+class TissueBatch(NamedTuple):
+    """Tiles of one training step, all of one slide."""
+
+    seen: np.ndarray
+    """(B, H, W, 3) uint8, in the stain of the step: the encoder's input."""
+    own: np.ndarray
+    """(B, H, W, 3) uint8, in the slide's own stain: what the decoder is to give back."""
+    annotated: np.ndarray
+    """(B, C, H, W) bool."""
+    known: np.ndarray
+    """(C,) bool, classes that are annotated on the slide."""
+
+
+BatchReader = Callable[[int], TissueBatch]
+"""The batch of training step n; a pure function of n."""
 
 
 @dataclass
@@ -48,9 +58,16 @@ class TrainingRow:
     step: int
     loss: float
     reconstruction: float
-    """Mean absolute error, of pixels in -1..1."""
-    perplexity: float
+    """Mean absolute error of pixels and gradients, of pixels in -1..1."""
+    annotation: float
+    """Loss of the annotation head; NaN without."""
     codes_used: int
+    perplexity: float
+    """exp of the entropy of the codes' use."""
+    effective_rank: float
+    """Directions in which the codes vary, from 1 to their length."""
+    kept: float
+    """Share of the tokens that are the same in the slide's own stain."""
     psnr: float
     """dB."""
     seconds: float
@@ -60,58 +77,74 @@ class TrainingRow:
 class Pass(NamedTuple):
     """One batch through the network."""
 
-    latents: Tensor
+    codes: Tensor
     """(B, h, w, d)."""
-    tokens: Tensor | None
-    """(B, h, w) int64; None before quantisation starts."""
+    tokens: Tensor
+    """(B, h, w) int64."""
     output: Tensor
     """(B, 3, H, W)."""
     reconstruction: Tensor
-    """L1 loss, scalar."""
-    commitment: Tensor
-    """Commitment loss, scalar."""
+    """Scalar."""
 
 
 def train_tokenizer(
-    read_tile: TileReader, options: TokenizerOptions, seed: int, device: torch.device
+    read_batch: BatchReader, options: TokenizerOptions, seed: int, device: torch.device
 ) -> Iterator[tuple[VQGAN, TrainingRow]]:
     """Train a VQGAN; yield it, still in training, with about ROWS rows of the table.
 
-    After the last row the model yielded is complete, frozen and calibrated.
-
     Args:
-        read_tile: Gives the training tiles; called from another thread.
+        read_batch: Gives the training tiles; called from another thread.
         options: Architecture and schedule; `checkpoint` is ignored.
-        seed: Seed of the weights and the codebook.
+        seed: Seed of the weights.
         device: Device to train on.
 
     Raises:
-        HolohistoError: the loss is not finite, or the statistics do not settle.
+        HolohistoError: the loss is not finite.
     """
     torch.manual_seed(seed)
     model = VQGAN(architecture(options)).to(device)
     model = model.to(memory_format=memory_format(device))  # pyright: ignore
-    codebook = MovingCodebook(model.quantize)
-    optimiser = torch.optim.Adam(model.parameters(), options.learning_rate, betas=(0.9, 0.99))
+    model.use(Statistics.SHARED)
+    classes = read_batch(0).annotated.shape[1]
+    head = AnnotationHead(len(options.levels), classes).to(device) if classes else None
+    trained = nn.ModuleList([model] if head is None else [model, head])
+    optimiser = torch.optim.AdamW(
+        trained.parameters(), options.learning_rate, betas=(0.9, 0.99), weight_decay=0.01
+    )
     critic = Critic(options, device)
-    start, quantise_from = time.monotonic(), round(AUTOENCODE_SHARE * options.steps)
+    start = time.monotonic()
     every = max(1, options.steps // ROWS)
-    for step, pixels in enumerate(_batches(model, read_tile, options, device)):
+    for step, batch in enumerate(prefetch(read_batch, range(options.steps), workers=1)):
         _set_rate(optimiser, options.learning_rate, step, options.steps)
-        if step == quantise_from:
-            _start_codebook(model, codebook, read_tile, options)
-        result = _autoencode(model, pixels, quantise=step >= quantise_from)
-        loss = result.reconstruction + COMMITMENT * result.commitment
+        own = _pixels(model, batch.own)
+        result = _autoencode(model, _pixels(model, batch.seen), own)
+        loss, annotation = result.reconstruction, math.nan
+        if head is not None:
+            shares = torch.from_numpy(batch.annotated).to(device).float()
+            shares = functional.avg_pool2d(shares, model.architecture.downscale)
+            known = torch.from_numpy(batch.known).to(device)
+            annotation_loss = head.loss(result.codes, shares, known)
+            annotation = float(annotation_loss.detach())
+            loss = loss + options.annotation_weight * annotation_loss
         if critic.joins(step):
             loss = loss + critic.generator_loss(model, result.reconstruction, result.output)
-        _update(model, optimiser, loss, step)
-        if result.tokens is not None:
-            restart = step < RESTART_SHARE * options.steps
-            codebook.update(result.latents.detach(), result.tokens, restart)
+        _update(trained, optimiser, loss, step)
         if critic.joins(step):
-            critic.step(pixels, result.output.detach())
+            critic.step(own, result.output.detach())
         if (step + 1) % every == 0 or step + 1 == options.steps:
-            yield model, _row(step, loss, result, pixels, codebook, start)
+            facts = _facts(model, result, own)
+            seconds = time.monotonic() - start
+            yield (
+                model,
+                TrainingRow(
+                    step=step + 1,
+                    loss=float(loss.detach()),
+                    reconstruction=float(result.reconstruction.detach()),
+                    annotation=annotation,
+                    seconds=seconds,
+                    **facts,
+                ),
+            )
 
 
 def architecture(options: TokenizerOptions) -> Architecture:
@@ -120,64 +153,37 @@ def architecture(options: TokenizerOptions) -> Architecture:
         channels=options.channels,
         multipliers=options.multipliers,
         residual_blocks=options.residual_blocks,
-        codebook=options.codebook,
-        dimension=options.dimension,
+        codebook=math.prod(options.levels),
+        dimension=len(options.levels),
+        levels=options.levels,
     )
 
 
-def _batches(
-    model: VQGAN, read_tile: TileReader, options: TokenizerOptions, device: torch.device
-) -> Iterator[Tensor]:
-    """Yield the batch of each step in the network's range, read ahead by one thread."""
-
-    def batch(step: int) -> np.ndarray:
-        first = step * options.batch
-        return np.stack([read_tile(n) for n in range(first, first + options.batch)])
-
-    for rgb in prefetch(batch, range(options.steps), workers=1):
-        tensor = torch.from_numpy(rgb).to(device).permute(0, 3, 1, 2)
-        yield model.pixels(tensor).contiguous(memory_format=memory_format(device))
+def _pixels(model: VQGAN, tiles: np.ndarray) -> Tensor:
+    """Bring tiles (B, H, W, 3) uint8 to the device, (B, 3, H, W) in the network's range."""
+    device = next(model.parameters()).device
+    tensor = torch.from_numpy(tiles).to(device).permute(0, 3, 1, 2)
+    return model.pixels(tensor).contiguous(memory_format=memory_format(device))
 
 
 def _set_rate(optimiser: torch.optim.Optimizer, peak: float, step: int, steps: int) -> None:
-    """Rise linearly over the first 2 % of the steps, then fall by a cosine to a tenth."""
-    rise = min(1.0, (step + 1) / max(1, 0.02 * steps))
+    """Rise linearly over the first 5 % of the steps, then fall by a cosine to a hundredth."""
+    rise = min(1.0, (step + 1) / max(1, 0.05 * steps))
     for group in optimiser.param_groups:
-        group["lr"] = peak * rise * (0.55 + 0.45 * math.cos(math.pi * step / steps))
+        group["lr"] = peak * rise * (0.505 + 0.495 * math.cos(math.pi * step / steps))
 
 
-@torch.no_grad()
-def _start_codebook(
-    model: VQGAN, codebook: MovingCodebook, read_tile: TileReader, options: TokenizerOptions
-) -> None:
-    """Freeze the statistics, then place the codes by k-means on latents of many tiles."""
-    tiles = [read_tile(n) for n in range(options.calibration_tiles)]
-    sweeps = calibrate(model, tiles, options.calibration_tolerance)
-    device = codebook.weight.device
-    flat = torch.cat(
-        [
-            model.latents(model.pixels(torch.from_numpy(tile).permute(2, 0, 1)[None].to(device)))
-            for tile in tiles
-        ]
-    ).reshape(-1, options.dimension)
-    codebook.start(k_means(flat.float(), options.codebook))
-    logger.info("statistics frozen after %d sweeps; codes placed on %d latents", sweeps, len(flat))
-
-
-def _autoencode(model: VQGAN, pixels: Tensor, quantise: bool) -> Pass:
-    """Run a batch (B, 3, H, W); codes pass their gradient straight through to the latents."""
+def _autoencode(model: VQGAN, pixels: Tensor, target: Tensor) -> Pass:
+    """Run a batch, (B, 3, H, W) each."""
+    quantiser = model.quantize
+    assert isinstance(quantiser, ScalarCodebook)
     latents = model.latents(pixels)
-    tokens, codes, commitment = None, latents, latents.new_zeros(())
-    if quantise:
-        tokens = model.quantize.assign(latents)
-        embedded = functional.embedding(tokens, model.quantize.codes.detach())
-        commitment = functional.mse_loss(latents, embedded)
-        codes = latents + (embedded - latents).detach()
+    codes = quantiser.quantise(latents)
     output = model.decode(codes)
-    return Pass(latents, tokens, output, (output - pixels).abs().mean(), commitment)
+    return Pass(codes, quantiser.assign(latents), output, structure_loss(output, target))
 
 
-def _update(model: VQGAN, optimiser: torch.optim.Optimizer, loss: Tensor, step: int) -> None:
+def _update(trained: nn.Module, optimiser: torch.optim.Optimizer, loss: Tensor, step: int) -> None:
     """Step the optimiser, the gradient clipped to norm 1."""
     if not torch.isfinite(loss):
         raise HolohistoError(
@@ -187,25 +193,21 @@ def _update(model: VQGAN, optimiser: torch.optim.Optimizer, loss: Tensor, step: 
         )
     optimiser.zero_grad()
     loss.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    nn.utils.clip_grad_norm_(trained.parameters(), 1.0)
     optimiser.step()
 
 
-def _row(
-    step: int,
-    loss: Tensor,
-    result: Pass,
-    pixels: Tensor,
-    codebook: MovingCodebook,
-    start: float,
-) -> TrainingRow:
-    error = float(functional.mse_loss(result.output.detach(), pixels))
-    return TrainingRow(
-        step=step + 1,
-        loss=float(loss.detach()),
-        reconstruction=float(result.reconstruction.detach()),
-        perplexity=codebook.perplexity,
-        codes_used=codebook.used,
-        psnr=10 * math.log10(4 / max(error, 1e-12)),
-        seconds=time.monotonic() - start,
-    )
+@torch.no_grad()
+def _facts(model: VQGAN, result: Pass, own: Tensor) -> dict[str, Any]:
+    """Return the columns of a row that describe codes and pictures."""
+    error = float(functional.mse_loss(result.output, own))
+    uses = torch.bincount(result.tokens.flatten(), minlength=model.architecture.codebook).float()
+    share = uses[uses > 0] / uses.sum()
+    same = model.quantize.assign(model.latents(own)) == result.tokens
+    return {
+        "codes_used": len(share),
+        "perplexity": math.exp(float(-(share * share.log()).sum())),
+        "effective_rank": effective_rank(result.codes),
+        "kept": float(same.float().mean()),
+        "psnr": 10 * math.log10(4 / max(error, 1e-12)),
+    }

@@ -4,9 +4,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from holohisto.tokenizer.architecture import Architecture
-from holohisto.tokenizer.codebook import Codebook, ProjectedCodebook
+from holohisto.tokenizer.codebook import Codebook, ProjectedCodebook, ScalarCodebook
 from holohisto.tokenizer.layers import VQGANDecoder, VQGANEncoder
-from holohisto.tokenizer.norm import FreezableNorm
+from holohisto.tokenizer.norm import FreezableNorm, Statistics
 
 RESOLUTION = 256
 """Side of the squares that published VQGANs were trained on."""
@@ -22,25 +22,27 @@ class VQGAN(nn.Module):
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         self.architecture = architecture
-        self.calibrated = False
-        """Whether the stored statistics are those of training tissue."""
         latent = architecture.latent or architecture.dimension
         self.encoder = VQGANEncoder(architecture)
         self.decoder = VQGANDecoder(architecture)
         self.quant_conv = nn.Conv2d(latent, architecture.dimension, 1)
         self.post_quant_conv = nn.Conv2d(architecture.dimension, latent, 1)
-        codebook = ProjectedCodebook if architecture.scored else Codebook
-        self.quantize = codebook(architecture.codebook, architecture.dimension)
+        self.quantize: Codebook | ProjectedCodebook | ScalarCodebook
+        if architecture.levels is not None:
+            self.quantize = ScalarCodebook(architecture.levels)
+        else:
+            codebook = ProjectedCodebook if architecture.scored else Codebook
+            self.quantize = codebook(architecture.codebook, architecture.dimension)
 
     @property
     def norms(self) -> list[FreezableNorm]:
         """The encoder's normalisation layers, in the order of the data."""
         return [m for m in self.encoder.modules() if isinstance(m, FreezableNorm)]
 
-    def freeze(self, frozen: bool = True) -> None:
-        """Use the stored statistics (frozen) or each input's own (native) in the encoder."""
+    def use(self, statistics: Statistics) -> None:
+        """Set by whose statistics the encoder normalises."""
         for norm in self.norms:
-            norm.frozen = frozen
+            norm.statistics = statistics
 
     def pixels(self, rgb: Tensor) -> Tensor:
         """Bring uint8 (B, 3, H, W) into the range the network was trained on."""

@@ -26,7 +26,7 @@ NUMBERS = 2**32
 
 @dataclass(frozen=True)
 class Encoding:
-    """One variant of a slide to encode."""
+    """One variant of a slide to encode, with an encoder that is adapted to it."""
 
     size: tuple[int, int]
     """Width and height of the slide as seen in the variant, not turned, pixels."""

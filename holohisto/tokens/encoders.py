@@ -13,6 +13,8 @@ from holohisto.device import device_of
 from holohisto.errors import HolohistoError
 from holohisto.runtime.arithmetic import ceil_div, round_up
 from holohisto.tiles.grid import positions
+from holohisto.tokenizer.calibration import calibrate
+from holohisto.tokenizer.norm import Statistics
 from holohisto.tokenizer.vqgan import RESOLUTION, VQGAN
 
 SUBTILE = 512
@@ -29,6 +31,10 @@ class TokenEncoder(Protocol):
     """Pixels needed around a block, on every side."""
     unit: int
     """Position and size of a block are multiples of it, pixels."""
+
+    def adapt(self, tiles: list[np.ndarray]) -> None:
+        """Prepare for a slide, given tiles of its tissue, each (height, width, 3) uint8."""
+        ...
 
     def __call__(self, rgb: np.ndarray, needed: np.ndarray) -> np.ndarray:
         """Encode a block.
@@ -52,8 +58,7 @@ def encoder_for(model: VQGAN, mode: str, bf16: bool = False) -> TokenEncoder:
     """Return the encoder of a mode, `frozen` or `window`.
 
     Raises:
-        HolohistoError: the tokenizer has attention, so that no halo makes its tokens local; or
-            no statistics of training tissue to freeze at.
+        HolohistoError: the tokenizer has attention, so that no halo makes its tokens local.
     """
     if mode == "window":
         return WindowEncoder(model, bf16)
@@ -64,19 +69,11 @@ def encoder_for(model: VQGAN, mode: str, bf16: bool = False) -> TokenEncoder:
             found="one with attention",
             allowed="window, online",
         )
-    if not model.calibrated:
-        raise HolohistoError(
-            "tokens.mode",
-            "frozen needs a tokenizer calibrated on training slides",
-            found="one never calibrated",
-            allowed="window, online",
-            advice="or mark slides as train and make the tokenizer again",
-        )
     return LocalEncoder(model, bf16)
 
 
 class LocalEncoder:
-    """Mode `frozen`: statistics fixed, so that a token depends on its neighbourhood alone.
+    """Mode `frozen`: statistics of the slide, so that a token depends on its neighbourhood alone.
 
     Two phases. The levels at full and half resolution, most of the work and nearly all of the
     memory, run on small subtiles with a halo of their own reach (16 px); the deeper ones on the
@@ -86,12 +83,16 @@ class LocalEncoder:
     def __init__(self, model: VQGAN, bf16: bool = False, halo: int | None = None) -> None:
         """`halo` defaults to the tokenizer's; with a smaller one tokens depend on the tiling."""
         architecture = model.architecture
-        model.freeze()
         self.model, self.bf16 = model, bf16
         self.unit = architecture.downscale
         self.halo = architecture.halo if halo is None else halo
         self.margin = round_up(architecture.shallow_reach, self.unit)
         self.context = self.halo + self.margin
+
+    def adapt(self, tiles: list[np.ndarray]) -> None:
+        """Freeze the statistics at those of a slide's tissue, see TokenEncoder."""
+        with _exact():
+            calibrate(self.model, tiles)
 
     @torch.no_grad()
     def latents(self, rgb: np.ndarray, needed: np.ndarray) -> Tensor:
@@ -161,9 +162,12 @@ class WindowEncoder:
 
     def __init__(self, model: VQGAN, bf16: bool = False) -> None:
         """The lattice is anchored at the slide's origin."""
-        model.freeze(False)
+        model.use(Statistics.NATIVE)
         self.model, self.bf16 = model, bf16
         self.context, self.unit = 0, RESOLUTION
+
+    def adapt(self, tiles: list[np.ndarray]) -> None:
+        """Every window has its own statistics, see TokenEncoder."""
 
     @torch.no_grad()
     def __call__(self, rgb: np.ndarray, needed: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ import numpy as np
 from scipy import ndimage
 
 from holohisto.runtime.arithmetic import ceil_div
+from holohisto.tiles.grid import Tile
 
 MARGIN = 2
 """Cells around the foreground whose tokens are computed too."""
@@ -36,3 +37,25 @@ def _cells(cells: int, side: int, cell: float, f: int) -> tuple[np.ndarray, np.n
     starts = np.arange(ceil_div(side, f)) * f
     first = np.minimum(np.floor(starts / cell + 1e-9).astype(int), cells - 1)
     return first, np.clip(np.ceil((starts + f) / cell - 1e-9).astype(int), first + 1, cells)
+
+
+def tissue_squares(needed: np.ndarray, f: int, count: int, side: int) -> list[Tile]:
+    """Return squares around tokens at even distances in the reading order of the tissue.
+
+    Args:
+        needed: (rows, columns) bool, tokens of tissue.
+        f: Side of a token, pixels.
+        count: Number of squares; none without tissue.
+        side: Side of a square, pixels; a square may reach beyond the slide only if the slide is
+            smaller.
+    """
+    tissue = np.flatnonzero(needed)
+    squares = []
+    for n in range(count if len(tissue) else 0):
+        middle = divmod(int(tissue[(2 * n + 1) * len(tissue) // (2 * count)]), needed.shape[1])
+        y, x = (
+            min(max(0, at - side // f // 2), max(0, length - side // f))
+            for at, length in zip(middle, needed.shape, strict=True)
+        )
+        squares.append(Tile(y * f, x * f, side, side))
+    return squares

@@ -9,12 +9,20 @@ import numpy as np
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from holohisto.config.training import ColourAugmentation
 from holohisto.device import device_of
+from holohisto.tiles.appearance import Appearance, Strength
 from holohisto.tiles.grid import Tile
-from holohisto.tiles.variants import ReadTile
+from holohisto.tiles.variants import Variant
+from holohisto.tokenizer.losses import effective_rank
+from holohisto.tokenizer.norm import Statistics
 from holohisto.tokenizer.vqgan import VQGAN
-from holohisto.tokens.encoders import TokenEncoder
+from holohisto.tokens.encode import ORIGINAL
+from holohisto.tokens.needed import tissue_squares
+from holohisto.tokens.slide_encoder import SlideEncoder
 
+LOOK = 0
+"""Seed of the other appearance under which tokens are compared."""
 SQUARES, SIDE = 4, 384
 """Squares of tissue that are evaluated, and their side, pixels."""
 
@@ -34,39 +42,43 @@ class TokenQuality:
     native_agreement: float | None
     """Share of tokens that squares encoded with their own statistics have in common with the map;
     None in mode `window`, where all are."""
+    dimension: int
+    """Length of a code."""
+    effective_rank: float | None
+    """Directions in which the codes of the tissue vary, from 1 to `dimension`."""
+    kept: float | None
+    """Share of tokens that are the same when the slide is seen in another appearance, a random one
+    of the default strength."""
     precision_agreement: float | None
     """Share of tokens that bf16 and fp32 have in common; None for fp32."""
 
 
 @torch.no_grad()
-def judge(
-    read: ReadTile, tokens: np.ndarray, needed: np.ndarray, encoder: TokenEncoder, bf16: bool
-) -> tuple[TokenQuality, np.ndarray]:
+def judge(encoder: SlideEncoder, tokens: np.ndarray, bf16: bool) -> tuple[TokenQuality, np.ndarray]:
     """Evaluate the map on a few squares of tissue, the same in every run.
 
     Args:
-        read: Gives the pixels of a tile.
+        encoder: Encodes the slide.
         tokens: (ceil(H/f), ceil(W/f)) uint16, the map.
-        needed: The same shape, bool: tissue.
-        encoder: The encoder of the map; its normalisation is frozen afterwards if it has context.
         bf16: Whether the map was computed in bf16.
 
     Returns:
         The facts, and a picture, (height, width, 3) uint8: originals above, reconstructions below.
     """
-    model = encoder.model
+    model, needed = encoder.encoder.model, encoder.needed()
     f = model.architecture.downscale
-    squares = _squares(needed, f)
-    originals = [read(tile) for tile in squares]
+    squares = tissue_squares(needed, f, SQUARES, _side(needed, f))
+    originals = [encoder.read(ORIGINAL, tile) for tile in squares]
     mapped = [_slice(tokens, tile, f) for tile in squares]
     wanted = [_slice(needed, tile, f) for tile in squares]
     pairs = [(rgb, _decoded(model, t)) for rgb, t in zip(originals, mapped, strict=True)]
     used, perplexity = usage(tokens[needed], model.architecture.codebook)
-    native = None
-    if encoder.context:
-        model.freeze(False)
-        native = _agreement([_encoded(model, rgb) for rgb in originals], mapped, wanted)
-        model.freeze()
+    encoder.adapt()
+    alone = [_encoded(model, rgb) for rgb in originals]
+    kept = _agreement(alone, _recoloured(encoder, squares), wanted)
+    model.use(Statistics.NATIVE)
+    native = [_encoded(model, rgb) for rgb in originals] if encoder.encoder.context else None
+    codes = model.quantize.codes[torch.from_numpy(tokens[needed].astype(np.int64))]
     quality = TokenQuality(
         tokens=int(needed.sum()),
         codebook=model.architecture.codebook,
@@ -74,10 +86,26 @@ def judge(
         perplexity=perplexity,
         psnr=_mean(peak_signal_noise_ratio(a, b, data_range=255) for a, b in pairs),
         ssim=_mean(structural_similarity(a, b, channel_axis=2, data_range=255) for a, b in pairs),
-        native_agreement=native,
+        native_agreement=None if native is None else _agreement(native, mapped, wanted),
+        dimension=model.architecture.dimension,
+        effective_rank=effective_rank(codes) if len(codes) > 1 else None,
+        kept=kept,
         precision_agreement=_precision_agreement(model, originals, wanted) if bf16 else None,
     )
     return quality, _picture(pairs)
+
+
+def _recoloured(encoder: SlideEncoder, squares: list[Tile]) -> list[np.ndarray]:
+    """Return the tokens of squares, each encoded alone, of the slide in another appearance."""
+    strength = Strength.of(ColourAugmentation())
+    look = Variant(appearance=Appearance.draw(strength, np.random.default_rng(LOOK)))
+    encoder.adapt(look)
+    return [_encoded(encoder.encoder.model, encoder.read(look, tile)) for tile in squares]
+
+
+def _side(needed: np.ndarray, f: int) -> int:
+    """Side of a square, whole tokens, at most SIDE and the slide's shorter side; pixels."""
+    return min(SIDE // f, *needed.shape) * f
 
 
 def usage(tokens: np.ndarray, codebook: int) -> tuple[int, float | None]:
@@ -92,22 +120,6 @@ def usage(tokens: np.ndarray, codebook: int) -> tuple[int, float | None]:
     count = np.bincount(tokens.ravel(), minlength=codebook)
     share = count[count > 0] / count.sum()
     return len(share), float(np.exp(-(share * np.log(share)).sum()))
-
-
-def _squares(needed: np.ndarray, f: int) -> list[Tile]:
-    """Squares around tokens at even distances in the reading order of the tissue."""
-    tissue = np.flatnonzero(needed)
-    side = SIDE // f
-    squares = []
-    for n in range(SQUARES if len(tissue) else 0):
-        middle = divmod(int(tissue[(2 * n + 1) * len(tissue) // (2 * SQUARES)]), needed.shape[1])
-        height, width = (min(side, length) for length in needed.shape)
-        y, x = (
-            min(max(0, at - size // 2), length - size)
-            for at, size, length in zip(middle, (height, width), needed.shape, strict=True)
-        )
-        squares.append(Tile(y * f, x * f, width * f, height * f))
-    return squares
 
 
 def _slice(tokens: np.ndarray, tile: Tile, f: int) -> np.ndarray:

@@ -3,66 +3,43 @@
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-
 from holohisto.config.training import TokensOptions
-from holohisto.foreground.map import Foreground
-from holohisto.foreground.tissue import WHITE
 from holohisto.slide.record import SlideRecord
-from holohisto.tiles.variants import variants_of
 from holohisto.tokenizer.file import tokenizer_digest
 from holohisto.tokenizer.vqgan import VQGAN
-from holohisto.tokens.encode import Encoded, Encoding
-from holohisto.tokens.encoders import TokenEncoder, background_token
-from holohisto.tokens.needed import needed_tokens
 from holohisto.tokens.quality import TokenQuality
+from holohisto.tokens.slide_encoder import EncodedVariant
 from holohisto.tokens.token_map import TokenMap
 
 
-def encodings_of(
-    record: SlideRecord, foreground: Foreground, encoder: TokenEncoder, options: TokensOptions
-) -> list[Encoding]:
-    """Return the variants of a slide to encode; the first is the slide itself."""
-    f = encoder.model.architecture.downscale
-    white = np.array(WHITE, np.uint8)[None, None]
-    encodings = []
-    for variant in variants_of(options, record.fingerprint):
-        size = variant.size(record.working_size)
-        needed = needed_tokens(foreground.mask, foreground.cell * variant.scale, size, f)
-        background = background_token(encoder, variant.appearance.apply(white))
-        encodings.append(Encoding(size, needed, background, variant))
-    return encodings
-
-
 def token_map_of(
-    record: SlideRecord,
-    model: VQGAN,
-    encodings: list[Encoding],
-    encoded: list[Encoded],
-    options: TokensOptions,
+    record: SlideRecord, model: VQGAN, variants: list[EncodedVariant], options: TokensOptions
 ) -> TokenMap:
     """Return the token map of a slide.
 
     Args:
         record: The slide.
         model: The tokenizer.
-        encodings: All variants, in the order of `encodings_of`.
-        encoded: Their tokens, in the same order.
+        variants: All variants in the order of `variants_of`.
         options: The section `tokens`.
     """
     return TokenMap(
-        tokens=[variant.tokens for variant in encoded],
+        tokens=[variant.encoded.tokens for variant in variants],
         slide=record.slide,
         fingerprint=record.fingerprint,
         tokenizer=tokenizer_digest(model),
         downscale=model.architecture.downscale,
-        backgrounds=tuple(encoding.background for encoding in encodings),
+        backgrounds=tuple(variant.background for variant in variants),
         options=options,
     )
 
 
 def facts_of(
-    record: SlideRecord, mode: str, bf16: bool, encoded: list[Encoded], quality: TokenQuality
+    record: SlideRecord,
+    mode: str,
+    bf16: bool,
+    variants: list[EncodedVariant],
+    quality: TokenQuality,
 ) -> dict[str, Any]:
     """Return the facts that the report shows of a slide's tokens, for JSON.
 
@@ -70,9 +47,10 @@ def facts_of(
         record: The slide.
         mode: `frozen` or `window`.
         bf16: Whether the encoder computed in bf16.
-        encoded: All variants, the slide itself first.
+        variants: All variants, the slide itself first.
         quality: Of the slide itself.
     """
+    encoded = [variant.encoded for variant in variants]
     return {
         "slide": record.slide,
         "mode": mode,

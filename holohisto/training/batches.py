@@ -87,7 +87,7 @@ class Batches:
         sample = self.sampler(epoch, n)
         slide = self.slides[sample.slide]
         random = generator(self.seed + 1, epoch, n)
-        jitter = Appearance.draw(self.strength, random)
+        look = Appearance.draw(self.strength, random)
         variants = self.variants
         if self.inputs.tokens:
             assert slide.token_map is not None
@@ -96,7 +96,7 @@ class Batches:
         return View(
             slide=slide,
             tile=sample.tile,
-            variant=replace(variant, appearance=variant.appearance.then(jitter)),
+            variant=replace(variant, appearance=look.on(slide.tissue.foreground.common_colour)),
             variant_index=sample.variant,
             token_dropout=self.options.token_dropout,
             random=random,

@@ -1,5 +1,6 @@
 rule tokenizer:
     input:
+        annotations=[rows[slide].annotation for slide in plan.annotated_for_tokenizer],
         check=expand("results/check/{slide}.json", slide=plan.slides("train")),
         foreground=expand("results/foreground/{slide}.tif", slide=plan.slides("train")),
         checkpoint=checkpoint_files,
@@ -28,7 +29,9 @@ rule tokenizer:
         runtime=scaled(1440),
     params:
         sheet=str(cfg.slides),
+        rows=fields(plan.annotated_for_tokenizer, "slide", "annotated"),
         options=options("tokenizer"),
+        classes=options("values") if plan.annotated_for_tokenizer else "{{}}",
         seed=cfg.seed,
     shell:
         """
@@ -36,6 +39,7 @@ rule tokenizer:
             --sheet {params.sheet:q} \
             --results results \
             --options {params.options:q} \
+            --classes {params.classes:q} \
             --seed {params.seed} \
             --tokenizer {output.tokenizer:q} \
             --table {output.table:q} \

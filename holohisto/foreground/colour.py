@@ -1,0 +1,70 @@
+"""Measuring the colour of a slide's tissue."""
+
+import numpy as np
+
+from holohisto.foreground.cells import pixels_of
+from holohisto.foreground.detect import optical_density, saturation_and_brightness
+from holohisto.slide import Slide
+from holohisto.tiles.colour import Colour
+
+SQUARES, SIDE = 128, 48
+"""Squares of tissue that are read, and their side, working pixels."""
+DARKEST = 2.5
+"""Optical density at which pixels are cut off, so that pen and folds do not count for more."""
+BLACK = 40
+"""Largest channel value of a pixel in a blacked-out surround, whose JPEG blocks are not quite
+black."""
+
+
+def colour_of(
+    slide: Slide,
+    factor: int,
+    stained: np.ndarray,
+    cell: int,
+    glass: tuple[int, int, int],
+) -> Colour | None:
+    """Measure the colour of the tissue on squares at even distances.
+
+    Args:
+        slide: The slide.
+        factor: Level-0 pixels a side of a working pixel.
+        stained: (rows, columns) bool, cells of tissue that are stained.
+        cell: Side of a cell, working pixels.
+        glass: Colour of the empty slide.
+
+    Returns:
+        None where no cell is stained.
+
+    Raises:
+        HolohistoError: the slide is damaged.
+    """
+    cells = np.flatnonzero(stained)
+    count = min(SQUARES, len(cells))
+    chosen = cells[(2 * np.arange(count) + 1) * len(cells) // (2 * max(1, count))]
+    densities = []
+    for row, column in zip(*np.unravel_index(chosen, stained.shape), strict=True):
+        y, x = (int(at) * cell + (cell - SIDE) // 2 for at in (row, column))
+        rgb = slide.read((x * factor, y * factor), (SIDE, SIDE), factor)
+        kept = pixels_of(stained, cell, (x, y), (SIDE, SIDE))
+        if max(glass) <= BLACK:
+            kept &= rgb.max(axis=2) > BLACK
+        densities.append(optical_density(rgb[kept], glass))
+    values = np.concatenate(densities) if densities else np.zeros((0, 3))
+    if len(values) < 2:
+        return None
+    values = np.minimum(values, DARKEST)
+    return Colour.of(values.mean(axis=0).tolist(), np.cov(values.T).tolist())
+
+
+def stained_cells(
+    rgb: np.ndarray, mask: np.ndarray, saturation: float, glass: tuple[int, int, int]
+) -> np.ndarray:
+    """Return the stained cells of the tissue, (height, width) bool: no lumina, no filled holes.
+
+    Args:
+        rgb: Mean colours of the cells, (height, width, 3) uint8.
+        mask: (height, width) bool, tissue.
+        saturation: Saturation above which a cell is stained.
+        glass: Colour of the empty slide.
+    """
+    return mask & (saturation_and_brightness(rgb, glass)[0] > saturation)

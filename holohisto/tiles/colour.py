@@ -1,0 +1,56 @@
+"""The colour of tissue, mean and covariance of its optical density, and the common stain."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+LEAST_SPREAD = 0.02
+"""Smallest standard deviation of an optical density that is stretched to another."""
+
+Triple = tuple[float, float, float]
+Matrix = tuple[Triple, Triple, Triple]
+
+
+@dataclass(frozen=True)
+class Colour:
+    """Optical density of the stained tissue of a slide in red, green and blue.
+
+    Natural logarithm, relative to the slide's own glass.
+    """
+
+    mean: Triple
+    covariance: Matrix
+
+    @property
+    def spread(self) -> np.ndarray:
+        """Standard deviations, (3,) float64."""
+        return np.sqrt(np.diag(self.covariance))
+
+    def stretch(self, other: "Colour") -> np.ndarray:
+        """Return the factors, (3,), from the standard deviations of this colour to another's."""
+        return other.spread / np.maximum(self.spread, LEAST_SPREAD)
+
+    def brought_to(self, other: "Colour") -> "Colour":
+        """Return this colour with means and standard deviations of another."""
+        stretch = self.stretch(other)
+        covariance = np.outer(stretch, stretch) * np.array(self.covariance)
+        return Colour.of(other.mean, covariance.tolist())
+
+    @classmethod
+    def of(cls, mean: Sequence[float], covariance: Sequence[Sequence[float]]) -> "Colour":
+        """Make from the values of three channels, such as JSON's lists."""
+        red, green, blue = (_triple(row) for row in covariance)
+        return cls(_triple(mean), (red, green, blue))
+
+
+def _triple(values: Sequence[float]) -> Triple:
+    red, green, blue = values
+    return float(red), float(green), float(blue)
+
+
+COMMON = Colour(
+    mean=(0.26, 0.48, 0.25),
+    covariance=((0.048, 0.065, 0.032), (0.065, 0.116, 0.053), (0.032, 0.053, 0.027)),
+)
+"""The common stain, about that of human PAS."""

@@ -1,0 +1,87 @@
+"""Encoding one slide, variant by variant."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from holohisto.config.training import TokensOptions
+from holohisto.foreground.tissue import WHITE, Tissue
+from holohisto.runtime.journal import Journal
+from holohisto.tiles.grid import Tile
+from holohisto.tiles.variants import Variant, orient
+from holohisto.tokenizer.vqgan import RESOLUTION
+from holohisto.tokens.encode import ORIGINAL, Encoded, Encoding, encode
+from holohisto.tokens.encoders import TokenEncoder, background_token
+from holohisto.tokens.needed import needed_tokens, tissue_squares
+
+
+@dataclass(frozen=True)
+class EncodedVariant:
+    """The tokens of one variant of a slide."""
+
+    encoded: Encoded
+    needed: np.ndarray
+    """(ceil(H/f), ceil(W/f)) bool, tokens on and near tissue; the others are background."""
+    background: int
+    """Token of the white around the tissue."""
+
+
+class SlideEncoder:
+    """Encodes one slide, variant by variant."""
+
+    def __init__(
+        self,
+        tissue: Tissue,
+        size: tuple[int, int],
+        encoder: TokenEncoder,
+        options: TokensOptions,
+    ) -> None:
+        """Set up.
+
+        Args:
+            tissue: The slide's pixels.
+            size: Working width and height of the slide.
+            encoder: From `encoder_for`.
+            options: The section `tokens`.
+        """
+        self.tissue, self.size, self.encoder, self.options = tissue, size, encoder, options
+
+    def needed(self, variant: Variant = ORIGINAL) -> np.ndarray:
+        """Return the tokens to compute, (ceil(H/f), ceil(W/f)) bool."""
+        foreground, f = self.tissue.foreground, self.encoder.model.architecture.downscale
+        size = variant.size(self.size)
+        return needed_tokens(foreground.mask, foreground.cell * variant.scale, size, f)
+
+    def adapt(self, variant: Variant = ORIGINAL) -> None:
+        """Adapt the encoder to the slide as seen in a variant."""
+        f = self.encoder.model.architecture.downscale
+        squares = tissue_squares(
+            self.needed(variant), f, self.options.calibration_tiles, RESOLUTION
+        )
+        tiles = [
+            np.ascontiguousarray(orient(self.read(variant, tile), variant.orientation))
+            for tile in squares
+        ]
+        self.encoder.adapt(tiles)
+
+    def read(self, variant: Variant, tile: Tile) -> np.ndarray:
+        """Read a tile in a variant, before it is turned, (height, width, 3) uint8."""
+        return self._on_tissue(variant).read(self.tissue.read, tile)
+
+    def encode(
+        self, variant: Variant = ORIGINAL, journal: Journal | None = None, number: int = 0
+    ) -> EncodedVariant:
+        """Compute the tokens of a variant; arguments as of `encode`."""
+        self.adapt(variant)
+        needed = self.needed(variant)
+        background = background_token(self.encoder, np.array(WHITE, np.uint8))
+        encoding = Encoding(variant.size(self.size), needed, background, self._on_tissue(variant))
+        encoded = encode(
+            self.tissue.read, encoding, self.encoder, self.options.block, journal, number
+        )
+        return EncodedVariant(encoded, needed, background)
+
+    def _on_tissue(self, variant: Variant) -> Variant:
+        """Return the variant with an appearance that is standardised for this slide's tissue."""
+        look = variant.appearance.on(self.tissue.foreground.common_colour)
+        return replace(variant, appearance=look)
