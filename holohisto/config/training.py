@@ -84,7 +84,7 @@ class TokenizerOptions(Section):
     residual_blocks: Count = Field(
         default=2, description="Residual blocks per level.", json_schema_extra=EXPERT
     )
-    levels: Annotated[tuple[Level, ...], Field(min_length=1, max_length=16)] = Field(
+    levels: Annotated[tuple[Level, ...], Field(min_length=2, max_length=16)] = Field(
         default=(8, 8, 5, 5, 4),
         description="Number of values of each dimension of a code (finite scalar quantisation)."
         " Their product is the size of the codebook, at most 65534.",

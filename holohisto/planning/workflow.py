@@ -206,6 +206,10 @@ class Plan:
         training = self.rows[wildcards.slide].split == "train"
         return self.json["tokens" if training else "tokens_single_variant"]
 
+    def tokenizer_classes(self, wildcards: Wildcards) -> str:
+        """Return the classes whose annotations train the tokenizer, as JSON."""
+        return self.json["values"] if self.annotated_for_tokenizer else "{}"
+
     def mask_options(self, wildcards: Wildcards) -> str:
         """Return the section `mask` as JSON; masks of another tool are not cleaned."""
         adopted = wildcards.model in self.settings.from_elsewhere

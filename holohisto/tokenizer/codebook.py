@@ -69,7 +69,7 @@ class ScalarCodebook(nn.Module):
     """(K, d), K the product of the levels; values from -1 to 1."""
     counts: Tensor
     strides: Tensor
-    half: Tensor
+    bound: Tensor
     offset: Tensor
 
     def __init__(self, levels: Sequence[int]) -> None:
@@ -78,11 +78,11 @@ class ScalarCodebook(nn.Module):
         counts = torch.tensor(levels)
         strides = torch.tensor([math.prod(levels[:n]) for n in range(len(levels))])
         # A little wider than the outermost levels, so that tanh reaches them (arXiv 2309.15505).
-        half = (counts - 1) / 2 * 1.001
+        bound = (counts - 1) / 2 * 1.001
         offset = torch.where(counts % 2 == 0, 0.5, 0.0)
         index = torch.arange(math.prod(levels))[:, None] // strides % counts  # (K, d)
         codes = (index - counts // 2) / (counts // 2)
-        for name, values in {"half": half, "offset": offset, "codes": codes}.items():
+        for name, values in {"bound": bound, "offset": offset, "codes": codes}.items():
             self.register_buffer(name, values.float(), persistent=False)
         for name, values in {"counts": counts, "strides": strides}.items():
             self.register_buffer(name, values, persistent=False)
@@ -103,4 +103,5 @@ class ScalarCodebook(nn.Module):
 
     def _bounded(self, latents: Tensor) -> Tensor:
         """Map latents to between the outermost levels, rounding to integers there."""
-        return torch.tanh(latents + torch.atanh(self.offset / self.half)) * self.half - self.offset
+        centred = latents + torch.atanh(self.offset / self.bound)
+        return torch.tanh(centred) * self.bound - self.offset

@@ -30,6 +30,23 @@ def structure_loss(output: Tensor, target: Tensor) -> Tensor:
     return loss
 
 
+def correlation_loss(latents: Tensor) -> Tensor:
+    """Return the mean squared correlation of the dimensions of latents (arXiv 2103.03230).
+
+    Dimensions that say the same would waste the code.
+
+    Args:
+        latents: (..., d) float, d at least 2.
+
+    Returns:
+        Scalar, from 0 to 1.
+    """
+    rows = latents.reshape(-1, latents.shape[-1])
+    squares = rows.T.corrcoef().square()  # (d, d)
+    others = ~torch.eye(len(squares), dtype=torch.bool, device=rows.device)
+    return squares[others].nan_to_num().mean()
+
+
 class AnnotationHead(nn.Module):
     """Predicts from the codes which classes are annotated; it is dropped after training.
 

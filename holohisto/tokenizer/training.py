@@ -26,10 +26,17 @@ from holohisto.runtime.prefetch import prefetch
 from holohisto.tokenizer.architecture import Architecture
 from holohisto.tokenizer.codebook import ScalarCodebook
 from holohisto.tokenizer.critic import Critic
-from holohisto.tokenizer.losses import AnnotationHead, effective_rank, structure_loss
+from holohisto.tokenizer.losses import (
+    AnnotationHead,
+    correlation_loss,
+    effective_rank,
+    structure_loss,
+)
 from holohisto.tokenizer.norm import Statistics
 from holohisto.tokenizer.vqgan import VQGAN
 
+CORRELATION = 1.0
+"""Weight of the correlation loss."""
 ROWS = 60
 """Rows of the training table, about."""
 
@@ -85,6 +92,8 @@ class Pass(NamedTuple):
     """(B, 3, H, W)."""
     reconstruction: Tensor
     """Scalar."""
+    correlation: Tensor
+    """Scalar: mean squared correlation of the latents' dimensions."""
 
 
 def train_tokenizer(
@@ -118,7 +127,8 @@ def train_tokenizer(
         _set_rate(optimiser, options.learning_rate, step, options.steps)
         own = _pixels(model, batch.own)
         result = _autoencode(model, _pixels(model, batch.seen), own)
-        loss, annotation = result.reconstruction, math.nan
+        loss = result.reconstruction + CORRELATION * result.correlation
+        annotation = math.nan
         if head is not None:
             shares = torch.from_numpy(batch.annotated).to(device).float()
             shares = functional.avg_pool2d(shares, model.architecture.downscale)
@@ -180,7 +190,8 @@ def _autoencode(model: VQGAN, pixels: Tensor, target: Tensor) -> Pass:
     latents = model.latents(pixels)
     codes = quantiser.quantise(latents)
     output = model.decode(codes)
-    return Pass(codes, quantiser.assign(latents), output, structure_loss(output, target))
+    reconstruction, correlation = structure_loss(output, target), correlation_loss(latents)
+    return Pass(codes, quantiser.assign(latents), output, reconstruction, correlation)
 
 
 def _update(trained: nn.Module, optimiser: torch.optim.Optimizer, loss: Tensor, step: int) -> None:

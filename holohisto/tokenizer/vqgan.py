@@ -27,9 +27,12 @@ class VQGAN(nn.Module):
         self.decoder = VQGANDecoder(architecture)
         self.quant_conv = nn.Conv2d(latent, architecture.dimension, 1)
         self.post_quant_conv = nn.Conv2d(architecture.dimension, latent, 1)
+        self.latent_norm: nn.Module = nn.Identity()
         self.quantize: Codebook | ProjectedCodebook | ScalarCodebook
         if architecture.levels is not None:
             self.quantize = ScalarCodebook(architecture.levels)
+            # Each dimension at the same mean and spread, so that all of its levels are in use.
+            self.latent_norm = FreezableNorm(architecture.dimension, architecture.dimension)
         else:
             codebook = ProjectedCodebook if architecture.scored else Codebook
             self.quantize = codebook(architecture.codebook, architecture.dimension)
@@ -37,7 +40,8 @@ class VQGAN(nn.Module):
     @property
     def norms(self) -> list[FreezableNorm]:
         """The encoder's normalisation layers, in the order of the data."""
-        return [m for m in self.encoder.modules() if isinstance(m, FreezableNorm)]
+        layers = (*self.encoder.modules(), self.latent_norm)
+        return [layer for layer in layers if isinstance(layer, FreezableNorm)]
 
     def use(self, statistics: Statistics) -> None:
         """Set by whose statistics the encoder normalises."""
@@ -55,7 +59,8 @@ class VQGAN(nn.Module):
 
     def deep(self, features: Tensor) -> Tensor:
         """Second phase: features of `shallow` -> latents (B, H/f, W/f, d)."""
-        return self.quant_conv(self.encoder.deep(features)).permute(0, 2, 3, 1)
+        latents = self.quant_conv(self.encoder.deep(features))
+        return self.latent_norm(latents).permute(0, 2, 3, 1)
 
     def latents(self, x: Tensor) -> Tensor:
         """Encode (B, 3, H, W) into latents (B, H/f, W/f, d), before quantising."""

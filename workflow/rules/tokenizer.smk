@@ -31,7 +31,7 @@ rule tokenizer:
         sheet=str(cfg.slides),
         rows=fields(plan.annotated_for_tokenizer, "slide", "annotated"),
         options=options("tokenizer"),
-        classes=options("values") if plan.annotated_for_tokenizer else "{{}}",
+        classes=plan.tokenizer_classes,
         seed=cfg.seed,
     shell:
         """
