@@ -19,7 +19,7 @@ from holohisto.segmenter.baselines.pixels import PixelSegmenter
 from holohisto.segmenter.baselines.threshold import ThresholdSegmenter
 from holohisto.segmenter.holohisto.model import HolohistoSegmenter
 
-FORMAT = "holohisto-segmenter-5"
+FORMAT = "holohisto-segmenter-6"
 Segmenter = HolohistoSegmenter | PixelSegmenter | ThresholdSegmenter
 
 

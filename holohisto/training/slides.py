@@ -22,7 +22,7 @@ class Batch:
     """Tiles of one shape, stacked."""
 
     tokens: np.ndarray | None
-    """(B, h, w) int64, -1 for a token left out; None for networks that read none."""
+    """(B, h, w) int64, ~t for a token t that is left out; None for networks that read none."""
     rgb: np.ndarray | None
     """(B, 3, H, W) uint8; None for networks that read no pixels."""
     target: np.ndarray
@@ -118,11 +118,12 @@ class View:
     """Seed of the network's channel dropout."""
 
     def tokens(self) -> np.ndarray:
-        """Return the tokens, (h, w) int64; -1 where one is left out."""
+        """Return the tokens, (h, w) int64; ~t, which is negative, where token t is left out."""
         tokens = orient(self.slide.tokens(self.tile, self.variant_index), self.variant.orientation)
         if self.random is None or self.token_dropout == 0:
             return tokens
-        return np.where(self.random.random(tokens.shape) < self.token_dropout, -1, tokens)
+        left_out = self.random.random(tokens.shape) < self.token_dropout
+        return np.where(left_out, ~tokens, tokens)
 
     def rgb(self) -> np.ndarray:
         """Return the pixels, (3, height, width) uint8."""

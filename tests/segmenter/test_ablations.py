@@ -38,8 +38,11 @@ def test_a_linear_embedding_is_one_linear_map_of_each_square():
     rgb = torch.randint(0, 256, (1, 3, 32, 48), dtype=torch.uint8)
     pixels = rgb.float() / 127.5 - 1
     square = pixels[0, :, 16:32, 32:48].reshape(-1)
-    by_hand = model.backbone.embed[0].weight.reshape(64, -1) @ square
-    torch.testing.assert_close(model.backbone.embed[0](pixels)[0, :, 1, 2], by_hand)
+    project = model.embedding.project
+    by_hand = project.weight.reshape(64, -1) @ square
+    torch.testing.assert_close(project(pixels)[0, :, 1, 2], by_hand)
+    assert torch.equal(model.embedding(pixels), model.embedding.norm(project(pixels)))
+    assert model.embedding.left_out is None
 
 
 def test_softmax_attention_is_torchs_multi_head_attention():
@@ -66,7 +69,8 @@ def test_every_place_has_another_position():
 @pytest.mark.parametrize(("size", "millions"), [("T", 0.745), ("S", 4.998), ("B", 30.245)])
 def test_backbones_have_as_many_parameters_as_counted(size, millions):
     model = build_segmenter(HolohistoModel(size=size), torch.randn(8192, 64), 16, 1)
-    found = sum(p.numel() for p in model.backbone.parameters()) / 1e6
+    parts = model.embedding, model.backbone
+    found = sum(p.numel() for part in parts for p in part.parameters()) / 1e6
     assert found == pytest.approx(millions, abs=5e-4)
 
 

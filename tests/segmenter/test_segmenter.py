@@ -92,24 +92,66 @@ def test_pixels_reach_the_decoder_only():
     assert of_tokens[-16:, -16:].max() > 0
 
 
-def test_a_token_left_out_is_the_mean_code():
+def embedded(model, tokens):
+    """Embeddings (B, h, w, stage1) of tokens, as the backbone receives them."""
+    received = []
+    hook = model.backbone.register_forward_pre_hook(lambda module, given: received.append(given[0]))
+    model(tokens, None, (16 * tokens.shape[1], 16 * tokens.shape[2]))
+    hook.remove()
+    return received[0].permute(0, 2, 3, 1)
+
+
+def test_codes_are_standardised():
     model = build_segmenter(HolohistoModel(size="T", decoder="tokens"), CODEBOOK, 16, 1)
-    codes = model._codes(torch.tensor([[[3, -1], [-1, 7]]]))
-    torch.testing.assert_close(codes[0, 0, 0], model.codebook[3])
-    torch.testing.assert_close(codes[0, 1, 1], model.codebook[7])
-    assert (codes[0, 0, 1] == 0).all()
     torch.testing.assert_close(model.codebook.mean(dim=0), torch.zeros(6), atol=1e-6, rtol=0)
+    torch.testing.assert_close(model.codebook.std(dim=0, unbiased=False), torch.ones(6))
+
+
+def test_a_token_left_out_is_a_learned_vector_after_the_norm():
+    torch.manual_seed(0)
+    model = build_segmenter(HolohistoModel(size="T", decoder="tokens"), CODEBOOK, 16, 1).train()
+    assert (model.embedding.left_out == 0).all()
+    vector = torch.randn(64)
+    with torch.no_grad():
+        model.embedding.left_out.copy_(vector)
+    tokens = torch.randint(0, 32, (2, 6, 8))
+    left_out = torch.rand(2, 6, 8) < 0.4
+    whole = embedded(model, tokens)
+    seen = model.embedding.norm.running_mean.clone(), model.embedding.norm.running_var.clone()
+    model.embedding.norm.reset_running_stats()
+    part = embedded(model, torch.where(left_out, ~tokens, tokens))
+    assert torch.equal(part[~left_out], whole[~left_out])  # the norm's statistics are the same
+    assert torch.equal(part[left_out], vector.expand(int(left_out.sum()), 64))
+    assert torch.equal(model.embedding.norm.running_mean, seen[0])
+    assert torch.equal(model.embedding.norm.running_var, seen[1])
+    part.sum().backward()
+    gradient = torch.full((64,), float(left_out.sum()))
+    torch.testing.assert_close(model.embedding.left_out.grad, gradient)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("decoder", ["tokens", "rgb"])
+def test_a_segmenter_works_with_every_token_left_out(decoder):
+    """Which they were does not matter then, only the pixels beside them."""
+    torch.manual_seed(0)
+    model = build_segmenter(HolohistoModel(size="T", decoder=decoder), CODEBOOK, 16, 2).eval()
+    tokens = torch.randint(0, 32, (1, 5, 7))
+    rgb = torch.randint(0, 256, (1, 3, 80, 112), dtype=torch.uint8)
+    unknown = model(torch.full_like(tokens, -1), rgb, (80, 112))
+    assert torch.isfinite(unknown).all()
+    assert torch.equal(unknown, model(~tokens, rgb, (80, 112)))
+    assert not torch.equal(unknown, model(tokens, rgb, (80, 112)))
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("rows", [135, 136])
 def test_stage_two_has_exactly_twice_the_stride(rows):
     """A row of its features lands on the same rows of tokens, at odd heights down to the border."""
-    model = backbone.Backbone(nn.Conv2d(6, 64, 1), SIZES["T"], "relu").eval()
+    model = backbone.Backbone(SIZES["T"], "relu").eval()
     marked = torch.eye(68)[None, :, :, None].expand(-1, -1, -1, 3)  # each row in its own channel
     model.lateral2.register_forward_hook(lambda module, given, out: marked)
     model.fuse = nn.Identity()
-    found = model(torch.randn(1, 6, rows, 5))[0, 64:]  # (row of stage 2, row of tokens, column)
+    found = model(torch.randn(1, 64, rows, 5))[0, 64:]  # (row of stage 2, row of tokens, column)
     assert found.shape == (68, rows, 5)
     expected = torch.zeros(68, 136)
     for row in range(68):
@@ -171,7 +213,7 @@ def test_larger_sizes_have_more_parameters():
 def test_blocks_computed_again_change_nothing_but_memory(attention):
     def passed(recompute: bool) -> tuple[dict[str, torch.Tensor], int]:
         torch.manual_seed(5)
-        model = backbone.Backbone(nn.Conv2d(8, 64, 1), SIZES["T"], attention)
+        model = backbone.Backbone(SIZES["T"], attention)
         model.activation_checkpointing = recompute
         kept: dict[int, int] = {}
 
@@ -180,7 +222,7 @@ def test_blocks_computed_again_change_nothing_but_memory(attention):
             return tensor
 
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-            out = model(torch.rand(2, 8, 33, 21))
+            out = model(torch.rand(2, 64, 33, 21))
         out.square().mean().backward()
         gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
         return {**gradients, **model.state_dict(), "out": out}, sum(kept.values())

@@ -48,12 +48,11 @@ def doubled(x: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
 class Backbone(nn.Module):
     """Stage 1 at the tokens' resolution, stage 2 at half of it, fused at the tokens'."""
 
-    def __init__(self, embed: nn.Module, size: Size, attention: str) -> None:
-        """`embed` gives size.stage1 channels at the tokens' resolution; `attention` as in Block."""
+    def __init__(self, size: Size, attention: str) -> None:
+        """Build with random weights; `attention` as in Block."""
         super().__init__()
         self.activation_checkpointing = False
         """Whether blocks compute their inner activations again in the backward pass."""
-        self.embed = nn.Sequential(embed, nn.BatchNorm2d(size.stage1))
 
         def stage(channels: int, blocks: int) -> nn.Sequential:
             return nn.Sequential(*(Block(channels, size.head, attention) for _ in range(blocks)))
@@ -66,9 +65,9 @@ class Backbone(nn.Module):
         self.dropout = ChannelDropout()
         self.fuse = nn.Sequential(nn.Conv2d(2 * size.fused, size.fused, 1), nn.GELU())
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return features (B, fused, h, w) of the input of `embed`."""
-        fine = self._stage(self.stage1, self.embed(x))
+    def forward(self, embedded: Tensor) -> Tensor:
+        """Return features (B, fused, h, w) of embeddings (B, stage1, h, w)."""
+        fine = self._stage(self.stage1, embedded)
         coarse = self._stage(self.stage2, self.down(fine))
         coarse = self.lateral2(coarse)  # (B, fused, ceil(h/2), ceil(w/2))
         both = torch.cat([self.lateral1(fine), doubled(coarse, fine.shape[2:])], dim=1)

@@ -8,6 +8,7 @@ from holohisto.config.models import HolohistoModel
 from holohisto.runtime.arithmetic import round_up
 from holohisto.segmenter.holohisto.backbone import SIZES, Backbone
 from holohisto.segmenter.holohisto.decoder import RgbDecoder, TokenDecoder
+from holohisto.segmenter.holohisto.embedding import Embedding
 from holohisto.segmenter.holohisto.stem import Stem
 
 
@@ -37,12 +38,13 @@ class HolohistoSegmenter(nn.Module):
             assert codebook is not None
             codes = codebook.detach().float()
             codes = (codes - codes.mean(dim=0)) / codes.std(dim=0, unbiased=False).clamp_min(1e-6)
-            embed = nn.Conv2d(codes.shape[1], size.stage1, 1, bias=False)
+            project = nn.Conv2d(codes.shape[1], size.stage1, 1, bias=False)
         else:
             codes = torch.zeros(0, 1)
-            embed = nn.Conv2d(3, size.stage1, downscale, downscale, bias=False)
+            project = nn.Conv2d(3, size.stage1, downscale, downscale, bias=False)
         self.register_buffer("codebook", codes)
-        self.backbone = Backbone(embed, size, options.attention)
+        self.embedding = Embedding(project, size.stage1, masked=self.needs_tokens)
+        self.backbone = Backbone(size, options.attention)
         if options.decoder == "rgb":
             self.stem, self.decoder = Stem(size), RgbDecoder(size, classes)
         else:
@@ -52,7 +54,8 @@ class HolohistoSegmenter(nn.Module):
         """Segment a batch of tiles.
 
         Args:
-            tokens: (B, ceil(H/f), ceil(W/f)) integers; None for the embedding `linear`.
+            tokens: (B, ceil(H/f), ceil(W/f)) integers; a token t that is left out is ~t, or -1 if
+                it is not known. None for the embedding `linear`.
             rgb: (B, 3, H, W) uint8; None where no pixels are read.
             size: (H, W).
 
@@ -64,11 +67,11 @@ class HolohistoSegmenter(nn.Module):
         pixels = None if rgb is None else self._pixels(rgb, full)
         if self.needs_tokens:
             assert tokens is not None
-            embedded = self._codes(tokens).permute(0, 3, 1, 2)
+            read, known = self._codes(tokens).permute(0, 3, 1, 2), tokens >= 0
         else:
             assert pixels is not None
-            embedded = pixels
-        embedded = embedded.contiguous(memory_format=torch.channels_last)
+            read, known = pixels, None
+        embedded = self.embedding(read.contiguous(memory_format=torch.channels_last), known)
         if self.stem is None:
             logits = self.decoder(self.backbone(embedded), full)
         else:
@@ -79,9 +82,9 @@ class HolohistoSegmenter(nn.Module):
         return logits[:, :, : size[0], : size[1]]
 
     def _codes(self, tokens: Tensor) -> Tensor:
-        """Look up the codes (B, h, w, d) of tokens (B, h, w); 0 for a token left out (-1)."""
-        codes = functional.embedding(tokens.long().clamp_min(0), self.codebook)
-        return codes * (tokens >= 0)[..., None]
+        """Look up the codes (B, h, w, d) of tokens (B, h, w), also of those left out (~token)."""
+        tokens = tokens.long()
+        return functional.embedding(torch.where(tokens < 0, ~tokens, tokens), self.codebook)
 
     @staticmethod
     def _pixels(rgb: Tensor, full: tuple[int, int]) -> Tensor:
