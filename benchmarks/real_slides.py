@@ -31,10 +31,20 @@ from real_slides_data import mouse_dice, mouse_labels, mouse_objects, write_slid
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = ROOT / "benchmarks" / "real_slides.yaml"
+PARTS = (
+    "channel_mixing",
+    "greyscale_share",
+    "permutation_share",
+    "stain_jitter",
+    "brightness_jitter",
+    "blur_sigma",
+    "scale_jitter",
+)
+"""Keys of the configuration's sections `augmentation`."""
 OFF: dict[str, dict[str, dict[str, Any]]] = {
     **{
-        name: {part: {"augmentation": {name: 0.0}} for part in ("tokens", "train")}
-        for name in ("stain_jitter", "brightness_jitter", "blur_sigma", "scale_jitter")
+        name: {section: {"augmentation": {name: 0.0}} for section in ("tokens", "train")}
+        for name in PARTS
     },
     "orientations": {"tokens": {"orientations": 1}, "train": {"orientations": 1}},
     "cutmix": {"train": {"cutmix": 0.0}},
@@ -82,9 +92,7 @@ def run(study: Study, sheet: Path, seed: int) -> Path:
     if study.choose:
         config["infer"]["splits"] = ["test"]
     if study.without:
-        tiles = config["tokenizer"]["calibration_tiles"]
-        checkpoint = str(study.tokenizer(seed))
-        config["tokenizer"] = {"checkpoint": checkpoint, "calibration_tiles": tiles}
+        config["tokenizer"] = {"checkpoint": str(study.tokenizer(seed))}
         for section, keys in OFF[study.without].items():
             config.setdefault(section, {}).update(keys)
     directory = study.directory(seed)
@@ -119,7 +127,9 @@ def run(study: Study, sheet: Path, seed: int) -> Path:
 def scores(study: Study, directory: Path) -> Scores:
     """Scores of one run, those with tokens left out or shuffled included where they were made."""
     values: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+    groups = {}
     for row in _rows(directory / "results" / "cohort" / "slides.tsv"):
+        groups[row["slide"]] = row["group"]
         for name, column in SCORES.items():
             if row[column]:
                 values[row["model"], row["group"], name].append(float(row[column]))
@@ -128,9 +138,9 @@ def scores(study: Study, directory: Path) -> Scores:
         if not study.choose:
             values[model, "mouse", "Dice"] = mouse_dice(study.data, results / "masks")
         for row in _rows(results / "token_value.tsv"):
-            if row["dice"]:
-                score = f"tile Dice, tokens {row['condition']}"
-                values[model, row["group"], score].append(float(row["dice"]))
+            if row["dice mean"]:
+                score = f"Dice, tokens {row['condition']}"
+                values[model, groups[row["slide"]], score].append(float(row["dice mean"]))
     return {key: float(np.mean(values[key])) for key in sorted(values, key=_place(study.models))}
 
 

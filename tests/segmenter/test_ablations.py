@@ -95,19 +95,21 @@ def test_files_keep_them(options, tmp_path):
 
 
 def test_the_table_is_a_configuration():
+    """Of the rows that compare inputs and attentions, none sees pixels beside its input."""
     cfg = read_config(ROOT / "config" / "table3.yaml")
-    cells = {
-        (m.embedding, m.attention, m.sampler or "random", m.tile or cfg.train.tile)
+    cells = [
+        (m.decoder, m.embedding, m.attention, m.sampler or "random", m.tile or cfg.train.tile)
         for m in cfg.models.values()
-    }
+    ]
     whole = (512, 384)
-    assert cells == {
-        ("tokens", "relu", "random", whole),
-        ("linear", "relu", "random", whole),
-        ("tokens", "softmax", "random", whole),
-        ("linear", "softmax", "random", whole),
-        ("tokens", "relu", "grid", whole),
-        ("tokens", "relu", "random", (256, 192)),
-    }
+    assert cells == [
+        ("tokens", "tokens", "relu", "random", whole),
+        ("tokens", "linear", "relu", "random", whole),
+        ("tokens", "tokens", "softmax", "random", whole),
+        ("tokens", "linear", "softmax", "random", whole),
+        ("tokens", "tokens", "relu", "grid", whole),
+        ("tokens", "tokens", "relu", "random", (256, 192)),
+        ("rgb", "tokens", "relu", "random", whole),
+    ]
     assert cfg.train.annotated_share == 0
-    assert cfg.over_tokens == ["holohisto", "softmax", "grid", "half"]
+    assert cfg.over_tokens == ["holohisto", "softmax", "grid", "half", "rgb"]
