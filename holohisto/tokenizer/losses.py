@@ -42,9 +42,12 @@ def correlation_loss(latents: Tensor) -> Tensor:
         Scalar, from 0 to 1.
     """
     rows = latents.reshape(-1, latents.shape[-1])
-    squares = rows.T.corrcoef().square()  # (d, d)
+    covariance = rows.T.cov(correction=0)  # (d, d)
+    variance = covariance.diagonal()
+    # Not divided by standard deviations, whose gradient is infinite where a dimension is constant.
+    squares = covariance.square() / (torch.outer(variance, variance) + 1e-6)
     others = ~torch.eye(len(squares), dtype=torch.bool, device=rows.device)
-    return squares[others].nan_to_num().mean()
+    return squares[others].mean()
 
 
 class AnnotationHead(nn.Module):
