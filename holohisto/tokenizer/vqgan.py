@@ -31,8 +31,9 @@ class VQGAN(nn.Module):
         self.quantize: Codebook | ProjectedCodebook | ScalarCodebook
         if architecture.levels is not None:
             self.quantize = ScalarCodebook(architecture.levels)
-            # Each dimension at the same mean and spread, so that all of its levels are in use.
+            # Each dimension with mean 0 and variance 1, so that all of its levels are in use.
             self.latent_norm = FreezableNorm(architecture.dimension, architecture.dimension)
+            self.latent_norm.requires_grad_(False)
         else:
             codebook = ProjectedCodebook if architecture.scored else Codebook
             self.quantize = codebook(architecture.codebook, architecture.dimension)
