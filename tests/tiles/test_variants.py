@@ -104,7 +104,7 @@ def test_parts_of_a_seen_slide_fit(scale):
     def of_noise(tile):
         return noise[tile.y + 40 :, tile.x + 40 :][: tile.height, : tile.width]
 
-    variant = Variant(0, scale, Appearance(brightness=0.9, blur=0.9))
+    variant = Variant(0, scale, Appearance(shift=(0.1, 0.1, 0.1), blur=0.9))
     whole = variant.read(of_noise, Tile(0, 0, 160, 128))
     part = variant.read(of_noise, Tile(32, 48, 64, 48))
     np.testing.assert_array_equal(part, whole[32:80, 48:112])
