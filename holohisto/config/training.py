@@ -274,8 +274,9 @@ class TrainOptions(Section):
         " cached tokens are set by `tokens.orientations`.",
     )
     token_dropout: Fraction = Field(
-        default=0.3,
-        description="Share of a training tile's cached tokens that are masked at random.",
+        default=0.5,
+        description="Largest share of a training tile's cached tokens that are masked at random."
+        " Each tile's share is drawn evenly from 0 to it.",
         json_schema_extra=EXPERT,
     )
     channel_dropout: Annotated[float, Field(ge=0, lt=1)] = Field(

@@ -111,9 +111,9 @@ class View:
     variant_index: int = 0
     """Index of the variant in the slide's token map."""
     token_dropout: float = 0.0
-    """Share of the tokens that are left out."""
+    """Largest share of the tokens that are left out; the tile's is drawn evenly from 0 to it."""
     random: np.random.Generator | None = None
-    """Draws which tokens are left out; None: none are."""
+    """Draws how many and which tokens are left out; None: none are."""
     seed: int = 0
     """Seed of the network's channel dropout."""
 
@@ -122,7 +122,9 @@ class View:
         tokens = orient(self.slide.tokens(self.tile, self.variant_index), self.variant.orientation)
         if self.random is None or self.token_dropout == 0:
             return tokens
-        left_out = self.random.random(tokens.shape) < self.token_dropout
+        # Tiles with nearly all tokens, as in inference, are as frequent as those with the fewest.
+        share = self.random.uniform(0, self.token_dropout)
+        left_out = self.random.random(tokens.shape) < share
         return np.where(left_out, ~tokens, tokens)
 
     def rgb(self) -> np.ndarray:

@@ -17,14 +17,31 @@ from holohisto.training.slides import View, annotated_cells, stack
 def test_tokens_left_out_are_a_function_of_seed_epoch_and_number():
     options = OPTIONS.model_copy(update={"token_dropout": 0.25})
     batches = [trainer(options).batches.read(0, step) for step in range(8)]
-    share = np.mean([(batch.tokens < 0).mean() for batch in batches])
-    assert 0.15 < share < 0.35
     assert np.array_equal(batches[5].tokens, trainer(options).batches.read(0, 5).tokens)
     assert not np.array_equal(batches[5].tokens < 0, batches[6].tokens < 0)
     none = trainer(OPTIONS.model_copy(update={"token_dropout": 0.0})).batches.read(0, 5)
     left_out = batches[5].tokens < 0
     assert (none.tokens >= 0).all()
     assert np.array_equal(np.where(left_out, ~none.tokens, none.tokens), batches[5].tokens)
+
+
+def test_each_tile_draws_how_many_of_its_tokens_are_left_out():
+    """Evenly from 0 to the largest share, from the sample's own random numbers alone."""
+    a_slide = slide(1)
+    tile = Tile(0, 0, 320, 240)  # 20 x 15 tokens
+
+    def share(n, largest):
+        random = np.random.default_rng(n)
+        tokens = View(a_slide, tile, token_dropout=largest, random=random).tokens()
+        return (tokens < 0).mean()
+
+    shares = [share(n, 0.8) for n in range(400)]
+    assert shares == [share(n, 0.8) for n in range(400)]
+    for n in range(20):
+        assert shares[n] == pytest.approx(np.random.default_rng(n).uniform(0, 0.8), abs=0.1)
+    assert np.histogram(shares, bins=4, range=(0, 0.8))[0].min() > 70
+    assert max(shares) < 0.9
+    assert {share(n, 0.0) for n in range(5)} == {0.0}
 
 
 def test_channels_left_out_are_a_function_of_seed_epoch_and_number():
@@ -72,7 +89,14 @@ def test_annotated_cells_are_those_with_a_pixel():
             assert found[row, column] == cell.any()
 
 
-STILL = Augmentation(stain_jitter=0, brightness_jitter=0, blur_sigma=0)
+STILL = Augmentation(
+    channel_mixing=0,
+    greyscale_share=0,
+    permutation_share=0,
+    stain_jitter=0,
+    brightness_jitter=0,
+    blur_sigma=0,
+)
 OFF = {"augmentation": STILL, "token_dropout": 0.0}
 
 
@@ -102,7 +126,9 @@ def test_tokens_pixels_and_annotation_of_a_sample_are_seen_alike():
         variant = slides[0].token_map.variants[k]
         assert view.variant.orientation == variant.orientation == k
         rgb = restore(batch.rgb[0].transpose(1, 2, 0), k)
-        np.testing.assert_array_equal(rgb, variant.read(slides[0].rgb, tile))
+        # Pixels have a draw of their own, here none, instead of the look of the tokens.
+        as_it_is = Variant(scale=variant.scale)
+        np.testing.assert_array_equal(rgb, as_it_is.read(slides[0].rgb, tile))
         y = ((np.arange(tile.height) + tile.y + 0.5) / variant.scale).astype(int)
         x = ((np.arange(tile.width) + tile.x + 0.5) / variant.scale).astype(int)
         inside = np.ix_(y < SIZE[1], x < SIZE[0])
