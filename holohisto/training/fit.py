@@ -154,6 +154,7 @@ def _summary(trainer: Trainer) -> dict[str, Any]:
         "tiles_a_step": plan.batch,
         "tiles": tiles,
         "pixels": tiles * math.prod(plan.tile),
+        "variants": len(trainer.batches.variants),
         "seconds": sum(row.read_seconds + row.step_seconds for row in progress.rows),
         "parameters": sum(p.numel() for p in trainer.raw_model.parameters()),
     }

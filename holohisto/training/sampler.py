@@ -109,7 +109,11 @@ class RandomSampler:
 
 
 class GridSampler:
-    """The ablation: tiles of a fixed grid that hold foreground, in an order drawn per epoch."""
+    """The ablation: tiles of a fixed grid that hold foreground, in an order drawn per epoch.
+
+    Every variant has a grid of its own, laid in its coordinates, so that all variants occur, as
+    with tiles at random places.
+    """
 
     def __init__(
         self,
@@ -119,28 +123,20 @@ class GridSampler:
         seed: int,
         variants: Sequence[Variant] = ORIGINAL_ONLY,
     ) -> None:
-        """Lay the grid over every slide; tiles are not scaled, and transposed only if square."""
+        """Lay the grids over every slide; the arguments are those of `RandomSampler`."""
         self.seed = seed
-        square = tile[0] == tile[1]
-        self.variants = [
-            n
-            for n, variant in enumerate(variants)
-            if variant.scale == 1 and (square or not transposes(variant.orientation))
-        ]
-        self.tiles = [
-            (slide, grid_tile)
+        self.samples = [
+            Sample(slide, grid_tile, index)
+            for index, variant in enumerate(variants)
             for slide, area in enumerate(areas)
-            for grid_tile in foreground_tiles(area, tile, snap)
+            for grid_tile in foreground_tiles(area, tile, snap, variant)
         ]
 
     def __call__(self, epoch: int, n: int) -> Sample:
-        """Return sample n of an epoch; every run through all tiles has an order of its own."""
-        turn, position = divmod(n, len(self.tiles))
-        random = generator(self.seed, epoch, turn)
-        order = random.permutation(len(self.tiles))
-        drawn = random.integers(len(self.variants), size=len(self.tiles))
-        slide, tile = self.tiles[order[position]]
-        return Sample(slide, tile, self.variants[drawn[position]])
+        """Return sample n of an epoch; every run through all samples has an order of its own."""
+        turn, position = divmod(n, len(self.samples))
+        order = generator(self.seed, epoch, turn).permutation(len(self.samples))
+        return self.samples[order[position]]
 
 
 class _Cells:
@@ -161,14 +157,31 @@ class _Cells:
         return slide, row, column
 
 
-def foreground_tiles(area: SamplingArea, tile: tuple[int, int], snap: int) -> list[Tile]:
-    """Return the tiles of the origin-anchored grid without overlap that hold foreground."""
+def foreground_tiles(
+    area: SamplingArea, tile: tuple[int, int], snap: int, variant: Variant = ORIGINAL_ONLY[0]
+) -> list[Tile]:
+    """Return the tiles of the origin-anchored grid without overlap that hold foreground.
+
+    Args:
+        area: The slide's size and foreground.
+        tile: Width and height of a tile, after it is turned.
+        snap: Both are rounded up to multiples of it, working pixels.
+        variant: The grid and the tiles are in its coordinates, before they are turned.
+    """
+    width, height = whole(tile, snap)[:: -1 if transposes(variant.orientation) else 1]
     return [
         t
-        for row in tile_rows(area.size, whole(tile, snap), 0.0, snap)
+        for row in tile_rows(variant.size(area.size), (width, height), 0.0, snap)
         for t in row
-        if holds_foreground(area.foreground, area.cell, t)
+        if holds_foreground(area.foreground, area.cell, _on_slide(t, variant.scale))
     ]
+
+
+def _on_slide(tile: Tile, scale: float) -> Tile:
+    """Return the part of the slide that a tile of its scaled picture shows."""
+    x, y = math.floor(tile.x / scale), math.floor(tile.y / scale)
+    right, bottom = (math.ceil(end / scale) for end in (tile.x + tile.width, tile.y + tile.height))
+    return Tile(y, x, right - x, bottom - y)
 
 
 def fitted(tile: tuple[int, int], areas: Sequence[SamplingArea]) -> tuple[int, int]:

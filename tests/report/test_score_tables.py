@@ -152,11 +152,13 @@ def test_table_3_holds_the_variants_of_the_method_alone(compared):
     assert list(shown["tile"]) == ["3840 × 2160", "3840 × 2160", "2048 × 1080"]
     assert set(shown["steps"]) == {12_000}
     assert set(shown["pixels"]) == {96_000 * 3840 * 2160}
+    assert set(shown["variants"]) == {8}
     html = (compared / "report.html").read_text()
     part = html[html.index("Table 3") : html.index("Group by group")]
     changed = re.findall(r'class="says changed">([^<]+)', part)
     assert changed == ["softmax, 1 scale", "on a grid", "2048 × 1080"]
     assert "All models saw 796\u202fG pixels, within 5 %" in part
+    assert "the comparison is fair" in part
 
 
 def test_variants_are_recognised_by_their_options(tmp_path):
@@ -174,10 +176,23 @@ def test_variants_are_recognised_by_their_options(tmp_path):
     assert table3.variants(run) == []
 
 
-def test_unequal_numbers_of_pixels_are_noted():
-    rows = pd.DataFrame({"pixels": [1e9, 2e9]})
-    assert "between 1\u202fG and 2\u202fG pixels" in table3._fair(rows)[0]
-    assert "may not be comparable" in table3._fair(pd.DataFrame({"pixels": [1e9, math.nan]}))[0]
+def fair(pixels, variants):
+    return table3._fair(pd.DataFrame({"pixels": pixels, "variants": variants}))[0]
+
+
+def test_what_models_saw_and_could_draw_is_compared():
+    assert "1\u202fG pixels, within 5 %, and each tile could be drawn in 8 comb" in fair(
+        [1e9, 1.04e9], [8, 8]
+    )
+    assert "comparison is fair" in fair([1e9, 1.04e9], [8, 8])
+    unequal = fair([1e9, 2e9], [8, 8])
+    assert "between 1\u202fG and 2\u202fG pixels" in unequal
+    assert "may explain" in unequal
+    fewer = fair([1e9, 1e9], [1, 8])
+    assert "could be drawn in between 1 and 8 combinations" in fewer
+    assert "may explain" in fewer
+    assert "may not be comparable" in fair([1e9, math.nan], [8, 8])
+    assert "may not be comparable" in fair([1e9, 1e9], [8, math.nan])
 
 
 def test_comparisons_are_in_words(html):

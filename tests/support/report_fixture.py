@@ -183,6 +183,7 @@ def _model(folder: Path, model: str, random) -> None:
             "tile": [3840, 2160],
             "tiles": 96_000,
             "pixels": 96_000 * 3840 * 2160,
+            "variants": 8,
             "seconds": 33_000.0,
         }
     own.mkdir(parents=True, exist_ok=True)

@@ -144,12 +144,27 @@ def test_variants_are_drawn_evenly_and_hit_foreground_in_their_own_coordinates()
         assert holds_foreground(area.foreground, area.cell, Tile(y, x, width, height))
 
 
-def test_grid_tiles_are_turned_but_not_scaled_nor_on_their_side():
-    turned = (Variant(), Variant(3), Variant(5), Variant(3, 1.2))
-    grid = GridSampler(areas(), TILE, 16, 0, turned)
-    assert {grid(e, n).variant for e in range(9) for n in range(5)} == {0, 1}
-    square = GridSampler(areas(), (64, 64), 16, 0, turned)
-    assert {square(e, n).variant for e in range(9) for n in range(9)} == {0, 1, 2}
+def test_a_grid_is_laid_in_the_coordinates_of_every_variant():
+    """Each has its own tiles: on their side where it is turned, fewer where it is smaller."""
+    grid = GridSampler(areas(), TILE, 16, 0, VARIANTS)
+    turn = [grid(0, n) for n in range(len(grid.samples))]
+    assert len(set(turn)) == len(turn)
+    numbers = np.bincount([sample.variant for sample in turn])
+    assert numbers[1] < numbers[0] < numbers[2]
+    for k, variant in enumerate(VARIANTS):
+        width, height = TILE[::-1] if k == 2 else TILE
+        covered = [np.zeros_like(area.foreground) for area in areas()]
+        for sample in turn:
+            if sample.variant == k:
+                tile, scale = sample.tile, variant.scale * 16
+                assert (tile.width, tile.height) == (width, height)
+                assert tile.x % 16 == tile.y % 16 == 0
+                rows = slice(int(tile.y // scale), math.ceil((tile.y + height) / scale))
+                columns = slice(int(tile.x // scale), math.ceil((tile.x + width) / scale))
+                assert areas()[sample.slide].foreground[rows, columns].any()
+                covered[sample.slide][rows, columns] = True
+        for area, cells in zip(areas(), covered, strict=True):
+            assert cells[area.foreground].all()
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ WORDS = {
     "attention": {"relu": "ReLU linear, 3 scales", "softmax": "softmax, 1 scale"},
     "sampler": {"random": "anywhere", "grid": "on a grid"},
 }
+SEEN = ("steps", "tiles", "pixels", "variants")
 MEASURES = {"tile_dice": "dice_over_tiles", "slide_dice": "dice_mean"}
 
 
@@ -72,13 +73,13 @@ def numbers(run: Run, known: dict[str, Trained]) -> pd.DataFrame:
             rows.append(
                 {"class": name, "model": model, "pretrained": pretrained_of(own), **built}
                 | {"tile": size(built["tile"])}
-                | {key: getattr(seen, key, math.nan) for key in ("steps", "tiles", "pixels")}
+                | {key: getattr(seen, key, math.nan) for key in SEEN}
                 | {
                     key: float(own[column].iloc[0]) if len(own) and column in own else math.nan
                     for key, column in MEASURES.items()
                 }
             )
-    columns = ["class", "model", "pretrained", *COMPONENTS, "steps", "tiles", "pixels", *MEASURES]
+    columns = ["class", "model", "pretrained", *COMPONENTS, *SEEN, *MEASURES]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -113,13 +114,22 @@ def table3(run: Run, table: pd.DataFrame, name: str) -> PrintedTable | None:
 
 
 def _fair(rows: pd.DataFrame) -> list[str]:
-    """A note on whether all variants saw the same number of pixels."""
-    pixels = rows["pixels"]
-    if pixels.isna().any():
-        return ["Some files lack the number of pixels seen, so the models may not be comparable."]
-    if pixels.max() <= 1.05 * pixels.min():
-        return [f"All models saw {large(pixels.min())} pixels, within 5 %: the comparison is fair."]
+    """A note on whether all variants saw as many pixels and could draw tiles in as many ways."""
+    pixels, variants = rows["pixels"], rows["variants"]
+    if pixels.isna().any() or variants.isna().any():
+        return ["Some files lack what the training saw, so the models may not be comparable."]
+    drawn = large(variants.min())
+    if variants.max() > variants.min():
+        drawn = f"between {drawn} and {large(variants.max())}"
+    drawn = f"each tile could be drawn in {drawn} combinations of orientation, size and appearance"
+    alike = pixels.max() <= 1.05 * pixels.min()
+    if alike and variants.max() == variants.min():
+        return [
+            f"All models saw {large(pixels.min())} pixels, within 5 %, and {drawn}:"
+            " the comparison is fair."
+        ]
+    seen = f"between {large(pixels.min())} and {large(pixels.max())}"
+    seen = f"{large(pixels.min())}, within 5 %," if alike else seen
     return [
-        f"The models saw between {large(pixels.min())} and {large(pixels.max())} pixels, which may"
-        " explain a part of their differences."
+        f"The models saw {seen} pixels, and {drawn}, which may explain a part of their differences."
     ]

@@ -28,6 +28,8 @@ class Trained:
     tiles: float
     pixels: float
     """Working pixels seen, each counted every time."""
+    variants: float
+    """Combinations of orientation, size and stored appearance in which a tile could be drawn."""
     seconds: float
 
 
@@ -45,7 +47,10 @@ def trained(run: Run) -> dict[str, Trained]:
                 str(summary.get("pretrained", "")),
                 _number(summary, "parameters"),
                 tuple(summary.get("tile") or ()),
-                *(_number(summary, key) for key in ("steps", "tiles", "pixels", "seconds")),
+                *(
+                    _number(summary, key)
+                    for key in ("steps", "tiles", "pixels", "variants", "seconds")
+                ),
             )
     return result
 
