@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -35,8 +35,8 @@ from holohisto.tokenizer.losses import (
 from holohisto.tokenizer.norm import Statistics
 from holohisto.tokenizer.vqgan import VQGAN
 
-CORRELATION = 1.0
-"""Weight of the correlation loss."""
+CORRELATION, DISAGREEMENT = 1.0, 0.5
+"""Weights of the losses of latents, beside that of the reconstruction."""
 ROWS = 60
 """Rows of the training table, about."""
 
@@ -94,6 +94,16 @@ class Pass(NamedTuple):
     """Scalar."""
     correlation: Tensor
     """Scalar: mean squared correlation of the latents' dimensions."""
+    disagreement: Tensor
+    """Scalar: mean squared difference to the latents of the same tiles in the slide's own stain."""
+    kept: Tensor
+    """Scalar: share of the tokens that are the same in the slide's own stain."""
+
+    @property
+    def loss(self) -> Tensor:
+        """The self-supervised loss, a scalar."""
+        latents = CORRELATION * self.correlation + DISAGREEMENT * self.disagreement
+        return self.reconstruction + latents
 
 
 def train_tokenizer(
@@ -127,34 +137,18 @@ def train_tokenizer(
         _set_rate(optimiser, options.learning_rate, step, options.steps)
         own = _pixels(model, batch.own)
         result = _autoencode(model, _pixels(model, batch.seen), own)
-        loss = result.reconstruction + CORRELATION * result.correlation
-        annotation = math.nan
+        loss = result.loss
+        annotation = None
         if head is not None:
-            shares = torch.from_numpy(batch.annotated).to(device).float()
-            shares = functional.avg_pool2d(shares, model.architecture.downscale)
-            known = torch.from_numpy(batch.known).to(device)
-            annotation_loss = head.loss(result.codes, shares, known)
-            annotation = float(annotation_loss.detach())
-            loss = loss + options.annotation_weight * annotation_loss
+            annotation = _annotation_loss(head, result.codes, batch, options)
+            loss = loss + options.annotation_weight * annotation
         if critic.joins(step):
             loss = loss + critic.generator_loss(model, result.reconstruction, result.output)
         _update(trained, optimiser, loss, step)
         if critic.joins(step):
             critic.step(own, result.output.detach())
         if (step + 1) % every == 0 or step + 1 == options.steps:
-            facts = _facts(model, result, own)
-            seconds = time.monotonic() - start
-            yield (
-                model,
-                TrainingRow(
-                    step=step + 1,
-                    loss=float(loss.detach()),
-                    reconstruction=float(result.reconstruction.detach()),
-                    annotation=annotation,
-                    seconds=seconds,
-                    **facts,
-                ),
-            )
+            yield model, _row(step, loss, annotation, result, own, start)
 
 
 def architecture(options: TokenizerOptions) -> Architecture:
@@ -187,11 +181,20 @@ def _autoencode(model: VQGAN, pixels: Tensor, target: Tensor) -> Pass:
     """Run a batch, (B, 3, H, W) each."""
     quantiser = model.quantize
     assert isinstance(quantiser, ScalarCodebook)
+    with torch.no_grad():
+        aim = model.latents(target)
     latents = model.latents(pixels)
-    codes = quantiser.quantise(latents)
+    codes, tokens = quantiser.quantise(latents), quantiser.assign(latents)
     output = model.decode(codes)
-    reconstruction, correlation = structure_loss(output, target), correlation_loss(latents)
-    return Pass(codes, quantiser.assign(latents), output, reconstruction, correlation)
+    return Pass(
+        codes=codes,
+        tokens=tokens,
+        output=output,
+        reconstruction=structure_loss(output, target),
+        correlation=correlation_loss(latents),
+        disagreement=functional.mse_loss(latents, aim),
+        kept=(quantiser.assign(aim) == tokens).float().mean(),
+    )
 
 
 def _update(trained: nn.Module, optimiser: torch.optim.Optimizer, loss: Tensor, step: int) -> None:
@@ -208,17 +211,31 @@ def _update(trained: nn.Module, optimiser: torch.optim.Optimizer, loss: Tensor, 
     optimiser.step()
 
 
+def _annotation_loss(
+    head: AnnotationHead, codes: Tensor, batch: TissueBatch, options: TokenizerOptions
+) -> Tensor:
+    """Return the loss of the annotation head, a scalar."""
+    shares = torch.from_numpy(batch.annotated).to(codes.device).float()
+    shares = functional.avg_pool2d(shares, 2 ** (len(options.multipliers) - 1))  # (B, C, h, w)
+    return head.loss(codes, shares, torch.from_numpy(batch.known).to(codes.device))
+
+
 @torch.no_grad()
-def _facts(model: VQGAN, result: Pass, own: Tensor) -> dict[str, Any]:
-    """Return the columns of a row that describe codes and pictures."""
+def _row(
+    step: int, loss: Tensor, annotation: Tensor | None, result: Pass, own: Tensor, start: float
+) -> TrainingRow:
     error = float(functional.mse_loss(result.output, own))
-    uses = torch.bincount(result.tokens.flatten(), minlength=model.architecture.codebook).float()
+    uses = torch.bincount(result.tokens.flatten()).float()
     share = uses[uses > 0] / uses.sum()
-    same = model.quantize.assign(model.latents(own)) == result.tokens
-    return {
-        "codes_used": len(share),
-        "perplexity": math.exp(float(-(share * share.log()).sum())),
-        "effective_rank": effective_rank(result.codes),
-        "kept": float(same.float().mean()),
-        "psnr": 10 * math.log10(4 / max(error, 1e-12)),
-    }
+    return TrainingRow(
+        step=step + 1,
+        loss=float(loss),
+        reconstruction=float(result.reconstruction),
+        annotation=math.nan if annotation is None else float(annotation),
+        codes_used=len(share),
+        perplexity=math.exp(float(-(share * share.log()).sum())),
+        effective_rank=effective_rank(result.codes),
+        kept=float(result.kept),
+        psnr=10 * math.log10(4 / max(error, 1e-12)),
+        seconds=time.monotonic() - start,
+    )
