@@ -162,13 +162,16 @@ def test_a_slide_is_found_in_cells_of_working_pixels(slide, tmp_path, mpp, facto
             "factor": factor,
             "saturation": found.saturation,
             "fingerprint": record.fingerprint,
-            "density": list(found.density),
+            "colour": {
+                "mean": list(found.colour.mean),
+                "covariance": [list(row) for row in found.colour.covariance],
+            },
         }
         assert set(np.unique(raster.read((0, 0), raster.size))) == {0, 255}
     loaded = load_foreground(tmp_path / "f.tif", record)
     np.testing.assert_array_equal(loaded.mask, found.mask)
     assert (loaded.cell, loaded.saturation) == (16, found.saturation)
-    assert loaded.density == found.density
+    assert loaded.colour == found.colour
 
 
 def test_a_black_surrounded_slide(tmp_path):

@@ -8,14 +8,22 @@ from slide_files import noise
 
 from holohisto.config.sections import CheckOptions, ForegroundOptions
 from holohisto.foreground.map import find_foreground
-from holohisto.foreground.tissue import DENSITY, LEAST, MOST, Tissue
+from holohisto.foreground.tissue import Tissue
 from holohisto.pyramid.write import write_slide_pyramid
 from holohisto.slide import Slide
-from holohisto.slide.record import inspect
+from holohisto.slide.array import ArraySlide
+from holohisto.slide.record import inspect, record_of
+from holohisto.tiles.colour import COMMON, LEAST_SPREAD, Colour
 from holohisto.tiles.grid import Tile
 
 SIZE = (1437, 971)
 ALL = Tile(-32, -48, 1600, 1120)
+
+
+def texture():
+    """Squares of 12 px of random colours below 80, (height, width, 3)."""
+    small = noise((SIZE[0] // 12 + 1, SIZE[1] // 12 + 1), top=80)
+    return np.kron(small, np.ones((12, 12, 1), int))[: SIZE[1], : SIZE[0]]
 
 
 @pytest.fixture
@@ -27,7 +35,7 @@ def tissue_of(tmp_path):
         away = np.hypot(x - 700, y - 450)
         pixels = np.full((SIZE[1], SIZE[0], 3), outer, np.uint8)
         pixels[away < 400] = inner
-        pink = np.array([190, 90, 150]) + noise(SIZE) % 30
+        pink = texture() + np.array([160, 40, 110])
         pink = (256 * (pink / 256) ** np.array(stain)).astype(np.uint8)
         pixels[away < 330] = pink[away < 330]
         path = tmp_path / "a.tif"
@@ -62,38 +70,66 @@ def densities(rgb):
 
 @pytest.mark.parametrize("stain", [(0.8, 0.8, 0.8), (1.0, 1.0, 1.0), (1.6, 0.7, 1.2)])
 @pytest.mark.parametrize("glass", [(243, 240, 244), (255, 255, 255), (2, 1, 3)])
-def test_any_stain_is_brought_to_the_same_density(tissue_of, stain, glass):
+def test_any_stain_is_brought_to_the_common_mean_and_spread(tissue_of, stain, glass):
     tissue, _, away = tissue_of(glass, glass, stain)
     found = densities(inside(tissue.read(ALL))[away < 320])
-    found = np.median(found, axis=0)
-    np.testing.assert_allclose(found, DENSITY, rtol=0.1)  # measured on a smaller JPEG level
+    before = densities(inside(tissue.slide.read((ALL.x, ALL.y), (1600, 1120)))[away < 320])
+    deviation = (before - before.mean(axis=0)) / before.std(axis=0)
+    expected = np.maximum(COMMON.mean + deviation * COMMON.spread, 0)  # white at the most
+    assert (expected > 0).mean() > 0.9
+    # Cells at the edge are glass in part, which adds to the spread that is measured.
+    np.testing.assert_allclose(found.mean(axis=0), expected.mean(axis=0), atol=0.04)
+    np.testing.assert_allclose(found.std(axis=0), expected.std(axis=0), rtol=0.15)
 
 
-def test_densities_are_scaled_against_the_glass(tissue_of):
+def test_densities_are_stretched_around_their_mean_against_the_glass(tissue_of):
     glass = (243, 240, 244)
     tissue, _, away = tissue_of(glass, glass)
     as_read = inside(tissue.slide.read((ALL.x, ALL.y), (ALL.width, ALL.height)))[away < 330]
     seen = inside(tissue.read(ALL))[away < 330]
-    scale = np.array(DENSITY) / tissue.foreground.density
+    own = tissue.foreground.colour
     against_glass = np.log((np.array(tissue.slide.background) + 1) / (as_read.astype(float) + 1))
-    expected = 256 * np.exp(-scale * np.maximum(against_glass, 0)) - 1
+    deviation = (np.maximum(against_glass, 0) - own.mean) / own.spread
+    expected = 256 * np.exp(-(COMMON.mean + deviation * COMMON.spread)) - 1
     np.testing.assert_allclose(seen, np.clip(expected, 0, 255), atol=0.51)
 
 
-def test_a_foreground_without_density_leaves_tissue_as_it_is(tissue_of):
+def seen_in_memory(rgb):
+    slide = ArraySlide(rgb, mpp=0.5, background=(255, 255, 255))
+    record = record_of("s", slide, 0.5, None, CheckOptions())
+    found = find_foreground(slide, record, ForegroundOptions(), 0.05)
+    assert found.mask.all()
+    return Tissue(slide, 1, found).read(Tile(0, 0, *SIZE)).astype(int)
+
+
+def test_a_slide_of_another_stain_is_seen_as_the_original():
+    original = (texture() + np.array([160, 40, 110])).astype(np.uint8)
+    density = np.array([1.4, 0.7, 1.2]) * densities(original) + [0.0, 0.1, 0.05]
+    restained = np.rint(256 * np.exp(-density) - 1).astype(np.uint8)
+    assert (np.abs(original.astype(int) - restained).mean(axis=(0, 1)) > 10).all()
+    difference = np.abs(seen_in_memory(original) - seen_in_memory(restained))
+    assert difference.max() <= 4  # two roundings, stretched
+    assert difference.mean() < 1
+
+
+def test_a_foreground_without_colour_leaves_tissue_as_it_is(tissue_of):
     tissue, _, away = tissue_of((255, 255, 255), (255, 255, 255))
-    plain = Tissue(tissue.slide, 1, replace(tissue.foreground, density=None))
+    plain = Tissue(tissue.slide, 1, replace(tissue.foreground, colour=None))
     as_read = tissue.slide.read((ALL.x, ALL.y), (ALL.width, ALL.height))
     np.testing.assert_array_equal(inside(plain.read(ALL))[away < 330], inside(as_read)[away < 330])
 
 
-def test_a_stain_beyond_all_is_changed_so_far_and_no_further(tissue_of):
+def test_a_tiny_spread_is_not_blown_up(tissue_of):
     tissue, _, away = tissue_of((255, 255, 255), (255, 255, 255))
-    pale = Tissue(tissue.slide, 1, replace(tissue.foreground, density=(1e-4, 9.0, 0.2)))
     before = densities(inside(tissue.slide.read((ALL.x, ALL.y), (1600, 1120)))[away < 320])
+    flat = Colour.of(before.mean(axis=0), np.diag([1e-9, 0.0, 1e-4]))
+    pale = Tissue(tissue.slide, 1, replace(tissue.foreground, colour=flat))
     after = densities(inside(pale.read(ALL))[away < 320])
-    assert after[:, 0].mean() / before[:, 0].mean() == pytest.approx(MOST, rel=0.02)
-    assert after[:, 1].mean() / before[:, 1].mean() == pytest.approx(LEAST, rel=0.02)
+    factor = np.array(COMMON.spread) / LEAST_SPREAD
+    expected = COMMON.mean + factor * (before - before.mean(axis=0))
+    visible = (expected > 0) & (expected < 2)
+    assert visible.mean() > 0.3
+    np.testing.assert_allclose(after[visible], expected[visible], atol=0.02)
 
 
 def test_no_black_is_left_where_the_surround_touches_tissue(tissue_of):
@@ -101,7 +137,7 @@ def test_no_black_is_left_where_the_surround_touches_tissue(tissue_of):
     rgb = inside(tissue.read(ALL))
     assert (inside(tissue.slide.read((ALL.x, ALL.y), (1600, 1120)))[away > 345] < 40).all()
     assert (rgb[away > 345] == 255).all()
-    assert rgb[away < 325].max() < 255
+    assert (rgb[away < 325] < 255).any(axis=1).mean() > 0.99
 
 
 def test_no_dark_line_is_left_where_the_surround_touches_glass(tissue_of):
@@ -126,7 +162,7 @@ def test_a_speck_on_tissue_stays_as_small_as_it_is(tissue_of):
     raw = tissue.slide.path.with_name("speck.tif")
     tifffile.imwrite(raw, pixels, photometric="rgb", tile=(256, 256))
     with Slide(raw, mpp=0.5, background=(0, 0, 0)) as slide:
-        plain = replace(tissue.foreground, density=None)
+        plain = replace(tissue.foreground, colour=None)
         rgb = Tissue(slide, 1, plain).read(Tile(430, 690, 21, 23))
     white = (rgb == 255).all(axis=2)
     assert white[10:12, 10:12].all()
@@ -140,7 +176,7 @@ def test_dark_pixels_of_tissue_stay_where_the_surround_is_not_black(tissue_of):
     write_slide_pyramid(tissue.slide.path, pixels, 0.5, 95)
     record = inspect("s", tissue.slide.path, None, None, CheckOptions())
     with record.open(tissue.slide.path) as slide:
-        as_it_is = replace(tissue.foreground, density=None)
+        as_it_is = replace(tissue.foreground, colour=None)
         rgb = Tissue(slide, record.factor, as_it_is).read(Tile(445, 695, 10, 10))
     assert (rgb < 30).all()
 
