@@ -74,15 +74,21 @@ def test_segformer_has_the_papers_numbers_of_parameters(size, millions):
     assert count(model) / 1e6 == pytest.approx(millions, abs=0.06)
 
 
-def test_small_baselines_are_as_large_as_the_smallest_segmenter():
-    """The networks that the demo and the benchmark of real slides compare."""
-    configs = [ROOT / "config" / "demo.yaml", ROOT / "benchmarks" / "real_slides.yaml"]
+@pytest.mark.parametrize(
+    ("path", "names"),
+    [
+        ("config/demo.yaml", ("unet", "segformer")),
+        ("config/table1.yaml", ("unet", "dynunet", "segformer")),
+        ("benchmarks/real_slides.yaml", ("unet", "segformer")),
+    ],
+)
+def test_small_baselines_are_as_large_as_the_smallest_segmenter(path, names):
+    """As far as their sizes can be chosen."""
     ours = count(build_segmenter(HolohistoModel(size="T"), torch.zeros(1024, 16), 16, 1))
-    for path in configs:
-        for name in ("unet", "segformer"):
-            entry = yaml.safe_load(path.read_text())["models"][name]
-            options = TypeAdapter(ModelOptions).validate_python(entry)
-            assert count(build_segmenter(options, None, 1, 1)) == pytest.approx(ours, rel=0.1)
+    for name in names:
+        entry = yaml.safe_load((ROOT / path).read_text())["models"][name]
+        options = TypeAdapter(ModelOptions).validate_python(entry)
+        assert count(build_segmenter(options, None, 1, 1)) == pytest.approx(ours, rel=0.1)
 
 
 def test_deeplabs_last_stage_keeps_a_sixteenth_and_looks_wider():
