@@ -20,7 +20,9 @@ from holohisto.segmenter.baselines.threshold import ThresholdSegmenter
 from holohisto.segmenter.holohisto.model import HolohistoSegmenter
 
 FORMAT = "holohisto-segmenter-6"
-Segmenter = HolohistoSegmenter | PixelSegmenter | ThresholdSegmenter
+Network = HolohistoSegmenter | PixelSegmenter
+"""A segmenter that is trained step by step."""
+Segmenter = Network | ThresholdSegmenter
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from holohisto.runtime.progress import phase
 from holohisto.runtime.tsv import write_tsv
 from holohisto.segmenter.baselines import pretrained
 from holohisto.segmenter.baselines.threshold import ThresholdSegmenter
-from holohisto.segmenter.file import ModelCard, Segmenter, build_segmenter, save_segmenter
+from holohisto.segmenter.file import ModelCard, Network, build_segmenter, save_segmenter
 from holohisto.segmenter.holohisto.model import HolohistoSegmenter
 from holohisto.slide.record import SlideRecord
 from holohisto.tokenizer.file import load_tokenizer, tokenizer_digest
@@ -116,7 +116,7 @@ def _fit_threshold(job: TrainingJob, slides: list[TrainingSlide], table: Path) -
 def _fit_network(
     job: TrainingJob,
     machine: Machine,
-    model: Segmenter,
+    model: Network,
     slides: Slides,
     online: VQGAN | None,
     checkpoint: Path,

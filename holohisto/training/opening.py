@@ -1,5 +1,7 @@
 """Opening the training and validation slides of a cohort from the files of a run."""
 
+import numpy as np
+
 from holohisto.annotation import Annotation
 from holohisto.errors import HolohistoError
 from holohisto.foreground.map import load_foreground
@@ -50,7 +52,7 @@ def _open_slide(job: TrainingJob, row: Row, tokenizer: str | None) -> TrainingSl
     if row.split == "train" and job.options.annotated_share > 0:
         annotated = annotated_cells(annotation, size, record.factor, cell)
     else:  # nothing is drawn from them
-        annotated = foreground.mask & False
+        annotated = np.zeros(foreground.mask.shape, np.uint8)
     return TrainingSlide(
         name=row.slide,
         tissue=Tissue(record.open(row.image), record.factor, foreground),

@@ -26,7 +26,7 @@ class SamplingArea:
     foreground: np.ndarray
     """(rows, columns) bool, cells that hold tissue."""
     annotated: np.ndarray
-    """(rows, columns) bool, cells that hold an annotated object."""
+    """(rows, columns) uint8, bit i set in cells that hold an annotated pixel of class i."""
 
     @property
     def pixels(self) -> int:
@@ -78,7 +78,7 @@ class RandomSampler:
         self.areas, self.tile, self.snap, self.seed = areas, whole(tile, snap), snap, seed
         self.annotated_share = annotated_share
         self._foreground = _Cells([area.foreground for area in areas])
-        self._annotated = _Cells([area.foreground & area.annotated for area in areas])
+        self._annotated = _Cells([area.foreground & (area.annotated > 0) for area in areas])
 
     def __call__(self, epoch: int, n: int) -> Sample:
         """Return sample n of an epoch."""

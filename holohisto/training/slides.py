@@ -160,7 +160,7 @@ def stack(views: list[View], needs_tokens: bool, needs_pixels: bool) -> Batch:
 def annotated_cells(
     annotation: Annotation, size: tuple[int, int], factor: int, cell: int
 ) -> np.ndarray:
-    """Return which cells hold an annotated pixel of any class, (rows, columns) bool.
+    """Return which classes have an annotated pixel in each cell, (rows, columns) uint8 of bits.
 
     Reads the annotation once, in bands of 32 cells.
 
@@ -171,10 +171,10 @@ def annotated_cells(
         cell: Side of a cell, working pixels.
     """
     rows, columns = ceil_div(size[1], cell), ceil_div(size[0], cell)
-    annotated = np.zeros((rows, columns), bool)
+    annotated = np.zeros((rows, columns), np.uint8)
     for row in range(0, rows, 32):
         height = min(32, rows - row)
         bits = annotation.read((0, row * cell * factor), (columns * cell, height * cell))
         cells = bits.reshape(height, cell, columns, cell)  # (rows, y, columns, x)
-        annotated[row : row + height] = cells.any(axis=(1, 3))
+        annotated[row : row + height] = np.bitwise_or.reduce(cells, axis=(1, 3))
     return annotated

@@ -16,7 +16,7 @@ from holohisto.errors import HolohistoError
 from holohisto.runtime.prefetch import prefetch
 from holohisto.runtime.progress import track
 from holohisto.runtime.stop import Interruption
-from holohisto.segmenter.file import Segmenter
+from holohisto.segmenter.file import Network
 from holohisto.segmenter.holohisto.channel_dropout import leave_out
 from holohisto.segmenter.inputs import Inputs
 from holohisto.tokenizer.vqgan import VQGAN
@@ -24,6 +24,7 @@ from holohisto.training.average import WeightAverage
 from holohisto.training.batches import Batches
 from holohisto.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from holohisto.training.loss import dice_bce
+from holohisto.training.prior import prior_shift
 from holohisto.training.progress import EpochRow, Progress
 from holohisto.training.ranks import require_one_step, sum_over_ranks, synchronise_norms
 from holohisto.training.schedule import StepPlan, learning_rate, parameter_groups
@@ -44,7 +45,7 @@ class Trainer:
 
     def __init__(
         self,
-        model: Segmenter,
+        model: Network,
         train: list[TrainingSlide],
         val: list[TrainingSlide],
         options: TrainOptions,
@@ -71,6 +72,7 @@ class Trainer:
         areas = [slide.area for slide in train]
         self.plan = StepPlan.of(model, areas, options, fabric.world_size)
         self.batches = Batches(train, self.inputs, self.plan, options, seed, fabric.global_rank)
+        model.prior.shift.copy_(torch.from_numpy(prior_shift(train, self.batches.sampler)))
         if fabric.world_size > 1:
             synchronise_norms(model)
         optimiser = torch.optim.AdamW(parameter_groups(model, options), options.learning_rate)

@@ -70,7 +70,7 @@ def slide(seed, known=(True,)):
         tissue=Tissue(cast(Slide, pixels), 2, Foreground(everywhere, 16, 0.0)),
         annotation=Bits(pixels),
         known=known,
-        area=SamplingArea(SIZE, 16, everywhere, everywhere),
+        area=SamplingArea(SIZE, 16, everywhere, everywhere.astype(np.uint8)),
         token_map=TokenMap([tokens.astype(np.uint16)], "s", "p", "t", 16, (0,), TokensOptions()),
     )
 

@@ -79,14 +79,17 @@ def test_batch_holds_the_slices_and_knows_the_slides_end():
     )
 
 
-def test_annotated_cells_are_those_with_a_pixel():
+def test_annotated_cells_hold_the_classes_with_a_pixel():
     pixels = Pixels(5)
+    pixels.bits[:, 100:] *= 4
+    pixels.bits[:, 60:150] |= pixels.bits[:, 60:150] >> 2
     found = annotated_cells(Bits(pixels), SIZE, 2, 16)
     assert found.shape == (16, 21)
     for row in range(16):
         for column in range(21):
             cell = pixels.bits[row * 16 : row * 16 + 16, column * 16 : column * 16 + 16]
-            assert found[row, column] == cell.any()
+            assert found[row, column] == np.bitwise_or.reduce(cell, axis=None)
+    assert set(np.unique(found)) == {0, 1, 4, 5}
 
 
 STILL = Augmentation(

@@ -7,6 +7,7 @@ from torch.nn import functional
 from holohisto.config.models import PixelOptions
 from holohisto.segmenter.baselines.networks import build
 from holohisto.segmenter.holohisto.decoder import resize
+from holohisto.segmenter.prior import PriorShift
 
 BACKGROUND = 255  # glass
 MEAN, SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -27,6 +28,7 @@ class PixelSegmenter(nn.Module):
         self.tile = options.tile
         self.micro_batch = options.micro_batch
         self.network, self.sides = build(options, classes)
+        self.prior = PriorShift(classes)
         shape = (1, 3, 1, 1)
         self.register_buffer("mean", 255 * torch.tensor(MEAN).view(shape), persistent=False)
         self.register_buffer("spread", 255 * torch.tensor(SPREAD).view(shape), persistent=False)
@@ -43,11 +45,11 @@ class PixelSegmenter(nn.Module):
             size: (H, W).
 
         Returns:
-            Logits (B, classes, H, W).
+            Logits (B, classes, H, W); in evaluation mode with the shift of the prior.
         """
         height, width = rgb.shape[2:]
         full = self.sides.of(height, width)
         wide = functional.pad(rgb, (0, full[1] - width, 0, full[0] - height), value=BACKGROUND)
         pixels = (wide.float() - self.mean) / self.spread
         logits = self.network(pixels.contiguous(memory_format=torch.channels_last))
-        return resize(logits, full)[:, :, : size[0], : size[1]]
+        return self.prior(resize(logits, full)[:, :, : size[0], : size[1]])

@@ -10,6 +10,7 @@ from holohisto.segmenter.holohisto.backbone import SIZES, Backbone
 from holohisto.segmenter.holohisto.decoder import RgbDecoder, TokenDecoder
 from holohisto.segmenter.holohisto.embedding import Embedding
 from holohisto.segmenter.holohisto.stem import Stem
+from holohisto.segmenter.prior import PriorShift
 
 
 class HolohistoSegmenter(nn.Module):
@@ -43,6 +44,7 @@ class HolohistoSegmenter(nn.Module):
             codes = torch.zeros(0, 1)
             project = nn.Conv2d(3, size.stage1, downscale, downscale, bias=False)
         self.register_buffer("codebook", codes)
+        self.prior = PriorShift(classes)
         self.embedding = Embedding(project, size.stage1, masked=self.needs_tokens)
         self.backbone = Backbone(size, options.attention)
         if options.decoder == "rgb":
@@ -60,7 +62,7 @@ class HolohistoSegmenter(nn.Module):
             size: (H, W).
 
         Returns:
-            Logits (B, classes, H, W).
+            Logits (B, classes, H, W); in evaluation mode with the shift of the prior.
         """
         f = self.downscale
         full = (round_up(size[0], f), round_up(size[1], f))
@@ -79,7 +81,7 @@ class HolohistoSegmenter(nn.Module):
             skips = self.stem(pixels)
             del pixels  # 100 MB of a 4K tile
             logits = self.decoder(self.backbone(embedded), full, skips)
-        return logits[:, :, : size[0], : size[1]]
+        return self.prior(logits[:, :, : size[0], : size[1]])
 
     def _codes(self, tokens: Tensor) -> Tensor:
         """Look up the codes (B, h, w, d) of tokens (B, h, w), also of those left out (~token)."""
