@@ -60,48 +60,41 @@ class ProjectedCodebook(nn.Module):
 class ScalarCodebook(nn.Module):
     """Finite scalar quantisation (Mentzer et al., arXiv 2309.15505).
 
-    Every dimension of a latent is bounded and rounded to one of a few levels; a code is one
+    Every dimension of a latent is bounded by tanh and rounded to one of a few levels; a code is one
     combination of levels. Nothing is learned, so that no code dies and the codebook cannot
-    collapse onto few codes.
+    collapse onto few codes. Levels lie symmetrically around 0, also where their number is even, so
+    that two levels are the signs of lookup-free quantisation (arXiv 2310.05737).
     """
 
     codes: Tensor
-    """(K, d), K the product of the levels; values from -1 to 1."""
+    """(K, d), K the product of the levels; values between -1 and 1."""
     counts: Tensor
     strides: Tensor
-    bound: Tensor
-    offset: Tensor
 
     def __init__(self, levels: Sequence[int]) -> None:
         """`levels`: number of values of each dimension, each at least 2."""
         super().__init__()
         counts = torch.tensor(levels)
         strides = torch.tensor([math.prod(levels[:n]) for n in range(len(levels))])
-        # A little wider than the outermost levels, so that tanh reaches them (arXiv 2309.15505).
-        bound = (counts - 1) / 2 * 1.001
-        offset = torch.where(counts % 2 == 0, 0.5, 0.0)
         index = torch.arange(math.prod(levels))[:, None] // strides % counts  # (K, d)
-        codes = (index - counts // 2) / (counts // 2)
-        for name, values in {"bound": bound, "offset": offset, "codes": codes}.items():
-            self.register_buffer(name, values.float(), persistent=False)
-        for name, values in {"counts": counts, "strides": strides}.items():
+        codes = (2 * index + 1) / counts - 1
+        for name, values in {"codes": codes, "counts": counts, "strides": strides}.items():
             self.register_buffer(name, values, persistent=False)
 
     def assign(self, latents: Tensor) -> Tensor:
         """Return the token of every latent: (..., d) float -> (...) int64."""
-        levels = self._bounded(latents.detach().float()).round().long()
-        return ((levels + self.counts // 2) * self.strides).sum(dim=-1)
+        return (self._levels(latents.detach().float().tanh()) * self.strides).sum(dim=-1)
 
     def quantise(self, latents: Tensor) -> Tensor:
         """Return the codes of latents, (..., d) both.
 
         Rounding passes its gradient straight through (arXiv 1308.3432).
         """
-        bounded = self._bounded(latents.float())
-        rounded = bounded + (bounded.round() - bounded).detach()
-        return rounded / (self.counts // 2)
+        bounded = latents.float().tanh()
+        rounded = (2 * self._levels(bounded) + 1) / self.counts - 1
+        return bounded + (rounded - bounded).detach()
 
-    def _bounded(self, latents: Tensor) -> Tensor:
-        """Map latents to between the outermost levels, rounding to integers there."""
-        centred = latents + torch.atanh(self.offset / self.bound)
-        return torch.tanh(centred) * self.bound - self.offset
+    def _levels(self, bounded: Tensor) -> Tensor:
+        """Return the index of the level of values from -1 to 1, int64."""
+        index = ((bounded + 1) / 2 * self.counts).floor().long()
+        return torch.minimum(index.clamp_min(0), self.counts - 1)
