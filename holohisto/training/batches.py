@@ -16,8 +16,12 @@ from holohisto.training.sampler import GridSampler, RandomSampler
 from holohisto.training.schedule import StepPlan
 from holohisto.training.slides import Batch, TrainingSlide, View, stack
 
-SCALE_POWERS = (-1.0, -0.5, 0.0, 0.5, 1.0)
-"""Powers of 1 + `scale_jitter` that tiles are scaled by."""
+SCALE_POWERS = tuple((2 * n + 1) / 7 - 1 for n in range(7))
+"""Powers of 1 + `scale_jitter` that tiles read as pixels are scaled by; 0 is the slide's own size.
+
+Those of a token map with the default number of appearances (`tiles.variants.variants_of`), so that
+networks over pixels and over tokens learn from the same range of sizes.
+"""
 
 
 class Batches:

@@ -155,6 +155,11 @@ def test_a_pixel_reader_sees_all_orientations_and_scales_unless_switched_off():
 
     every = seen(orientations=8, augmentation=Augmentation(scale_jitter=0.21))
     assert {one.orientation for one in every} == set(range(8))
-    assert sorted({one.scale for one in every}) == pytest.approx([1 / 1.21, 1 / 1.1, 1, 1.1, 1.21])
-    assert len(every) == 40
+    assert len(every) == len(set(every)) == 7 * 8
+    scales = {one.scale for one in every}
+    sevenths = (-6, -4, -2, 0, 2, 4, 6)
+    assert sorted(scales) == pytest.approx([1.21 ** (n / 7) for n in sevenths])
+    assert 1.0 in scales
+    of_tokens = variants_of(TokensOptions(augmentation=Augmentation(scale_jitter=0.21)), "p")
+    assert sorted(scales) == sorted({one.scale for one in of_tokens})
     assert seen(orientations=1, augmentation=Augmentation(scale_jitter=0.0)) == [Variant()]

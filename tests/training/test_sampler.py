@@ -167,6 +167,18 @@ def test_a_grid_is_laid_in_the_coordinates_of_every_variant():
             assert cells[area.foreground].all()
 
 
+def test_tiles_of_a_grid_that_are_not_square_occur_in_all_orientations():
+    orientations = tuple(Variant(n) for n in range(8))
+    grid = GridSampler(areas(), TILE, 16, 0, orientations)
+    found = [grid(0, n) for n in range(len(grid.samples))]
+    assert {sample.variant for sample in found} == set(range(8))
+    for sample in found:
+        turned = (sample.tile.height, sample.tile.width)
+        seen = turned if sample.variant >= 4 else turned[::-1]
+        assert seen == TILE
+        assert holds_foreground(areas()[sample.slide].foreground, 16, sample.tile)
+
+
 @pytest.mark.parametrize(
     ("batch", "other", "expected"),
     [
