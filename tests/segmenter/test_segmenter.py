@@ -1,5 +1,7 @@
 """The HoloHisto segmenter: sizes, context, tokens and pixels, activation checkpointing."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
@@ -8,7 +10,7 @@ from torch.nn import functional
 from holohisto.config.models import HolohistoModel
 from holohisto.runtime.arithmetic import ceil_div
 from holohisto.segmenter.file import build_segmenter
-from holohisto.segmenter.holohisto import backbone
+from holohisto.segmenter.holohisto import backbone, norm
 from holohisto.segmenter.holohisto.backbone import SIZES
 from holohisto.segmenter.holohisto.decoder import Join
 
@@ -207,6 +209,23 @@ def test_larger_sizes_have_more_parameters():
         for size in SIZES
     }
     assert 0.5e6 < count["T"] < 1e6 < 4.5e6 < count["S"] < 6e6
+
+
+@pytest.mark.parametrize("attention", ["relu", "softmax"])
+@pytest.mark.parametrize("decoder", ["tokens", "rgb"])
+def test_all_norms_are_chosen_in_one_place(attention, decoder, monkeypatch):
+    """With norms of single tiles, a tile's logits do not depend on the others of a step."""
+    of_a_tile = SimpleNamespace(BatchNorm2d=lambda channels: nn.GroupNorm(4, channels))
+    monkeypatch.setattr(norm, "nn", of_a_tile)
+    torch.manual_seed(0)
+    options = HolohistoModel(size="T", attention=attention, decoder=decoder)
+    model = build_segmenter(options, CODEBOOK, 16, 1).train()
+    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in model.modules())
+    tokens = torch.randint(0, 32, (2, 4, 6))
+    rgb = torch.randint(0, 256, (2, 3, 64, 96), dtype=torch.uint8)
+    both = model(tokens, rgb, (64, 96))
+    alone = torch.cat([model(tokens[n:][:1], rgb[n:][:1], (64, 96)) for n in range(2)])
+    torch.testing.assert_close(alone, both, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("attention", ["relu", "softmax"])

@@ -6,6 +6,7 @@ from torch.nn import functional
 
 from holohisto.segmenter.holohisto.attention.multi_scale import MultiScaleAttention
 from holohisto.segmenter.holohisto.attention.softmax import SoftmaxAttention
+from holohisto.segmenter.holohisto.norm import norm
 
 
 class HardSwish(nn.Module):
@@ -17,10 +18,10 @@ class HardSwish(nn.Module):
 
 
 def convolution(cin: int, cout: int, stride: int = 1) -> nn.Module:
-    """3x3 convolution, batch norm, hard swish."""
+    """3x3 convolution, norm, hard swish."""
     return nn.Sequential(
         nn.Conv2d(cin, cout, 3, stride, 1, bias=False),
-        nn.BatchNorm2d(cout),
+        norm(cout),
         HardSwish(),
     )
 
@@ -38,7 +39,7 @@ class MBConv(nn.Module):
             nn.Conv2d(wide, wide, 3, stride, 1, groups=wide),
             HardSwish(),
             nn.Conv2d(wide, cout, 1, bias=False),
-            nn.BatchNorm2d(cout),
+            norm(cout),
         )
         self.residual = stride == 1 and cin == cout
 
@@ -61,7 +62,7 @@ class FusedMBConv(nn.Module):
         self.layers = nn.Sequential(
             convolution(channels, 2 * channels),
             nn.Conv2d(2 * channels, channels, 1, bias=False),
-            nn.BatchNorm2d(channels),
+            norm(channels),
         )
 
     def forward(self, x: Tensor) -> Tensor:

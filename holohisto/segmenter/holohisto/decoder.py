@@ -6,6 +6,7 @@ from torch.nn import functional
 
 from holohisto.segmenter.holohisto.backbone import Size
 from holohisto.segmenter.holohisto.block import FusedMBConv, HardSwish, convolution
+from holohisto.segmenter.holohisto.norm import norm
 
 
 def resize(x: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
@@ -38,7 +39,7 @@ class Join(nn.Module):
         super().__init__()
         self.coarse = nn.Conv2d(coarse, cout, 1, bias=False)
         self.fine = nn.Conv2d(fine, cout, 1, bias=False)
-        self.finish = nn.Sequential(nn.BatchNorm2d(cout), HardSwish())
+        self.finish = nn.Sequential(norm(cout), HardSwish())
 
     def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
         """(B, coarse, h, w) and (B, fine, H, W) -> (B, cout, H, W)."""

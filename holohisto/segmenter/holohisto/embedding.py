@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from holohisto.segmenter.holohisto.norm import norm
+
 
 class Embedding(nn.Module):
     """A projection and a norm; then a learned vector in place of every token that is left out.
@@ -21,7 +23,7 @@ class Embedding(nn.Module):
             masked: Whether places may be left out.
         """
         super().__init__()
-        self.project, self.norm = project, nn.BatchNorm2d(channels)
+        self.project, self.norm = project, norm(channels)
         self.left_out = nn.Parameter(torch.zeros(channels)) if masked else None
 
     def forward(self, x: Tensor, known: Tensor | None = None) -> Tensor:

@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from holohisto.segmenter.holohisto.attention.linear import relu_linear_attention
+from holohisto.segmenter.holohisto.norm import norm
 
 
 class GroupMix(nn.Conv2d):
@@ -42,7 +43,7 @@ class MultiScaleAttention(nn.Module):
         )
         self.project = nn.Sequential(
             nn.Conv2d(channels * (1 + len(scales)), channels, 1, bias=False),
-            nn.BatchNorm2d(channels),
+            norm(channels),
         )
 
     def forward(self, x: Tensor) -> Tensor:

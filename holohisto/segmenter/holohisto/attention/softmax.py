@@ -7,6 +7,8 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
+from holohisto.segmenter.holohisto.norm import norm
+
 
 class SoftmaxAttention(nn.Module):
     """Multi-head self-attention over all positions; cost is quadratic in their number."""
@@ -16,9 +18,7 @@ class SoftmaxAttention(nn.Module):
         super().__init__()
         self.head = head
         self.qkv = nn.Conv2d(channels, 3 * channels, 1, bias=False)
-        self.project = nn.Sequential(
-            nn.Conv2d(channels, channels, 1, bias=False), nn.BatchNorm2d(channels)
-        )
+        self.project = nn.Sequential(nn.Conv2d(channels, channels, 1, bias=False), norm(channels))
 
     def forward(self, x: Tensor) -> Tensor:
         """Attend over all positions of (B, C, H, W), to which sine positions are added."""
