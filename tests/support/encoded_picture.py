@@ -3,11 +3,18 @@
 import numpy as np
 import torch
 
+from holohisto.config.training import TokensOptions
+from holohisto.foreground.colour import colour_of
+from holohisto.foreground.map import Foreground
+from holohisto.foreground.tissue import Tissue
+from holohisto.slide.array import ArraySlide
 from holohisto.tiles.variants import Variant
 from holohisto.tokenizer.architecture import Architecture
 from holohisto.tokenizer.calibration import calibrate
 from holohisto.tokenizer.vqgan import VQGAN
 from holohisto.tokens import encode as encoding
+from holohisto.tokens.encoders import encoder_for
+from holohisto.tokens.slide_encoder import SlideEncoder
 
 SIZE = (651, 395)  # not square, no multiple of 16
 EVERYTHING = np.ones((25, 41), bool)
@@ -29,11 +36,22 @@ def tokenizer(**facts):
 def frozen_tokenizer():
     """Calibrated on the picture, its codes are latents of the picture."""
     made = tokenizer()
-    calibrate(made, [picture()[y : y + 160, :192] for y in (0, 110, 220)], 1e-3)
+    calibrate(made, [picture()[y : y + 160, :192] for y in (0, 110, 220)])
     pixels = torch.from_numpy(picture()[:256, :256]).permute(2, 0, 1)[None]
     latents = made.latents(made.pixels(pixels)).reshape(-1, 4)
     made.quantize.embedding.weight.copy_(latents[::4])
     return made
+
+
+def slide_encoder(model=None, rgb=None, common_stain=False, **options):
+    """Encodes the picture, all of it tissue, as a slide at its own statistics."""
+    slide = ArraySlide(picture() if rgb is None else rgb, mpp=0.5, background=(255, 255, 255))
+    cells = np.ones((25, 41), bool)
+    colour = colour_of(slide, 1, cells, 16, slide.background) if common_stain else None
+    tissue = Tissue(slide, 1, Foreground(cells, 16, 0.05, colour))
+    model = tokenizer(codebook=64, dimension=3, levels=(4, 4, 4)) if model is None else model
+    options = TokensOptions(**({"calibration_tiles": 4, "block": 256} | options))
+    return SlideEncoder(tissue, SIZE, encoder_for(model, options.mode), options)
 
 
 def picture():

@@ -9,6 +9,7 @@ from holohisto.errors import HolohistoError
 from holohisto.tiles.appearance import Appearance, Strength
 from holohisto.tiles.grid import Tile
 from holohisto.tiles.variants import Variant, orient, restore
+from holohisto.tokenizer.norm import Statistics
 from holohisto.tokens.encoders import LocalEncoder, encoder_for
 
 
@@ -25,7 +26,9 @@ def attentive():
 
 @pytest.mark.parametrize("orientation", [1, 2, 4, 7])
 def test_a_turned_crop_is_a_turned_slice_of_its_variant(model, orientation):
-    appearance = Appearance.draw(Strength(0.3, 0.1, 1.0), np.random.default_rng(0))
+    appearance = Appearance.draw(
+        Strength(stain=0.3, brightness=0.1, blur=1.0), np.random.default_rng(0)
+    )
     variant = Variant(orientation, 1.0, appearance)
     encoder = LocalEncoder(model)
     as_it_is, found = encode(encoder, block=512), encode(encoder, variant=variant)
@@ -55,7 +58,7 @@ def test_windows_are_encoded_by_themselves_at_their_own_statistics():
     found = encode(encoder)
     assert len(np.unique(found)) > 5
     rgb = reader(picture())(Tile(256, 256, 256, 256))
-    made.freeze(False)
+    made.use(Statistics.NATIVE)
     alone = made.tokens(torch.from_numpy(rgb).permute(2, 0, 1)[None])[0]
     np.testing.assert_array_equal(found[16:25, 16:32], alone[:9])
     np.testing.assert_array_equal(encode(encoder, block=1024), found)

@@ -6,8 +6,9 @@ import torch
 from encoded_picture import SIZE, encode, frozen_tokenizer, picture, reader
 
 from holohisto.runtime.arithmetic import ceil_div
+from holohisto.tiles.grid import Tile
 from holohisto.tokens.encoders import LocalEncoder, background_token
-from holohisto.tokens.needed import needed_tokens
+from holohisto.tokens.needed import needed_tokens, tissue_squares
 
 
 @pytest.fixture(scope="module")
@@ -44,3 +45,19 @@ def test_black_and_white_surrounds_have_tokens_of_their_own(model):
         rgb[:100, :100] = picture()[:100, :100]
         found = encode(encoder, read=reader(rgb, (colour,) * 3))
         assert (found[22:, 22:] == background_token(encoder, rgb[-1, -1])).all()
+
+
+def test_squares_are_around_tokens_at_even_distances():
+    needed = np.zeros((40, 50), bool)
+    needed[10:30, 20:40] = True  # 400 tokens; the middles of their quarters are 50, 150, ...
+    found = tissue_squares(needed, 16, 4, 96)
+    middles = [(10 + n // 20, 20 + n % 20) for n in (50, 150, 250, 350)]
+    assert found == [Tile((y - 3) * 16, (x - 3) * 16, 96, 96) for y, x in middles]
+
+
+def test_squares_stay_on_the_slide_where_it_is_large_enough():
+    needed = np.zeros((12, 7), bool)
+    needed[0, 0] = needed[11, 6] = True
+    assert tissue_squares(needed, 16, 2, 64) == [Tile(0, 0, 64, 64), Tile(128, 48, 64, 64)]
+    assert tissue_squares(needed, 16, 2, 256) == [Tile(0, 0, 256, 256)] * 2
+    assert tissue_squares(np.zeros((5, 6), bool), 16, 3, 64) == []

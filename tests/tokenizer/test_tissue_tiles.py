@@ -1,0 +1,179 @@
+"""The tiles that train the tokenizer."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from holohisto.config.sections import CheckOptions, ClassOptions, ForegroundOptions
+from holohisto.foreground.map import find_foreground, save_foreground
+from holohisto.foreground.tissue import Tissue
+from holohisto.pyramid.write import write_slide_pyramid
+from holohisto.runtime.results import Results
+from holohisto.slide.array import ArraySlide
+from holohisto.slide.record import inspect, record_of
+from holohisto.tiles.appearance import Appearance, Strength
+from holohisto.tiles.grid import Tile
+from holohisto.tokenizer.tissue_tiles import AnnotatedTissue, TissueTiles, training_tissue
+
+SIZE = (700, 530)
+STRENGTH = Strength(mixing=0.35, grey=0.3, permutation=0.5, stain=0.2, brightness=0.1)
+
+
+class Discs:
+    """Annotates where a slide is darkest, as class 1 of two."""
+
+    def __init__(self, dark):
+        self.dark = dark
+
+    def read(self, xy, size):
+        (x, y), (width, height) = xy, size
+        bits = np.zeros((height, width), np.uint8)
+        inner = self.dark[y : y + height, x : x + width]
+        bits[: inner.shape[0], : inner.shape[1]] = 2 * inner
+        return bits
+
+
+def drawn(seed, light):
+    """Tissue everywhere, one dark disc that is annotated; brightness tells the slides apart."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[: SIZE[1], : SIZE[0]]
+    dark = np.hypot(x - 200 - 100 * seed, y - 250) < 60
+    rgb = random.integers(0, 20, (SIZE[1], SIZE[0], 3)) + np.array([light, light - 80, light - 40])
+    rgb[dark] = (60, 20, 90)
+    return rgb.astype(np.uint8), dark
+
+
+def slide_of(seed, light, annotated=True):
+    rgb, dark = drawn(seed, light)
+    slide = ArraySlide(rgb, mpp=0.5, background=(255, 255, 255))
+    record = record_of("s", slide, 0.5, None, CheckOptions())
+    found = find_foreground(slide, record, ForegroundOptions(common_stain=False), 0.05)
+    known = (False, True) if annotated else (False, False)
+    return AnnotatedTissue(Tissue(slide, 1, found), Discs(dark) if annotated else None, known)
+
+
+@pytest.fixture(scope="module")
+def source():
+    return TissueTiles([slide_of(0, 220), slide_of(1, 150), slide_of(2, 220, annotated=False)])
+
+
+def dark(rgb):
+    return (rgb < (70, 30, 100)).all(axis=-1)
+
+
+def test_all_tiles_of_a_step_are_of_one_slide(source):
+    seen = set()
+    for step in range(12):
+        batch = source.batch(step, 4, 64, 0, STRENGTH)
+        assert batch.own.shape == batch.seen.shape == (4, 64, 64, 3)
+        light = {int(tile[~dark(tile)][:, 0].mean()) // 40 for tile in batch.own}
+        assert len(light) == 1
+        seen |= light
+    assert len(seen) == 2
+
+
+def test_a_step_has_one_appearance_for_its_tiles(source):
+    for step in range(6):
+        batch = source.batch(step, 4, 64, 0, STRENGTH)
+        colours = {}
+        for own, seen in zip(batch.own.reshape(-1, 3), batch.seen.reshape(-1, 3), strict=True):
+            assert colours.setdefault(tuple(own), tuple(seen)) == tuple(seen)
+    assert (batch.own != batch.seen).any()
+    still = source.batch(3, 4, 64, 0, Strength())
+    np.testing.assert_array_equal(still.seen, still.own)
+
+
+def test_appearances_are_standardised_for_the_slide(monkeypatch):
+    slide = slide_of(0, 220)
+    seen = []
+    on = Appearance.on
+    monkeypatch.setattr(
+        Appearance, "on", lambda self, tissue: seen.append(tissue) or on(self, tissue)
+    )
+    TissueTiles([slide]).batch(0, 1, 64, 0, STRENGTH)
+    assert seen == [slide.tissue.foreground.common_colour]
+
+
+def test_masks_are_turned_with_their_pixels(source):
+    found = 0
+    for step in range(10):
+        batch = source.batch(step, 4, 64, 0, STRENGTH)
+        assert batch.annotated.shape == (4, 2, 64, 64)
+        assert not batch.annotated[:, 0].any()
+        if batch.known[1]:
+            np.testing.assert_array_equal(batch.annotated[:, 1], dark(batch.own))
+            found += batch.annotated.any(axis=(1, 2, 3)).sum()
+        else:
+            assert not batch.annotated.any()
+            assert not batch.known.any()
+    assert found > 5
+
+
+def test_about_half_of_the_tiles_hold_an_annotated_object():
+    source = TissueTiles([slide_of(0, 220)])
+    batch = source.batch(0, 60, 64, 0, Strength())
+    with_object = batch.annotated.any(axis=(1, 2, 3)).mean()
+    assert 0.4 < with_object < 0.75  # by chance alone about a tenth
+    bare = TissueTiles([slide_of(0, 220, annotated=False)]).batch(0, 60, 64, 0, Strength())
+    assert dark(bare.own).any(axis=(1, 2)).mean() < 0.35
+
+
+def test_all_orientations_occur():
+    source = TissueTiles([slide_of(0, 220)])
+    y, x = np.mgrid[:64, :64]
+    ramp = np.stack([y, x + 100, y], axis=2).astype(np.uint8)
+
+    class Ramp:
+        foreground = source.slides[0].tissue.foreground
+        slide, factor = source.slides[0].tissue.slide, 1
+
+        def read(self, _tile):
+            return ramp
+
+    batch = TissueTiles([AnnotatedTissue(Ramp(), None, ())]).batch(0, 80, 64, 0, Strength())
+    assert len({tile.tobytes() for tile in batch.own}) == 8
+
+
+def test_a_batch_is_a_function_of_seed_and_step(source):
+    one, again = (source.batch(5, 3, 64, 7, STRENGTH) for _ in range(2))
+    assert all(np.array_equal(*pair) for pair in zip(one, again, strict=True))
+    for other in (source.batch(6, 3, 64, 7, STRENGTH), source.batch(5, 3, 64, 8, STRENGTH)):
+        assert not np.array_equal(one.own, other.own)
+
+
+def test_slides_are_drawn_by_the_area_of_their_tissue():
+    large, small = slide_of(0, 220), slide_of(1, 150)
+    small.tissue.foreground.mask[:, 11:] = False
+    source = TissueTiles([large, small])
+    share = np.mean([source.batch(n, 1, 64, 0, Strength()).own.mean() < 130 for n in range(120)])
+    expected = small.tissue.foreground.share / (1 + small.tissue.foreground.share)
+    assert share == pytest.approx(expected, abs=0.1)
+
+
+def test_annotations_are_opened_for_classes_only(tmp_path):
+    rgb, disc = drawn(0, 220)
+    results = Results(tmp_path)
+    write_slide_pyramid(tmp_path / "a.tif", rgb, 0.5)
+    Image.fromarray(disc.astype(np.uint8) * 255).save(tmp_path / "a.png")
+    record = inspect("a", tmp_path / "a.tif", None, None, CheckOptions())
+    for path in (results.record("a"), results.foreground("a")):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    results.record("a").write_text(record.text())
+    with record.open(tmp_path / "a.tif") as slide:
+        found = find_foreground(slide, record, ForegroundOptions(), 0.05)
+    save_foreground(results.foreground("a"), found, record)
+    sheet = tmp_path / "slides.tsv"
+    cells = {"slide": "a", "image": "a.tif", "annotation": "a.png", "annotated": "tuft"}
+    cells = {
+        key: value if "." not in value else str(tmp_path / value) for key, value in cells.items()
+    }
+    sheet.write_text(
+        "\t".join([*cells, "split"]) + "\n" + "\t".join([*cells.values(), "train"]) + "\n"
+    )
+    everywhere = Tile(0, 0, *SIZE)
+    classes = {"tuft": ClassOptions(), "tubule": ClassOptions()}
+    (slide,) = training_tissue(sheet, results, classes)
+    assert slide.known == (True, False)
+    np.testing.assert_array_equal(slide.annotated(everywhere)[..., 0], disc)
+    assert not slide.annotated(everywhere)[..., 1].any()
+    assert slide.size == SIZE
