@@ -25,6 +25,7 @@ from torch.nn import functional
 from holohisto.runtime.arithmetic import ceil_div
 from holohisto.tiles.grid import Tile
 from holohisto.tokenizer.architecture import Architecture
+from holohisto.tokenizer.norm import Statistics
 from holohisto.tokenizer.vqgan import VQGAN
 from holohisto.tokens.encode import Encoding, blocks, encode
 from holohisto.tokens.encoders import LocalEncoder
@@ -84,6 +85,7 @@ def network(channels: int, device: str) -> VQGAN:
         )
     )
     model = model.to(device).eval().requires_grad_(False)
+    model.use(Statistics.FROZEN)
     return model.to(memory_format=torch.channels_last)
 
 

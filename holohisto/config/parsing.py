@@ -9,7 +9,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from holohisto.config.config import Config
-from holohisto.config.renamed import RENAMED_KINDS, new_name
+from holohisto.config.renamed import RENAMED_KINDS, REPLACED, new_name
 from holohisto.errors import HolohistoError, SeveralErrors
 
 
@@ -46,6 +46,8 @@ def _mistake_line(where: object, item: Any) -> str:
     key = ".".join(str(part) for part in parts) or "(whole)"
     if item["type"] == "extra_forbidden" and (new := new_name(parts)):
         return f"{where}: {key}: is called {new} now; rename it"
+    if item["type"] == "extra_forbidden" and (new := REPLACED.get(key)):
+        return f"{where}: {key}: was replaced by {new}; see docs/configuration.md"
     if item["type"] == "extra_forbidden":
         return f"{where}: {key}: unknown key; the keys are listed in docs/configuration.md"
     if item["type"] == "union_tag_not_found":

@@ -13,6 +13,7 @@ RENAMED = {
     "train.scale": "train.augmentation.scale_jitter",
     "tokenizer.stain": "tokenizer.augmentation.stain_jitter",
     "tokenizer.brightness": "tokenizer.augmentation.brightness_jitter",
+    "tokenizer.calibration_tiles": "tokens.calibration_tiles",
     "tokens.dihedral": "tokens.orientations",
     "tokens.looks": "tokens.appearances",
     "tokens.core": "tokens.block",
@@ -27,6 +28,8 @@ RENAMED = {
     "examples": "gallery",
 }
 """Former name of a key -> present name; `*` stands for the name of a model."""
+REPLACED = {"tokenizer.codebook": "tokenizer.levels", "tokenizer.dimension": "tokenizer.levels"}
+"""Former key -> present key that has another meaning."""
 RENAMED_KINDS = {"threshold": "colour_threshold"}
 """Former kind of a model -> present kind."""
 

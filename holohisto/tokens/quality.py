@@ -58,7 +58,7 @@ def judge(encoder: SlideEncoder, tokens: np.ndarray, bf16: bool) -> tuple[TokenQ
     """Evaluate the map on a few squares of tissue, the same in every run.
 
     Args:
-        encoder: Encodes the slide.
+        encoder: Encodes the slide; it has to be adapted again before it encodes more.
         tokens: (ceil(H/f), ceil(W/f)) uint16, the map.
         bf16: Whether the map was computed in bf16.
 
@@ -75,6 +75,7 @@ def judge(encoder: SlideEncoder, tokens: np.ndarray, bf16: bool) -> tuple[TokenQ
     used, perplexity = usage(tokens[needed], model.architecture.codebook)
     encoder.adapt()
     alone = [_encoded(model, rgb) for rgb in originals]
+    in_bf16 = _rounded(model, originals) if bf16 else None
     kept = _agreement(alone, _recoloured(encoder, squares), wanted)
     model.use(Statistics.NATIVE)
     native = [_encoded(model, rgb) for rgb in originals] if encoder.encoder.context else None
@@ -90,7 +91,7 @@ def judge(encoder: SlideEncoder, tokens: np.ndarray, bf16: bool) -> tuple[TokenQ
         dimension=model.architecture.dimension,
         effective_rank=effective_rank(codes) if len(codes) > 1 else None,
         kept=kept,
-        precision_agreement=_precision_agreement(model, originals, wanted) if bf16 else None,
+        precision_agreement=None if in_bf16 is None else _agreement(in_bf16, alone, wanted),
     )
     return quality, _picture(pairs)
 
@@ -150,14 +151,10 @@ def _agreement(
     return same / total if total else None
 
 
-def _precision_agreement(
-    model: VQGAN, originals: list[np.ndarray], wanted: list[np.ndarray]
-) -> float | None:
-    device = device_of(model).type
-    exact = [_encoded(model, rgb) for rgb in originals]
-    with torch.autocast(device, torch.bfloat16):
-        rounded = [_encoded(model, rgb) for rgb in originals]
-    return _agreement(rounded, exact, wanted)
+def _rounded(model: VQGAN, originals: list[np.ndarray]) -> list[np.ndarray]:
+    """Return the tokens of squares, each encoded alone in bf16."""
+    with torch.autocast(device_of(model).type, torch.bfloat16):
+        return [_encoded(model, rgb) for rgb in originals]
 
 
 def _mean(values: Iterable[Any]) -> float | None:

@@ -53,14 +53,14 @@ class SlideEncoder:
         return needed_tokens(foreground.mask, foreground.cell * variant.scale, size, f)
 
     def adapt(self, variant: Variant = ORIGINAL) -> None:
-        """Adapt the encoder to the slide as seen in a variant."""
+        """Adapt the encoder to the slide as seen in a variant; to white where it has no tissue."""
         f = self.encoder.model.architecture.downscale
         squares = tissue_squares(
             self.needed(variant), f, self.options.calibration_tiles, RESOLUTION
         )
         tiles = [
             np.ascontiguousarray(orient(self.read(variant, tile), variant.orientation))
-            for tile in squares
+            for tile in squares or [Tile(0, 0, RESOLUTION, RESOLUTION)]
         ]
         self.encoder.adapt(tiles)
 

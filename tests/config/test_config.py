@@ -17,10 +17,8 @@ from holohisto.config.models import (
     MasksModel,
     PixelModel,
     PixelOptions,
-    SegformerModel,
 )
 from holohisto.config.parsing import parse_config, read_config, schema
-from holohisto.config.renamed import RENAMED
 from holohisto.config.sections import ClassOptions, InferOptions
 from holohisto.config.steps import as_json
 from holohisto.config.training import TokenizerOptions
@@ -240,40 +238,6 @@ def test_every_dependency_of_the_package_is_locked_or_torch():
     assert names - set(WANTED) == {"torch"}
 
 
-@pytest.mark.parametrize(("old", "new"), RENAMED.items())
-def test_an_old_key_is_one_line_that_names_the_new_one(old, new):
-    """Whatever its value; other mistakes are still reported beside it."""
-    *sections, last = old.replace("*", "mine").split(".")
-    data: dict = {last: 1}
-    for name in reversed(sections):
-        data = {name: data}
-    if sections[:1] == ["models"]:
-        data["models"]["mine"]["kind"] = "segformer"
-    data["slide"] = "x"
-    key, present = old.replace("*", "mine"), new.replace("*", "mine")
-    assert sorted(mistakes(data)) == sorted(
-        [
-            f"config: {key}: is called {present} now; rename it",
-            "config: slide: unknown key; the keys are listed in docs/configuration.md",
-        ]
-    )
-
-
-def test_new_names_of_old_keys_exist():
-    for new in RENAMED.values():
-        section, *keys = new.split(".")
-        model = SegformerModel if section == "models" else Config.model_fields[section].annotation
-        for key in keys[1:] if section == "models" else keys:
-            assert key in model.model_fields, new
-            model = model.model_fields[key].annotation
-
-
-def test_an_old_kind_is_one_line_that_names_the_new_one():
-    assert mistakes({"models": {"floor": {"kind": "threshold"}}}) == [
-        "config: models.floor.kind: threshold is called colour_threshold now; rename it"
-    ]
-
-
 def test_a_section_given_in_part_keeps_its_other_defaults():
     """The tokenizer's augmentation has defaults of its own, which a single key must not change."""
     for section in ("tokenizer", "tokens", "train"):
@@ -281,3 +245,15 @@ def test_a_section_given_in_part_keeps_its_other_defaults():
         parsed = parse_config({section: {"augmentation": {"brightness_jitter": 0.3}}})
         changed = getattr(parsed, section).augmentation
         assert changed == usual.model_copy(update={"brightness_jitter": 0.3})
+
+
+def test_the_codebook_of_levels_fits_into_16_bits():
+    assert parse_config({"tokenizer": {"levels": [8, 8, 8, 8, 8]}})
+    for levels, problem in (
+        ([16, 16, 16, 16], "a codebook of 65536 codes is over 65534"),
+        ([8, 2], "tokenizer.levels.1: Input should be greater than or equal to 3"),
+        ([8], "at least 2"),
+    ):
+        line, *_ = mistakes({"tokenizer": {"levels": levels}})
+        assert line.startswith("config: tokenizer.levels")
+        assert problem in line

@@ -16,7 +16,6 @@ from holohisto.config.models import HolohistoModel
 from holohisto.pyramid.write import write_slide_pyramid
 from holohisto.segmenter.file import ModelCard, build_segmenter, save_segmenter
 from holohisto.tokenizer.architecture import Architecture
-from holohisto.tokenizer.calibration import calibrate
 from holohisto.tokenizer.file import save_tokenizer, tokenizer_digest
 from holohisto.tokenizer.vqgan import VQGAN
 
@@ -29,16 +28,20 @@ def example() -> str:
     return re.search(r"^```python\n(.*?)^```$", PAGE, flags=re.M | re.S)[1]
 
 
-def write_models(rgb: np.ndarray) -> None:
+def write_models() -> None:
     """An untrained tokenizer and segmenter, where the workflow writes its own."""
     torch.manual_seed(0)
     architecture = Architecture(
-        channels=8, multipliers=(1, 1, 1, 1), residual_blocks=1, codebook=16, dimension=8
+        channels=8,
+        multipliers=(1, 1, 1, 1),
+        residual_blocks=1,
+        codebook=16,
+        dimension=2,
+        levels=(4, 4),
     )
     tokenizer = VQGAN(architecture).eval().requires_grad_(False)
-    calibrate(tokenizer, [rgb[200:328, 200:328]], 1e-2)
     options = HolohistoModel(size="T")
-    model = build_segmenter(options, torch.randn(16, 8), 8, 1)
+    model = build_segmenter(options, torch.randn(16, 2), 8, 1)
     digest = tokenizer_digest(tokenizer)
     card = ModelCard(
         "holohisto", options, ("glomerulus",), 0.5, (256, 192), digest, 8, "frozen", {}
@@ -61,7 +64,7 @@ def demo(tmp_path, monkeypatch):
     rgb, _ = paint(0)
     rgb = np.kron(rgb, np.ones((2, 2, 1), np.uint8))
     write_slide_pyramid(Path("demo/slides/normal-3.tif"), rgb, 0.25)
-    write_models(rgb)
+    write_models()
     image, record = "demo/slides/normal-3.tif", "results/check.json"
     tissue = "results/foreground.tif"
     files = {

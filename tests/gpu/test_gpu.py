@@ -49,12 +49,16 @@ def test_tokens_on_both_devices(picture):
     torch.manual_seed(0)
     model = VQGAN(
         Architecture(
-            channels=32, multipliers=(1, 2, 2, 2, 2), residual_blocks=1, codebook=64, dimension=8
+            channels=32,
+            multipliers=(1, 2, 2, 2, 2),
+            residual_blocks=1,
+            codebook=64,
+            dimension=3,
+            levels=(4, 4, 4),
         )
     )
     model.eval().requires_grad_(False)
-    model.quantize.embedding.weight.normal_()
-    calibrate(model, [picture[:160, :192]], 1e-3)
+    calibrate(model, [picture[:160, :192], picture[200:360, 300:492]])
     encoding = Encoding(SIZE, np.ones((28, 39), bool), background=0)
     found = {
         device: encode(reader(picture), encoding, LocalEncoder(model.to(device)), block=256).tokens

@@ -18,7 +18,6 @@ from holohisto.infer.job import Speed
 from holohisto.pyramid.raster import Raster
 from holohisto.segmenter.file import ModelCard, build_segmenter, load_segmenter, save_segmenter
 from holohisto.tokenizer.architecture import Architecture
-from holohisto.tokenizer.calibration import calibrate
 from holohisto.tokenizer.file import load_tokenizer, save_tokenizer, tokenizer_digest
 from holohisto.tokenizer.vqgan import VQGAN
 
@@ -42,10 +41,14 @@ def picture(size=SIZE):
 def tokenizer(tmp_path_factory):
     torch.manual_seed(0)
     architecture = Architecture(
-        channels=8, multipliers=(1, 1, 1, 1, 1), residual_blocks=1, codebook=16, dimension=8
+        channels=8,
+        multipliers=(1, 1, 1, 1, 1),
+        residual_blocks=1,
+        codebook=16,
+        dimension=2,
+        levels=(4, 4),
     )
     model = VQGAN(architecture).eval().requires_grad_(False)
-    calibrate(model, [picture()[100:260, 100:292]], 1e-2)
     path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.safetensors"
     save_tokenizer(model, path, {})
     return path
@@ -55,7 +58,7 @@ def write_segmenter(path, mode, digest):
     """An untrained network that says yes about as often as no."""
     torch.manual_seed(0)
     options = HolohistoModel(size="T")
-    model = build_segmenter(options, torch.randn(16, 8), 16, len(CLASSES)).eval()
+    model = build_segmenter(options, torch.randn(16, 2), 16, len(CLASSES)).eval()
     last = [layer for layer in model.decoder.modules() if isinstance(layer, torch.nn.Conv2d)][-1]
     pixels = torch.randint(90, 220, (1, 3, 160, 192)).to(torch.uint8)
     with torch.no_grad():

@@ -9,6 +9,7 @@ from holohisto.slide import Slide
 from holohisto.tiles.grid import Tile
 from holohisto.tokenizer.architecture import Architecture
 from holohisto.tokenizer.calibration import calibrate
+from holohisto.tokenizer.norm import Statistics
 from holohisto.tokenizer.vqgan import VQGAN
 from holohisto.tokens.encode import Encoding, encode
 from holohisto.tokens.encoders import LocalEncoder
@@ -54,7 +55,7 @@ def model(read):
     )
     made.eval().requires_grad_(False)
     squares = [read(Tile(y, x, 320, 256)) for y in (100, 700) for x in (200, 900, 1400)]
-    calibrate(made, squares, 1e-2)
+    calibrate(made, squares)
     latents = torch.cat(
         [made.latents(made.pixels(torch.from_numpy(s).permute(2, 0, 1)[None])) for s in squares]
     )
@@ -101,7 +102,7 @@ def test_random_crops_are_slices_of_the_map(model, read, whole):
 def test_a_crop_encoded_at_its_own_statistics_is_no_slice(model, read, whole):
     """What published VQGANs do: why statistics are frozen."""
     rgb = read(Tile(480 - 224, 640 - 224, 512 + 448, 384 + 448))
-    model.freeze(False)
+    model.use(Statistics.NATIVE)
     found = model.tokens(torch.from_numpy(rgb).permute(2, 0, 1)[None])[0, 14:-14, 14:-14]
-    model.freeze()
+    model.use(Statistics.FROZEN)
     assert (found.numpy() == whole[30 : 30 + 24, 40 : 40 + 32]).mean() < 0.5

@@ -18,6 +18,7 @@ from checkpoint_files import (
 from safetensors.torch import load_file, save_file
 
 from holohisto.tokenizer.file import save_tokenizer
+from holohisto.tokenizer.norm import Statistics
 from holohisto.tokenizer.published import load
 from holohisto.tokenizer.vqgan import VQGAN
 
@@ -74,11 +75,10 @@ def test_the_range_of_the_pixels_is_that_of_the_layout(name, plain, tmp_path):
     assert ends == ([-1.0, 1.0] if RANGES[name] == "-1..1" else [0.0, 1.0])
 
 
-def test_it_comes_native_not_calibrated_and_without_gradients(plain, tmp_path):
+def test_it_comes_with_native_statistics_and_without_gradients(plain, tmp_path):
     model = load.read(write_openmuse(tmp_path, plain))
-    assert not model.calibrated
     assert not model.training
-    assert not any(norm.frozen for norm in model.norms)
+    assert all(norm.statistics is Statistics.NATIVE for norm in model.norms)
     assert not any(weight.requires_grad for weight in model.parameters())
 
 

@@ -113,9 +113,9 @@ def test_about_half_of_the_tiles_hold_an_annotated_object():
     source = TissueTiles([slide_of(0, 220)])
     batch = source.batch(0, 60, 64, 0, Strength())
     with_object = batch.annotated.any(axis=(1, 2, 3)).mean()
-    assert 0.4 < with_object < 0.75  # by chance alone about a tenth
+    assert 0.3 < with_object < 0.55  # half of them in 16 tries; by chance alone a twelfth
     bare = TissueTiles([slide_of(0, 220, annotated=False)]).batch(0, 60, 64, 0, Strength())
-    assert dark(bare.own).any(axis=(1, 2)).mean() < 0.35
+    assert dark(bare.own).any(axis=(1, 2)).mean() < 0.2
 
 
 def test_all_orientations_occur():

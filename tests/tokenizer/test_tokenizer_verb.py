@@ -1,4 +1,4 @@
-"""The verb tokenizer with a checkpoint, and the tiles that it reads."""
+"""The verb tokenizer: a checkpoint, or training with and without annotations."""
 
 import json
 import os
@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from checkpoint_files import (
     Evil,
     Published,
@@ -19,11 +18,10 @@ from holohisto import cli
 from holohisto.errors import HolohistoError
 from holohisto.pyramid.write import write_slide_pyramid
 from holohisto.runtime.results import Results
-from holohisto.tiles.appearance import Strength
-from holohisto.tokenizer.calibration import calibrate
-from holohisto.tokenizer.file import load_tokenizer, save_tokenizer, tokenizer_digest
+from holohisto.tokenizer import tissue_tiles
+from holohisto.tokenizer.file import load_tokenizer, tokenizer_digest
+from holohisto.tokenizer.norm import Statistics
 from holohisto.tokenizer.published import load
-from holohisto.tokenizer.tissue_tiles import TissueTiles, training_tissue
 from holohisto.tokens.encoders import encoder_for
 
 SMALL = {"ch_mult": [1, 1, 1, 1, 1], "num_res_blocks": 1}
@@ -71,7 +69,11 @@ def verb(*arguments: object) -> None:
 
 def tokenizer_of(cohort: Path, folder: Path, checkpoint: Path, split: str = "train"):
     """What the verb `tokenizer` makes of a checkpoint, and the header of its file."""
-    options = {"checkpoint": str(checkpoint), "tile": 64, "calibration_tiles": 3}
+    return run_verb(cohort, folder, {"checkpoint": str(checkpoint)}, split)
+
+
+def run_verb(cohort: Path, folder: Path, options: dict, split: str = "train", **flags: object):
+    words = [word for name, value in flags.items() for word in (f"--{name}", value)]
     verb(
         "tokenizer",
         "--sheet",
@@ -86,62 +88,88 @@ def tokenizer_of(cohort: Path, folder: Path, checkpoint: Path, split: str = "tra
         folder / "t.tsv",
         "--picture",
         folder / "t.jpg",
+        *words,
     )
     with safe_open(folder / "t.safetensors", framework="pt") as file:
         return load_tokenizer(folder / "t.safetensors"), file.metadata()
 
 
-def test_a_local_tokenizer_is_frozen_at_the_statistics_of_training_tissue(cohort, tmp_path):
+@pytest.mark.parametrize("split", ["train", "predict"])
+def test_a_checkpoint_is_adopted_as_it_is_with_or_without_training_slides(cohort, tmp_path, split):
     given = write_openmuse(tmp_path / "given", Published(**SMALL))
-    model, header = tokenizer_of(cohort, tmp_path, given)
-    assert model.calibrated
-    assert all(norm.frozen for norm in model.norms)
+    model, header = tokenizer_of(cohort, tmp_path, given, split)
+    assert tokenizer_digest(model) == tokenizer_digest(load.read(given))
     assert model.architecture.pixel_range == "0..1"
-    summary = json.loads(header["summary"])
-    assert summary["origin"] == "checkpoint given"
-    assert 0 < summary["frozen_native_agreement"] <= 1
-    source = TissueTiles(training_tissue(cohort / "train.tsv", Results(cohort)))
-    tiles = torch.from_numpy(np.stack([source.tile(n, 64, 0) for n in range(3)]))
-    features = model.encoder.conv_in(model.pixels(tiles.permute(0, 3, 1, 2))).double()
-    statistics = torch.var_mean(features, dim=(0, 2, 3), correction=0)  # 32 channels, 32 groups
-    torch.testing.assert_close(model.norms[0].variance.double(), statistics[0])
-    torch.testing.assert_close(model.norms[0].mean.double(), statistics[1])
+    assert json.loads(header["summary"]) == {"origin": "checkpoint given"}
+    assert (tmp_path / "t.tsv").read_text().splitlines()[1:] == []
+    (tmp_path / "again").mkdir()
+    again, _ = tokenizer_of(cohort, tmp_path / "again", tmp_path / "t.safetensors", split)
+    assert tokenizer_digest(again) == tokenizer_digest(model)
 
 
-def test_training_tiles_have_appearances_of_their_own(cohort):
-    source = TissueTiles(training_tissue(cohort / "train.tsv", Results(cohort)))
-    strength = Strength(0.5, 0.2, 0.0)
-    plain = [source.tile(n, 64, 0) for n in range(6)]
-    changed = [source.tile(n, 64, 0, strength) for n in range(6)]
-    for n in range(6):
-        assert np.array_equal(changed[n], source.tile(n, 64, 0, strength))
-        colours = np.unique(plain[n].reshape(-1, 3), axis=0)
-        masks = [(plain[n] == colour).all(axis=2) for colour in colours]
-        recoloured = [np.unique(changed[n][mask], axis=0) for mask in masks]
-        assert all(len(colour) == 1 for colour in recoloured)  # other colours at the same pixels
-    difference = [np.abs(a.astype(int) - b).max() for a, b in zip(plain, changed, strict=True)]
-    assert min(difference) > 3
-    assert len(set(difference)) > 1
-
-
-def test_a_tokenizer_with_attention_stays_native(cohort, tmp_path):
+def test_a_tokenizer_with_attention_is_for_windows(cohort, tmp_path):
     network = Published(attention=True, **SMALL, attn_resolutions=[16])
-    given = write_taming(tmp_path / "given", network)
-    model, header = tokenizer_of(cohort, tmp_path, given)
-    assert not model.calibrated
-    assert not any(norm.frozen for norm in model.norms)
-    assert "frozen_native_agreement" not in json.loads(header["summary"])
+    model, _ = tokenizer_of(cohort, tmp_path, write_taming(tmp_path / "given", network))
+    with pytest.raises(HolohistoError, match=r"tokens.mode.*allowed window, online"):
+        encoder_for(model, "frozen")
+    encoder_for(model, "window")
 
 
-def test_without_training_slides_it_stays_native_until_there_are_some(cohort, tmp_path):
-    given = write_openmuse(tmp_path / "given", Published(**SMALL))
-    native, _ = tokenizer_of(cohort, tmp_path, given, split="predict")
-    assert not native.calibrated
-    (tmp_path / "later").mkdir()
-    later, _ = tokenizer_of(cohort, tmp_path / "later", tmp_path / "t.safetensors")
-    assert later.calibrated
-    again, _ = tokenizer_of(cohort, tmp_path, tmp_path / "later" / "t.safetensors", "predict")
-    assert tokenizer_digest(again) == tokenizer_digest(later)
+TINY = {
+    "channels": 8,
+    "multipliers": [1, 1, 1],
+    "residual_blocks": 1,
+    "levels": [4, 4],
+    "tile": 64,
+    "batch": 2,
+    "steps": 2,
+}
+CLASSES = '{"glomerulus": {}}'
+
+
+def columns(folder: Path) -> dict[str, list[str]]:
+    header, *rows = (line.split("\t") for line in (folder / "t.tsv").read_text().splitlines())
+    return dict(zip(header, map(list, zip(*rows, strict=True)), strict=True))
+
+
+def test_training_writes_the_tokenizer_its_table_and_summary(cohort, tmp_path):
+    model, header = run_verb(cohort, tmp_path, TINY, classes=CLASSES)
+    assert model.architecture.levels == (4, 4)
+    assert all(norm.statistics is Statistics.NATIVE for norm in model.norms)
+    table = columns(tmp_path)
+    assert list(table) == [
+        "step",
+        "loss",
+        "reconstruction",
+        "annotation",
+        "codes_used",
+        "perplexity",
+        "effective_rank",
+        "kept",
+        "psnr",
+        "seconds",
+    ]
+    assert table["step"] == ["1", "2"]
+    assert all(float(value) > 0 for value in table["annotation"])
+    summary = json.loads(header["summary"])
+    assert (summary["origin"], summary["steps"], summary["step"]) == ("trained on the cohort", 2, 2)
+    assert summary["kept"] == pytest.approx(float(table["kept"][-1]), abs=1e-4)
+    assert (tmp_path / "t.jpg").stat().st_size > 1000
+
+
+def test_weight_0_reads_no_annotation(cohort, tmp_path, monkeypatch):
+    opened = []
+    monkeypatch.setattr(tissue_tiles, "Annotation", lambda *facts: opened.append(facts))
+    run_verb(cohort, tmp_path, TINY | {"annotation_weight": 0}, classes=CLASSES)
+    assert opened == []
+    assert all(value in ("", "nan") for value in columns(tmp_path)["annotation"])
+
+
+def test_without_training_slides_there_is_nothing_to_train_on(cohort, tmp_path, capsys):
+    words = ("tokenizer", "--sheet", cohort / "predict.tsv", "--results", cohort)
+    words += ("--tokenizer", tmp_path / "t", "--table", tmp_path / "u", "--picture", tmp_path / "v")
+    assert cli.main([str(word) for word in words]) == 2
+    assert "no slide has the split train" in capsys.readouterr().err
 
 
 def test_code_in_a_checkpoint_ends_the_verb_in_one_line(cohort, plain, tmp_path, capsys):
@@ -168,24 +196,3 @@ def test_code_in_a_checkpoint_ends_the_verb_in_one_line(cohort, plain, tmp_path,
     assert len(errors) == 1
     assert "is refused: it asks for code" in errors[0]
     assert not marker.exists()
-
-
-def test_the_tokenizer_file_records_whether_it_is_calibrated(plain, x, tmp_path):
-    model = load.read(write_openmuse(tmp_path / "a", plain))
-    save_tokenizer(model, tmp_path / "native.safetensors", {})
-    rgb = ((x + 1) * 127.5).byte()
-    calibrate(model, [rgb[0].permute(1, 2, 0).numpy()], 1e-3)
-    save_tokenizer(model, tmp_path / "frozen.safetensors", {})
-    native, frozen = (
-        load_tokenizer(tmp_path / f"{name}.safetensors") for name in ("native", "frozen")
-    )
-    assert (native.calibrated, frozen.calibrated) == (False, True)
-    assert not any(norm.frozen for norm in native.norms)
-    assert all(norm.frozen for norm in frozen.norms)
-    assert tokenizer_digest(native) != tokenizer_digest(frozen)
-    with pytest.raises(HolohistoError, match=r"calibrated.*found one never calibrated"):
-        encoder_for(native, "frozen")
-    encoder_for(native, "window")
-    encoder_for(frozen, "frozen")
-    assert torch.equal(frozen.latents(x), model.latents(x))
-    assert not torch.equal(native.latents(x[..., :40]), frozen.latents(x[..., :40]))

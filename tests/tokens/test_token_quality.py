@@ -3,37 +3,62 @@
 import numpy as np
 import pytest
 import torch
-from encoded_picture import EVERYTHING, encode, frozen_tokenizer, picture, reader
+from encoded_picture import picture, slide_encoder
 
+from holohisto.config.training import ColourAugmentation
+from holohisto.tiles.appearance import Appearance, Strength
+from holohisto.tiles.variants import Variant
+from holohisto.tokenizer.norm import Statistics
 from holohisto.tokens import quality
 from holohisto.tokens.encoders import LocalEncoder
+from holohisto.tokens.needed import tissue_squares
+
+EVERYTHING = np.ones((25, 41), bool)
 
 
 @pytest.fixture(scope="module")
-def model():
-    return frozen_tokenizer()
+def encoder():
+    return slide_encoder(block=1024)
 
 
-def test_bf16_agrees_with_fp32_mostly_and_reports_how_much(model):
-    exact = encode(LocalEncoder(model), block=1024)
-    encoder = LocalEncoder(model, bf16=True)
-    rounded = encode(encoder, block=1024)
-    assert 0.5 < (exact == rounded).mean() < 1
-    found, _ = quality.judge(reader(picture()), rounded, EVERYTHING, encoder, bf16=True)
-    assert found.precision_agreement == pytest.approx((exact == rounded).mean(), abs=0.1)
+@pytest.fixture(scope="module")
+def found(encoder):
+    return encoder.encode().encoded.tokens
 
 
-def test_quality_is_that_of_what_the_map_brings_back(model):
-    encoder = LocalEncoder(model)
-    found = encode(encoder, block=1024)
-    facts, shown = quality.judge(reader(picture()), found, EVERYTHING, encoder, bf16=False)
+@pytest.fixture(scope="module")
+def judged(encoder, found):
+    return quality.judge(encoder, found, bf16=False)
+
+
+def squares():
+    return tissue_squares(EVERYTHING, 16, 4, 384)
+
+
+def alone(model, rgb):
+    return model.tokens(torch.from_numpy(rgb).permute(2, 0, 1)[None])[0].numpy()
+
+
+def test_bf16_agrees_with_fp32_mostly_and_reports_how_much(encoder, found):
+    rounded = slide_encoder(block=1024)
+    rounded.encoder = LocalEncoder(rounded.encoder.model, bf16=True)
+    tokens = rounded.encode().encoded.tokens
+    assert 0.5 < (found == tokens).mean() < 1
+    facts, _ = quality.judge(rounded, tokens, bf16=True)
+    assert facts.precision_agreement == pytest.approx((found == tokens).mean(), abs=0.1)
+
+
+def test_quality_is_that_of_what_the_map_brings_back(encoder, found, judged):
+    facts, shown = judged
+    model = encoder.encoder.model
     assert shown.shape == (768, 4 * 384, 3)
     y, x = (
         min(max(0, middle - 12), n - 24)
         for middle, n in zip(divmod(25 * 41 // 8, 41), (25, 41), strict=True)
     )
+    inside = np.s_[: min(384, 395 - 16 * y)]  # the last row of tokens reaches beyond the slide
     np.testing.assert_array_equal(
-        shown[:384, :384], picture()[y * 16 : y * 16 + 384, x * 16 : x * 16 + 384]
+        shown[:384, :384][inside], picture()[y * 16 : y * 16 + 384, x * 16 : x * 16 + 384]
     )
     back = model.picture(torch.from_numpy(found[y : y + 24, x : x + 24].astype(int))[None])[0]
     np.testing.assert_array_equal(shown[384:, :384], back.permute(1, 2, 0))
@@ -41,19 +66,60 @@ def test_quality_is_that_of_what_the_map_brings_back(model):
     each = [10 * np.log10(255**2 / part.mean()) for part in np.split(errors, 4, axis=1)]
     assert facts.psnr == pytest.approx(np.mean(each))
     assert 0 < facts.ssim < 1
-    assert 0 < facts.native_agreement < 1
     assert facts.precision_agreement is None
-    assert (facts.tokens, facts.codebook) == (25 * 41, 64)
+    assert (facts.tokens, facts.codebook, facts.dimension) == (25 * 41, 64, 3)
     assert facts.codes_used == len(np.unique(found))
-    assert all(norm.frozen for norm in model.norms)
 
 
-def test_quality_of_a_slide_without_tissue(model):
-    nothing = np.zeros((25, 41), bool)
-    found = np.zeros((25, 41), np.uint16)
-    encoder = LocalEncoder(model)
-    facts, shown = quality.judge(reader(picture()), found, nothing, encoder, bf16=True)
+def test_effective_rank_is_that_of_the_codes_of_the_tissue(encoder, found, judged):
+    codes = encoder.encoder.model.quantize.codes.numpy()[found.ravel()]
+    share = np.linalg.eigvalsh(np.cov(codes.T))
+    share /= share.sum()
+    expected = np.exp(-(share * np.log(share)).sum())
+    assert judged[0].effective_rank == pytest.approx(expected)
+    assert 1 < expected < 3
+
+
+def test_native_agreement_is_with_squares_at_their_own_statistics(encoder, found, judged):
+    model = encoder.encoder.model
+    model.use(Statistics.NATIVE)
+    same = [
+        alone(model, encoder.read(Variant(), square))
+        == found[square.y // 16 :, square.x // 16 :][:24, :24]
+        for square in squares()
+    ]
+    assert judged[0].native_agreement == pytest.approx(np.mean(same))
+    assert 0 < np.mean(same) < 1
+
+
+def test_kept_is_the_share_of_tokens_that_another_appearance_leaves(encoder, judged):
+    model = encoder.encoder.model
+    look = Variant(
+        appearance=Appearance.draw(Strength.of(ColourAugmentation()), np.random.default_rng(0))
+    )
+    tokens = []
+    for variant in (Variant(), look):
+        encoder.adapt(variant)
+        tokens.append([alone(model, encoder.read(variant, square)) for square in squares()])
+    expected = np.mean(np.array(tokens[0]) == np.array(tokens[1]))
+    assert judged[0].kept == pytest.approx(expected)
+    assert 0 < expected < 1
+
+
+def test_in_windows_native_agreement_is_not_measured():
+    encoder = slide_encoder(mode="window")
+    facts, _ = quality.judge(encoder, encoder.encode().encoded.tokens, bf16=False)
+    assert facts.native_agreement is None
+    assert 0 <= facts.kept < 1
+
+
+def test_quality_of_a_slide_without_tissue():
+    encoder = slide_encoder()
+    encoder.tissue.foreground.mask[:] = False
+    facts, shown = quality.judge(encoder, np.zeros((25, 41), np.uint16), bf16=True)
     assert (facts.tokens, facts.codes_used, facts.psnr, facts.perplexity) == (0, 0, None, None)
+    assert (facts.effective_rank, facts.kept, facts.native_agreement) == (None, None, None)
+    assert facts.precision_agreement is None
     assert shown.ndim == 3
 
 

@@ -9,6 +9,7 @@ from holohisto.config.models import HolohistoModel
 from holohisto.segmenter.file import build_segmenter
 from holohisto.segmenter.inputs import Inputs
 from holohisto.tokenizer.architecture import Architecture
+from holohisto.tokenizer.norm import Statistics
 from holohisto.tokenizer.vqgan import VQGAN
 from holohisto.training.trainer import Trainer
 
@@ -21,7 +22,7 @@ def test_online_tokens_are_those_of_the_tile_itself():
         )
     ).eval()
     tokenizer.quantize.embedding.weight.data.normal_()
-    tokenizer.freeze()
+    tokenizer.use(Statistics.FROZEN)
     segmenter = build_segmenter(
         HolohistoModel(size="T", decoder="tokens"), torch.randn(32, 4), 16, 1
     )
@@ -29,7 +30,7 @@ def test_online_tokens_are_those_of_the_tile_itself():
     assert (inputs.tokens, inputs.pixels) == (False, True)
     rgb = np.random.default_rng(0).integers(0, 256, (2, 3, 64, 96), dtype=np.uint8)
     tokens, _ = inputs(None, rgb, torch.device("cpu"))
-    tokenizer.freeze(False)
+    tokenizer.use(Statistics.NATIVE)
     assert torch.equal(tokens[1], tokenizer.tokens(torch.from_numpy(rgb[1:]))[0])
     assert len(tokens.unique()) > 3
 

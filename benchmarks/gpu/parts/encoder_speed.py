@@ -12,7 +12,8 @@ from benchmarks.gpu.task import Task
 from holohisto.config.training import TokenizerOptions, TokensOptions
 from holohisto.runtime.arithmetic import ceil_div
 from holohisto.tiles.grid import Tile
-from holohisto.tokenizer.architecture import Architecture
+from holohisto.tokenizer.norm import Statistics
+from holohisto.tokenizer.training import architecture
 from holohisto.tokenizer.vqgan import VQGAN
 from holohisto.tokens.encode import Encoding, encode
 from holohisto.tokens.encoders import LocalEncoder
@@ -57,17 +58,11 @@ def encoder(
     The weights are random: they alter neither operations nor time.
     """
     torch.manual_seed(0)
-    architecture = Architecture(
-        channels=options.channels,
-        multipliers=options.multipliers,
-        residual_blocks=options.residual_blocks,
-        codebook=options.codebook,
-        dimension=options.dimension,
-    )
-    model = VQGAN(architecture).to(device).eval().requires_grad_(False)
+    model = VQGAN(architecture(options)).to(device).eval().requires_grad_(False)
+    model.use(Statistics.FROZEN)
     model = model.to(memory_format=torch.channels_last)  # pyright: ignore
     own = LocalEncoder(model, bf16=True)
-    f = architecture.downscale
+    f = model.architecture.downscale
     rgb = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8)
     needed = np.ones((ceil_div(size[1], f), ceil_div(size[0], f)), bool)
 
