@@ -55,7 +55,7 @@ class Augmentation(ColourAugmentation):
     )
 
 
-Level = Annotated[int, Field(ge=3)]
+Level = Annotated[int, Field(ge=2)]
 MOST_CODES = 65_534
 """Largest codebook: a token is stored in 16 bits."""
 

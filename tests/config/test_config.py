@@ -251,7 +251,7 @@ def test_the_codebook_of_levels_fits_into_16_bits():
     assert parse_config({"tokenizer": {"levels": [8, 8, 8, 8, 8]}})
     for levels, problem in (
         ([16, 16, 16, 16], "a codebook of 65536 codes is over 65534"),
-        ([8, 2], "tokenizer.levels.1: Input should be greater than or equal to 3"),
+        ([8, 1], "tokenizer.levels.1: Input should be greater than or equal to 2"),
         ([8], "at least 2"),
     ):
         line, *_ = mistakes({"tokenizer": {"levels": levels}})
