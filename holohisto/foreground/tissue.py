@@ -17,7 +17,7 @@ from holohisto.foreground.colour import BLACK
 from holohisto.foreground.detect import optical_density
 from holohisto.foreground.map import Foreground
 from holohisto.slide import Slide
-from holohisto.tiles.colour import COMMON
+from holohisto.tiles.colour import COMMON, mapped
 from holohisto.tiles.grid import Tile
 
 WHITE = (255, 255, 255)
@@ -80,8 +80,10 @@ class Tissue:
         if own is None:
             return None
         values = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
-        deviation = optical_density(values, self.slide.background) - own.mean
-        light = 256 * np.exp(-(COMMON.mean + own.stretch(COMMON) * deviation)) - 1
+        density = optical_density(values, self.slide.background)
+        stretch = own.stretch(COMMON)
+        density = mapped(density, np.array(own.mean), stretch, np.array(COMMON.mean))
+        light = 256 * np.exp(-density) - 1
         return np.clip(np.rint(light), 0, 255).astype(np.uint8).T.copy()
 
 

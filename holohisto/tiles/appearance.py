@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from holohisto.config.training import Augmentation, ColourAugmentation
-from holohisto.tiles.colour import COMMON, LEAST_SPREAD, Colour, Matrix, Triple
+from holohisto.tiles.colour import COMMON, LEAST_SPREAD, Colour, Matrix, Triple, mapped
 
 UNMIXED: Matrix = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 LEAST_SUM = 0.5
@@ -104,15 +104,12 @@ class Appearance:
             rgb = self._blurred(rgb)
         if self._unchanged:
             return rgb
-        matrix, offset = self._affine
-        changed = _DENSITY[rgb].reshape(-1, 3) @ matrix  # (H * W, 3)
-        changed += offset
+        density = _DENSITY[rgb].reshape(-1, 3) @ self._mixing  # (H * W, 3)
+        changed = mapped(np.maximum(density, 0, out=density), *self._line)
         np.exp(np.negative(changed, out=changed), out=changed)
         changed *= 256
         changed -= 0.5  # one less, as in the density, and 0.5 to round
-        changed = np.clip(changed, 0, 255, out=changed).astype(np.uint8).reshape(rgb.shape)
-        changed[(rgb == 255).all(axis=2)] = 255
-        return changed
+        return np.clip(changed, 0, 255, out=changed).astype(np.uint8).reshape(rgb.shape)
 
     def _blurred(self, rgb: np.ndarray) -> np.ndarray:
         offsets = np.arange(-self.reach, self.reach + 1)
@@ -129,15 +126,18 @@ class Appearance:
         return self == plain
 
     @cached_property
-    def _affine(self) -> tuple[np.ndarray, np.ndarray]:
-        """Matrix that a row of densities is multiplied by, and what is added; float32."""
+    def _mixing(self) -> np.ndarray:
+        """Matrix that a row of densities is multiplied by, (3, 3) float32."""
+        return np.array(self.mixing, np.float32).T
+
+    @cached_property
+    def _line(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Means of the mixed densities, slopes, and what the means become; each (3,)."""
         mixing = np.array(self.mixing)
         mixed = np.sqrt(np.diag(mixing @ self.tissue.covariance @ mixing.T))
         stretch = self.tissue.spread / np.maximum(mixed, LEAST_SPREAD)
-        matrix = np.diag(self.contrast * stretch) @ mixing
-        mean = np.array(self.tissue.mean)
-        offset = mean - matrix @ mean + self.shift
-        return matrix.T.astype(np.float32), offset.astype(np.float32)
+        mean = mixing @ self.tissue.mean
+        return mean, self.contrast * stretch, np.array(self.tissue.mean) + self.shift
 
 
 def _mixture(strength: Strength, random: np.random.Generator) -> np.ndarray:

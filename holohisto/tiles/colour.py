@@ -8,6 +8,10 @@ import numpy as np
 LEAST_SPREAD = 0.02
 """Smallest standard deviation of an optical density that is stretched to another."""
 
+KNEE = 0.3
+"""Share of the mean density below which densities are mapped so that glass, of density 0, keeps
+it."""
+
 Triple = tuple[float, float, float]
 Matrix = tuple[Triple, Triple, Triple]
 
@@ -42,6 +46,30 @@ class Colour:
         """Make from the values of three channels, such as JSON's lists."""
         red, green, blue = (_triple(row) for row in covariance)
         return cls(_triple(mean), (red, green, blue))
+
+
+def mapped(density: np.ndarray, mean: np.ndarray, gain: np.ndarray, aim: np.ndarray) -> np.ndarray:
+    """Map densities linearly, their mean to `aim`; glass stays glass.
+
+    Below KNEE times the mean the map is a line to 0, where the linear one would tint glass.
+
+    Args:
+        density: (..., C) float, 0 or more.
+        mean: (C,), their means.
+        gain: (C,), slopes.
+        aim: (C,), what the means are mapped to.
+
+    Returns:
+        (..., C) of the type of `density`, 0 or more.
+    """
+    offset = aim - gain * mean
+    knee = np.maximum(KNEE * mean, LEAST_SPREAD)
+    steep = np.where(offset > 0, gain + offset / knee, gain)
+    gain, offset, steep = (values.astype(density.dtype) for values in (gain, offset, steep))
+    result = density * gain
+    result += offset
+    np.minimum(result, density * steep, out=result, where=np.broadcast_to(offset > 0, result.shape))
+    return np.maximum(result, 0, out=result)
 
 
 def _triple(values: Sequence[float]) -> Triple:

@@ -15,6 +15,7 @@ from holohisto.runtime import atomic
 from holohisto.runtime.arithmetic import ceil_div
 from holohisto.runtime.progress import phase, track
 from holohisto.tiles.appearance import Strength
+from holohisto.tokenizer.calibration import calibrate
 from holohisto.tokenizer.norm import Statistics
 from holohisto.tokenizer.published import load
 from holohisto.tokenizer.tissue_tiles import TissueTiles
@@ -109,10 +110,13 @@ def write_picture(model: VQGAN, tiles: list[np.ndarray], path: Path) -> None:
             Image.new("RGB", (64, 64), "white").save(temporary)
         return
     device = device_of(model)
+    if model.architecture.local:
+        calibrate(model, tiles)
     rebuilt = []
     for tile in tiles:
         rgb = torch.from_numpy(tile).permute(2, 0, 1)[None].to(device)
         rebuilt.append(model.reconstruct(rgb)[0].permute(1, 2, 0).cpu().numpy())
+    model.use(Statistics.NATIVE)
     picture = np.concatenate([np.concatenate(tiles, 1), np.concatenate(rebuilt, 1)])
     with atomic.replacing(path) as temporary:
         Image.fromarray(picture).save(temporary, quality=85)
