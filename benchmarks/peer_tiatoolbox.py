@@ -63,7 +63,7 @@ def prepare(folder: Path, size: tuple[int, int], channels: list[int]) -> None:
     torch.manual_seed(0)
     options = UnetModel(channels=tuple(channels), tile=(TILE, TILE))
     model = build_segmenter(options, None, 1, 1)
-    card = ModelCard("unet", options, ("a",), 0.5, (TILE, TILE), None, 1, "frozen", {})
+    card = ModelCard("unet", options, ("a",), 0.5, (TILE, TILE), None, 1, "frozen", None, {})
     save_segmenter(model.state_dict(), card, folder / "segmenter.safetensors")
     torch.save(model.network.state_dict(), folder / "weights.pt")
 

@@ -27,7 +27,7 @@ from holohisto.foreground.tissue import Tissue
 from holohisto.pyramid.write import write_mask_pyramid, write_slide_pyramid
 from holohisto.runtime.arithmetic import ceil_div
 from holohisto.segmenter.file import build_segmenter
-from holohisto.segmenter.inputs import Inputs
+from holohisto.segmenter.inputs import Inputs, TileEncoder
 from holohisto.slide import Slide
 from holohisto.tokens.token_map import TokenMap
 from holohisto.training.loss import dice_bce
@@ -54,7 +54,7 @@ def training_slide(folder: Path) -> TrainingSlide:
         annotation=Annotation(outlines, {"glomerulus": ClassOptions()}, SIZE, 1, None),
         known=(True,),
         area=SamplingArea(SIZE, CELL, foreground, ~foreground),
-        token_map=TokenMap([some], "slide", "", "", 16, (0,), TokensOptions()),
+        token_map=TokenMap([some], "slide", "", "", 16, (0,), "fp32", TokensOptions()),
     )
 
 
@@ -83,7 +83,7 @@ def contenders(channels: int, step: bool, device: str) -> race.Contenders:
         return float(loss.detach())
 
     return {
-        "encoded": partial(sample, Inputs(model, tokenizer)),
+        "encoded": partial(sample, Inputs(model, TileEncoder(tokenizer, "fp32"))),
         "from the map": partial(sample, Inputs(model, None)),
     }
 

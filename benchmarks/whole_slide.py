@@ -35,12 +35,12 @@ def prepare(folder: Path, width: int, height: int) -> list[str]:
     assert cli.main(command("foreground", image, picture=folder / "f.jpg", **slide)) == 0
     options, own = HolohistoModel(size="T"), "0" * 64
     model = build_segmenter(options, torch.randn(1024, 32), 16, 1)
-    card = ModelCard("m", options, ("a",), 0.5, (3840, 2160), own, 16, "frozen", {})
+    card = ModelCard("m", options, ("a",), 0.5, (3840, 2160), own, 16, "frozen", "fp32", {})
     save_segmenter(model.state_dict(), card, folder / "segmenter.safetensors")
     shape = ceil_div(height, 16), ceil_div(width, 16)
     tokens = random.integers(0, 1024, shape).astype(np.uint16)
     fingerprint = SlideRecord.read(record).fingerprint
-    token_map = TokenMap([tokens], "s", fingerprint, own, 16, (0,), TokensOptions())
+    token_map = TokenMap([tokens], "s", fingerprint, own, 16, (0,), "fp32", TokensOptions())
     save_token_map(token_map, folder / "tokens.safetensors")
     return command(
         "infer",

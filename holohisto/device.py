@@ -1,7 +1,14 @@
-"""The torch device that work runs on."""
+"""The torch device that work runs on, and the precision that encoders compute in."""
+
+import contextlib
+from collections.abc import Generator
+from typing import Literal
 
 import torch
 from torch import nn
+
+Precision = Literal["fp32", "bf16"]
+"""Precision of an encoder's arithmetic. The two give different tokens."""
 
 
 def best_device() -> torch.device:
@@ -14,6 +21,26 @@ def device_of(model: nn.Module) -> torch.device:
     for tensor in (*model.parameters(), *model.buffers()):
         return tensor.device
     return torch.device("cpu")
+
+
+def resolve_precision(wanted: Literal["auto", "fp32", "bf16"], device: torch.device) -> Precision:
+    """Return the precision that `tokens.precision` means on a device: `auto` is bf16 on GPUs."""
+    if wanted == "auto":
+        return "bf16" if device.type == "cuda" else "fp32"
+    return wanted
+
+
+@contextlib.contextmanager
+def encoding_in(precision: Precision, device: torch.device) -> Generator[None, None, None]:
+    """Compute in one precision, whatever autocast surrounds the call.
+
+    fp32 is full fp32, and GPUs use one convolution algorithm: TF32 would change tokens.
+    """
+    exact = torch.backends.cudnn.flags(
+        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+    )
+    with exact, torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+        yield
 
 
 def memory_format(device: torch.device) -> torch.memory_format:

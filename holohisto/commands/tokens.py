@@ -11,7 +11,7 @@ from PIL import Image
 
 from holohisto.config.parsing import from_json
 from holohisto.config.training import TokensOptions
-from holohisto.device import best_device
+from holohisto.device import best_device, resolve_precision
 from holohisto.errors import HolohistoError
 from holohisto.foreground.map import load_foreground
 from holohisto.foreground.tissue import Tissue
@@ -23,7 +23,7 @@ from holohisto.slide.record import SlideRecord
 from holohisto.slide.scratch import staged
 from holohisto.tiles.variants import variants_of
 from holohisto.tokenizer.file import load_tokenizer, tokenizer_digest
-from holohisto.tokens.encoders import encoder_for, uses_bf16
+from holohisto.tokens.encoders import encoder_for
 from holohisto.tokens.quality import judge
 from holohisto.tokens.slide_encoder import SlideEncoder
 from holohisto.tokens.slide_tokens import facts_of, token_map_of
@@ -68,12 +68,12 @@ def run(arguments: argparse.Namespace) -> None:
     device = best_device()
     model = load_tokenizer(arguments.tokenizer).to(device)
     model = model.to(memory_format=torch.channels_last)  # pyright: ignore
-    bf16 = uses_bf16(options, device)
-    encoder = encoder_for(model, options.mode, bf16)
+    precision = resolve_precision(options.precision, device)
+    encoder = encoder_for(model, options.mode, precision)
     digest, variants = tokenizer_digest(model), variants_of(options, record.fingerprint)
     colour = asdict(foreground.colour) if foreground.colour else None
     identity = hash_of_inputs(
-        record.text(), digest, bf16, options.model_dump_json(), foreground.mask, colour
+        record.text(), digest, precision, options.model_dump_json(), foreground.mask, colour
     )
     journal = Journal(arguments.tokens.with_suffix(".journal"), identity)
     with journal, staged(arguments.image, arguments.scratch) as image, record.open(image) as slide:
@@ -85,11 +85,12 @@ def run(arguments: argparse.Namespace) -> None:
                 for number, variant in enumerate(variants)
             ]
         with phase("quality"):
-            quality, picture = judge(slide_encoder, encoded[0].encoded.tokens, bf16)
-    save_token_map(token_map_of(record, model, encoded, options), arguments.tokens)
+            quality, picture = judge(slide_encoder, encoded[0].encoded.tokens)
+    token_map = token_map_of(record, encoder, encoded, options)
+    save_token_map(token_map, arguments.tokens)
     with atomic.replacing(arguments.picture) as temporary:
         Image.fromarray(picture).save(temporary, quality=85)
-    facts = facts_of(record, options.mode, bf16, encoded, quality)
+    facts = facts_of(record, token_map, encoded, quality)
     atomic.write_text(arguments.quality, json.dumps(facts, indent=2) + "\n")
     journal.discard()
     counts = quality.tokens, len(encoded), quality.codes_used, quality.codebook

@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> None:
         name=arguments.model,
         model=model,
         options=options,
-        token_mode=arguments.tokens_options.mode,
+        tokens=arguments.tokens_options,
         classes=arguments.classes,
         seed=arguments.seed,
         sheet=arguments.sheet,

@@ -18,7 +18,8 @@ def as_json(config: Config) -> dict[str, str]:
     sections["infer"].pop("splits")  # selects slides, does not change them
     for speed_only in ("devices", "nodes", "activation_checkpointing"):
         sections["train"].pop(speed_only)
-    sections["train_tokens"] = {"mode": sections["tokens"]["mode"]}
+    in_training = {"mode", "precision"} if config.tokens.mode == "online" else {"mode"}
+    sections["train_tokens"] = config.tokens.model_dump(mode="json", include=in_training)
     sections["tokens_single_variant"] = config.tokens.single_variant.model_dump(mode="json")
     sections["values"] = {
         name: {"values": options["values"]} for name, options in sections["classes"].items()

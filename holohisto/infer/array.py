@@ -6,11 +6,11 @@ import numpy as np
 import torch
 
 from holohisto.config.config import Config
-from holohisto.device import device_of
+from holohisto.device import device_of, resolve_precision
 from holohisto.errors import HolohistoError
 from holohisto.foreground.map import find_foreground
 from holohisto.foreground.tissue import Tissue
-from holohisto.infer.checks import require_own_tokenizer
+from holohisto.infer.checks import encoder_of, require_own_tokenizer
 from holohisto.infer.fixed_config import config_for
 from holohisto.infer.job import DEFAULT_SPEED, Job, Speed
 from holohisto.infer.predict import Predictor, fixed_threads
@@ -19,7 +19,7 @@ from holohisto.segmenter.file import ModelCard, Segmenter
 from holohisto.slide.array import ArraySlide
 from holohisto.slide.record import SlideRecord, record_of
 from holohisto.tokenizer.vqgan import VQGAN
-from holohisto.tokens.encoders import encoder_for, uses_bf16
+from holohisto.tokens.encoders import encoder_for
 from holohisto.tokens.slide_encoder import SlideEncoder
 from holohisto.tokens.slide_tokens import token_map_of
 from holohisto.tokens.token_map import TokenMap
@@ -71,9 +71,12 @@ def segment_array(
         rgb, card.mpp if mpp is None else mpp, config_for(card, config or Config())
     )
     tokenizer = _checked(tokenizer, card, device_of(model))
-    online = card.mode == "online"
-    token_map = picture.token_map(tokenizer) if tokenizer is not None and not online else None
-    predictor = Predictor(model, tokenizer if online else None)
+    token_map = encoder = None
+    if tokenizer is not None and card.mode == "online":
+        encoder = encoder_of(card, tokenizer)
+    elif tokenizer is not None:
+        token_map = picture.token_map(tokenizer)
+    predictor = Predictor(model, encoder)
     segmentation = Segmentation(predictor, picture.job(card, model.tile), speed)
     with fixed_threads():
         labels = list(segmentation.labels(input_reader(predictor, picture.tissue, token_map)))
@@ -113,6 +116,7 @@ class _Picture:
         """Compute the tokens as the verb tokens does, in one variant."""
         options, size = self.config.tokens.single_variant, self.record.working_size
         tokenizer = tokenizer.to(memory_format=torch.channels_last)  # pyright: ignore
-        encoder = encoder_for(tokenizer, options.mode, uses_bf16(options, device_of(tokenizer)))
+        precision = resolve_precision(options.precision, device_of(tokenizer))
+        encoder = encoder_for(tokenizer, options.mode, precision)
         encoded = SlideEncoder(self.tissue, size, encoder, options).encode()
-        return token_map_of(self.record, tokenizer, [encoded], options)
+        return token_map_of(self.record, encoder, [encoded], options)

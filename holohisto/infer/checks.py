@@ -5,6 +5,7 @@ from pathlib import Path
 from holohisto.config.sections import Classes
 from holohisto.errors import HolohistoError
 from holohisto.segmenter.file import ModelCard
+from holohisto.segmenter.inputs import TileEncoder
 from holohisto.slide.record import SlideRecord
 from holohisto.tokenizer.file import load_tokenizer, tokenizer_digest
 from holohisto.tokenizer.vqgan import VQGAN
@@ -12,6 +13,7 @@ from holohisto.tokens.token_map import (
     TokenMap,
     load_token_map,
     require_mode,
+    require_precision,
     require_slide,
     require_tokenizer,
 )
@@ -65,8 +67,8 @@ def token_map_for(
         record: The slide.
 
     Raises:
-        HolohistoError: a token map is needed but not given, or it is of another slide, tokenizer
-            or mode.
+        HolohistoError: a token map is needed but not given, or it is of another slide, tokenizer,
+            mode or precision.
     """
     if card.tokenizer is None or card.mode == "online":
         return None
@@ -76,10 +78,11 @@ def token_map_for(
     require_tokenizer(token_map, card.tokenizer, tokens)
     require_slide(token_map, record.fingerprint, record.slide, tokens)
     require_mode(token_map, card.mode, tokens)
+    require_precision(token_map, card.precision, tokens)
     return token_map
 
 
-def online_tokenizer(card: ModelCard, segmenter: Path, tokenizer: Path | None) -> VQGAN | None:
+def tile_encoder(card: ModelCard, segmenter: Path, tokenizer: Path | None) -> TileEncoder | None:
     """Load the tokenizer of a segmenter trained in mode `online`; None in the other modes.
 
     Args:
@@ -96,7 +99,12 @@ def online_tokenizer(card: ModelCard, segmenter: Path, tokenizer: Path | None) -
         raise HolohistoError(segmenter, "was trained online", advice="give --tokenizer")
     model = load_tokenizer(tokenizer)
     require_own_tokenizer(card, model, tokenizer)
-    return model
+    return encoder_of(card, model)
+
+
+def encoder_of(card: ModelCard, tokenizer: VQGAN) -> TileEncoder:
+    """Return what encodes tiles for a segmenter, in the precision of its training."""
+    return TileEncoder(tokenizer, card.precision or "fp32")
 
 
 def require_own_tokenizer(card: ModelCard, tokenizer: VQGAN, where: object) -> None:

@@ -66,7 +66,7 @@ class _Stages:
         """Return each tile with its probabilities (classes, height, width) float32."""
         inputs = self.predictor.inputs
         rgb = None if batch.rgb is None else batch.rgb.permute(0, 3, 1, 2)
-        with self.clock("tokenise" if inputs.tokenizer is not None else "model"):
+        with self.clock("tokenise" if inputs.encoder is not None else "model"):
             tokens, pixels = inputs(batch.tokens, rgb, self.predictor.device)
         first = batch.tiles[0]
         with self.clock("model"):

@@ -10,8 +10,7 @@ from torch import Tensor
 from holohisto.device import device_of
 from holohisto.infer.job import Speed
 from holohisto.segmenter.file import Segmenter
-from holohisto.segmenter.inputs import Inputs
-from holohisto.tokenizer.vqgan import VQGAN
+from holohisto.segmenter.inputs import Inputs, TileEncoder
 
 THREADS_A_TILE = 4
 """Threads that share the arithmetic of a tile on a CPU, however many cores there are: another
@@ -19,23 +18,23 @@ number would round differently."""
 
 
 class Predictor:
-    """A segmenter, and the tokenizer that encodes its tiles where that is done on the way.
+    """A segmenter, and what encodes its tiles in mode `online`.
 
     Attributes:
         device: The device of the segmenter, where everything is computed.
         inputs: Which of tokens and pixels are to be read of a tile.
     """
 
-    def __init__(self, model: Segmenter, tokenizer: VQGAN | None = None) -> None:
+    def __init__(self, model: Segmenter, encoder: TileEncoder | None = None) -> None:
         """Take the networks.
 
         Args:
             model: The segmenter, on its device; it is brought to channels-last memory.
-            tokenizer: Its tokenizer, in mode `online` only.
+            encoder: Encodes its tiles, in mode `online` only.
         """
         self.device = device_of(model)
         self.model = model.to(memory_format=torch.channels_last)  # pyright: ignore
-        self.inputs = Inputs(model, tokenizer)
+        self.inputs = Inputs(model, encoder)
 
     @torch.no_grad()
     def __call__(self, tokens: Tensor | None, rgb: Tensor | None, size: tuple[int, int]) -> Tensor:

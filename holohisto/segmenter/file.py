@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from holohisto.config.models import HolohistoModel, ModelOptions, PixelModel
+from holohisto.device import Precision
 from holohisto.errors import HolohistoError
 from holohisto.runtime import atomic
 from holohisto.segmenter.baselines.pixels import PixelSegmenter
@@ -42,6 +43,8 @@ class ModelCard:
     """Side of a token, or of a square that is embedded linearly, pixels; 1 for other networks."""
     mode: str
     """`tokens.mode` of the training."""
+    precision: Precision | None
+    """Precision of the encoder of the tokens of the training; None if it reads pixels only."""
     summary: dict[str, Any]
     """Facts of the training: epochs, steps, seconds, validation Dice, pretrained weights."""
 
@@ -77,6 +80,7 @@ def save_segmenter(state: dict[str, Tensor], card: ModelCard, path: Path) -> Non
         "tokenizer": card.tokenizer or "",
         "downscale": str(card.downscale),
         "mode": card.mode,
+        "precision": card.precision or "",
         "digest": _digest(state),
         "summary": json.dumps(card.summary),
     }
@@ -126,6 +130,7 @@ def _card(header: dict[str, str]) -> ModelCard:
         tokenizer=header["tokenizer"] or None,
         downscale=int(header["downscale"]),
         mode=header["mode"],
+        precision=TypeAdapter(Precision | None).validate_python(header["precision"] or None),
         summary=json.loads(header["summary"]),
     )
 

@@ -1,6 +1,5 @@
 """Encoding the pixels of a block into tokens: locally, or window by window."""
 
-import contextlib
 from typing import Protocol
 
 import numpy as np
@@ -8,8 +7,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from holohisto.config.training import TokensOptions
-from holohisto.device import device_of
+from holohisto.device import Precision, device_of, encoding_in
 from holohisto.errors import HolohistoError
 from holohisto.runtime.arithmetic import ceil_div, round_up
 from holohisto.tiles.grid import positions
@@ -27,6 +25,7 @@ class TokenEncoder(Protocol):
     """Encodes the pixels of a block, with context, into its tokens."""
 
     model: VQGAN
+    precision: Precision
     context: int
     """Pixels needed around a block, on every side."""
     unit: int
@@ -49,19 +48,14 @@ class TokenEncoder(Protocol):
         ...
 
 
-def uses_bf16(options: TokensOptions, device: torch.device) -> bool:
-    """Return whether the encoder computes in bf16; `auto` does so on GPUs."""
-    return options.precision == "bf16" or (options.precision == "auto" and device.type == "cuda")
-
-
-def encoder_for(model: VQGAN, mode: str, bf16: bool = False) -> TokenEncoder:
+def encoder_for(model: VQGAN, mode: str, precision: Precision = "fp32") -> TokenEncoder:
     """Return the encoder of a mode, `frozen` or `window`.
 
     Raises:
         HolohistoError: the tokenizer has attention, so that no halo makes its tokens local.
     """
     if mode == "window":
-        return WindowEncoder(model, bf16)
+        return WindowEncoder(model, precision)
     if not model.architecture.local:
         raise HolohistoError(
             "tokens.mode",
@@ -69,7 +63,7 @@ def encoder_for(model: VQGAN, mode: str, bf16: bool = False) -> TokenEncoder:
             found="one with attention",
             allowed="window, online",
         )
-    return LocalEncoder(model, bf16)
+    return LocalEncoder(model, precision)
 
 
 class LocalEncoder:
@@ -80,10 +74,13 @@ class LocalEncoder:
     whole block with the full halo (224 px at f = 16), cheap at a quarter of the resolution.
     """
 
-    def __init__(self, model: VQGAN, bf16: bool = False, halo: int | None = None) -> None:
+    def __init__(
+        self, model: VQGAN, precision: Precision = "fp32", halo: int | None = None
+    ) -> None:
         """`halo` defaults to the tokenizer's; with a smaller one tokens depend on the tiling."""
         architecture = model.architecture
-        self.model, self.bf16 = model, bf16
+        self.model = model
+        self.precision: Precision = precision
         self.unit = architecture.downscale
         self.halo = architecture.halo if halo is None else halo
         self.margin = round_up(architecture.shallow_reach, self.unit)
@@ -91,7 +88,7 @@ class LocalEncoder:
 
     def adapt(self, tiles: list[np.ndarray]) -> None:
         """Freeze the statistics at those of a slide's tissue, see TokenEncoder."""
-        with _exact():
+        with encoding_in("fp32", device_of(self.model)):
             calibrate(self.model, tiles)
 
     @torch.no_grad()
@@ -99,7 +96,7 @@ class LocalEncoder:
         """Return the latents of a block, (height/f, width/f, d), on the model's device."""
         device = device_of(self.model)
         pixels = torch.from_numpy(rgb).to(device)
-        with _exact(), _precision(device, self.bf16):
+        with encoding_in(self.precision, device):
             features = self._shallow(pixels, needed)
             latents = self.model.deep(features)[0]
         halo = self.halo // self.unit
@@ -160,10 +157,11 @@ class WindowEncoder:
     the next.
     """
 
-    def __init__(self, model: VQGAN, bf16: bool = False) -> None:
+    def __init__(self, model: VQGAN, precision: Precision = "fp32") -> None:
         """The lattice is anchored at the slide's origin."""
         model.use(Statistics.NATIVE)
-        self.model, self.bf16 = model, bf16
+        self.model = model
+        self.precision: Precision = precision
         self.context, self.unit = 0, RESOLUTION
 
     def adapt(self, tiles: list[np.ndarray]) -> None:
@@ -185,7 +183,7 @@ class WindowEncoder:
         for batch in _batches(corners, device):
             views = [rgb[y * f :, x * f :][:RESOLUTION, :RESOLUTION] for y, x in batch]
             pixels = torch.from_numpy(np.stack(views)).to(device).permute(0, 3, 1, 2)
-            with _exact(), _precision(device, self.bf16):
+            with encoding_in(self.precision, device):
                 latents = self.model.latents(self.model.pixels(pixels))
             windows = _to_numpy(self.model.quantize.assign(latents))
             for (y, x), window in zip(batch, windows, strict=True):
@@ -217,17 +215,6 @@ def _batches(corners: list[tuple[int, int]], device: torch.device) -> list[list[
     """Group corners into batches of GPU_BATCH on a GPU, of one on a CPU, which gains nothing."""
     size = GPU_BATCH if device.type == "cuda" else 1
     return [corners[first : first + size] for first in range(0, len(corners), size)]
-
-
-def _exact() -> contextlib.AbstractContextManager[None]:
-    """Full fp32 and one algorithm on GPUs: TF32 convolutions would change tokens."""
-    return torch.backends.cudnn.flags(
-        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-    )
-
-
-def _precision(device: torch.device, bf16: bool) -> torch.autocast:
-    return torch.autocast(device.type, torch.bfloat16, enabled=bf16)
 
 
 def _to_numpy(tokens: Tensor) -> np.ndarray:

@@ -10,7 +10,7 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from holohisto.config.training import ColourAugmentation
-from holohisto.device import device_of
+from holohisto.device import device_of, encoding_in
 from holohisto.tiles.appearance import Appearance, Strength
 from holohisto.tiles.grid import Tile
 from holohisto.tiles.variants import Variant
@@ -54,13 +54,12 @@ class TokenQuality:
 
 
 @torch.no_grad()
-def judge(encoder: SlideEncoder, tokens: np.ndarray, bf16: bool) -> tuple[TokenQuality, np.ndarray]:
+def judge(encoder: SlideEncoder, tokens: np.ndarray) -> tuple[TokenQuality, np.ndarray]:
     """Evaluate the map on a few squares of tissue, the same in every run.
 
     Args:
         encoder: Encodes the slide; it has to be adapted again before it encodes more.
         tokens: (ceil(H/f), ceil(W/f)) uint16, the map.
-        bf16: Whether the map was computed in bf16.
 
     Returns:
         The facts, and a picture, (height, width, 3) uint8: originals above, reconstructions below.
@@ -75,7 +74,7 @@ def judge(encoder: SlideEncoder, tokens: np.ndarray, bf16: bool) -> tuple[TokenQ
     used, perplexity = usage(tokens[needed], model.architecture.codebook)
     encoder.adapt()
     alone = [_encoded(model, rgb) for rgb in originals]
-    in_bf16 = _rounded(model, originals) if bf16 else None
+    rounded = _rounded(model, originals) if encoder.encoder.precision == "bf16" else None
     kept = _agreement(alone, _recoloured(encoder, squares), wanted)
     model.use(Statistics.NATIVE)
     native = [_encoded(model, rgb) for rgb in originals] if encoder.encoder.context else None
@@ -91,7 +90,7 @@ def judge(encoder: SlideEncoder, tokens: np.ndarray, bf16: bool) -> tuple[TokenQ
         dimension=model.architecture.dimension,
         effective_rank=effective_rank(codes) if len(codes) > 1 else None,
         kept=kept,
-        precision_agreement=None if in_bf16 is None else _agreement(in_bf16, alone, wanted),
+        precision_agreement=None if rounded is None else _agreement(rounded, alone, wanted),
     )
     return quality, _picture(pairs)
 
@@ -151,10 +150,10 @@ def _agreement(
     return same / total if total else None
 
 
-def _rounded(model: VQGAN, originals: list[np.ndarray]) -> list[np.ndarray]:
+def _rounded(model: VQGAN, squares: list[np.ndarray]) -> list[np.ndarray]:
     """Return the tokens of squares, each encoded alone in bf16."""
-    with torch.autocast(device_of(model).type, torch.bfloat16):
-        return [_encoded(model, rgb) for rgb in originals]
+    with encoding_in("bf16", device_of(model)):
+        return [_encoded(model, rgb) for rgb in squares]
 
 
 def _mean(values: Iterable[Any]) -> float | None:

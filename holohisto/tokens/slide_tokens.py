@@ -6,20 +6,23 @@ from typing import Any
 from holohisto.config.training import TokensOptions
 from holohisto.slide.record import SlideRecord
 from holohisto.tokenizer.file import tokenizer_digest
-from holohisto.tokenizer.vqgan import VQGAN
+from holohisto.tokens.encoders import TokenEncoder
 from holohisto.tokens.quality import TokenQuality
 from holohisto.tokens.slide_encoder import EncodedVariant
 from holohisto.tokens.token_map import TokenMap
 
 
 def token_map_of(
-    record: SlideRecord, model: VQGAN, variants: list[EncodedVariant], options: TokensOptions
+    record: SlideRecord,
+    encoder: TokenEncoder,
+    variants: list[EncodedVariant],
+    options: TokensOptions,
 ) -> TokenMap:
     """Return the token map of a slide.
 
     Args:
         record: The slide.
-        model: The tokenizer.
+        encoder: The encoder of the tokens.
         variants: All variants in the order of `variants_of`.
         options: The section `tokens`.
     """
@@ -27,17 +30,17 @@ def token_map_of(
         tokens=[variant.encoded.tokens for variant in variants],
         slide=record.slide,
         fingerprint=record.fingerprint,
-        tokenizer=tokenizer_digest(model),
-        downscale=model.architecture.downscale,
+        tokenizer=tokenizer_digest(encoder.model),
+        downscale=encoder.model.architecture.downscale,
         backgrounds=tuple(variant.background for variant in variants),
+        precision=encoder.precision,
         options=options,
     )
 
 
 def facts_of(
     record: SlideRecord,
-    mode: str,
-    bf16: bool,
+    token_map: TokenMap,
     variants: list[EncodedVariant],
     quality: TokenQuality,
 ) -> dict[str, Any]:
@@ -45,16 +48,15 @@ def facts_of(
 
     Args:
         record: The slide.
-        mode: `frozen` or `window`.
-        bf16: Whether the encoder computed in bf16.
+        token_map: Its token map.
         variants: All variants, the slide itself first.
         quality: Of the slide itself.
     """
     encoded = [variant.encoded for variant in variants]
     return {
         "slide": record.slide,
-        "mode": mode,
-        "precision": "bf16" if bf16 else "fp32",
+        "mode": token_map.options.mode,
+        "precision": token_map.precision,
         "variants": len(encoded),
         "size_tokens": list(encoded[0].tokens.shape[::-1]),
         **asdict(quality),

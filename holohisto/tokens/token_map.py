@@ -6,17 +6,18 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from holohisto.config.training import TokensOptions
+from holohisto.device import Precision
 from holohisto.errors import HolohistoError
 from holohisto.runtime import atomic
 from holohisto.tiles.grid import Tile
 from holohisto.tiles.variants import Variant, variants_of
 
-FORMAT = "holohisto-tokens-4"
+FORMAT = "holohisto-tokens-5"
 PREFIX = "tokens."
 
 
@@ -37,6 +38,8 @@ class TokenMap:
     downscale: int
     backgrounds: tuple[int, ...]
     """Token of the white around the tissue in each variant."""
+    precision: Precision
+    """Precision that the encoder computed in; `options.precision` may be `auto`."""
     options: TokensOptions
 
     @cached_property
@@ -54,6 +57,7 @@ def save_token_map(token_map: TokenMap, path: Path) -> None:
         "tokenizer": token_map.tokenizer,
         "downscale": str(token_map.downscale),
         "backgrounds": json.dumps(token_map.backgrounds),
+        "precision": token_map.precision,
         "options": token_map.options.model_dump_json(),
     }
     with atomic.replacing(path) as temporary:
@@ -85,6 +89,7 @@ def load_token_map(path: Path) -> TokenMap:
                 tokenizer=header["tokenizer"],
                 downscale=int(header["downscale"]),
                 backgrounds=tuple(json.loads(header["backgrounds"])),
+                precision=TypeAdapter(Precision).validate_python(header["precision"]),
                 options=TokensOptions.model_validate_json(header["options"]),
             )
     except (OSError, SafetensorError, ValidationError, KeyError, ValueError) as error:
@@ -135,6 +140,23 @@ def require_mode(token_map: TokenMap, mode: str, path: Path) -> None:
             found=token_map.options.mode,
             allowed=mode,
             advice="set tokens.mode",
+        )
+
+
+def require_precision(token_map: TokenMap, precision: Precision | None, path: Path) -> None:
+    """Check that the tokens were computed in the precision that a segmenter was trained with.
+
+    Raises:
+        HolohistoError: naming `path`, the file of the map: they were not.
+    """
+    if token_map.precision != precision:
+        raise HolohistoError(
+            path,
+            "token map is of another precision than the segmenter's, so its tokens differ",
+            found=token_map.precision,
+            allowed=precision,
+            advice=f"set tokens.precision: {precision}, and compute the token map again"
+            " (`auto` is bf16 on GPUs and fp32 on CPUs)",
         )
 
 

@@ -3,6 +3,7 @@
 import logging
 import math
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from holohisto.config.models import reads_tokens
+from holohisto.device import resolve_precision
 from holohisto.errors import HolohistoError
 from holohisto.runtime.progress import phase
 from holohisto.runtime.tsv import write_tsv
@@ -18,12 +20,13 @@ from holohisto.segmenter.baselines import pretrained
 from holohisto.segmenter.baselines.threshold import ThresholdSegmenter
 from holohisto.segmenter.file import ModelCard, Network, build_segmenter, save_segmenter
 from holohisto.segmenter.holohisto.model import HolohistoSegmenter
+from holohisto.segmenter.inputs import TileEncoder
 from holohisto.slide.record import SlideRecord
 from holohisto.tokenizer.file import load_tokenizer, tokenizer_digest
 from holohisto.tokenizer.vqgan import VQGAN
 from holohisto.training.identity import training_identity
 from holohisto.training.job import TrainingJob
-from holohisto.training.opening import open_slides
+from holohisto.training.opening import common_precision, open_slides
 from holohisto.training.progress import EpochRow
 from holohisto.training.slides import TrainingSlide
 from holohisto.training.threshold_fit import fit_threshold
@@ -64,6 +67,8 @@ def fit_segmenter(job: TrainingJob, machine: Machine, segmenter: Path, table: Pa
     tokenizer = load_tokenizer(job.results.tokenizer) if reads_tokens(job.model) else None
     with phase("opening slides"):
         slides = _open(job, tokenizer, first_rank)
+    encoder = _tile_encoder(job, machine, tokenizer)
+    maps_precision = common_precision(chain.from_iterable(slides.values()))
     torch.manual_seed(job.seed)
     downscale = tokenizer.architecture.downscale if tokenizer else LINEAR_DOWNSCALE
     codebook = tokenizer.quantize.codes if tokenizer else None
@@ -74,8 +79,7 @@ def fit_segmenter(job: TrainingJob, machine: Machine, segmenter: Path, table: Pa
         if isinstance(model, ThresholdSegmenter):
             weights, summary = _fit_threshold(job, slides["train"], table)
         else:
-            online = tokenizer if job.token_mode == "online" else None
-            weights, summary = _fit_network(job, machine, model, slides, online, checkpoint, table)
+            weights, summary = _fit_network(job, machine, model, slides, encoder, checkpoint, table)
     if not first_rank:
         return
     card = ModelCard(
@@ -86,7 +90,8 @@ def fit_segmenter(job: TrainingJob, machine: Machine, segmenter: Path, table: Pa
         tile=model.tile or job.options.tile,
         tokenizer=tokenizer_digest(tokenizer) if tokenizer else None,
         downscale=downscale,
-        mode=job.token_mode,
+        mode=job.tokens.mode,
+        precision=encoder.precision if encoder else maps_precision,
         summary={"pretrained": start, **summary},
     )
     save_segmenter(weights, card, segmenter)
@@ -94,7 +99,7 @@ def fit_segmenter(job: TrainingJob, machine: Machine, segmenter: Path, table: Pa
 
 
 def _open(job: TrainingJob, tokenizer: VQGAN | None, first_rank: bool) -> Slides:
-    online = job.token_mode == "online"
+    online = job.tokens.mode == "online"
     digest = None if tokenizer is None or online else tokenizer_digest(tokenizer)
     slides = {split: open_slides(job, split, digest) for split in ("train", "val")}
     if not slides["train"]:
@@ -102,6 +107,16 @@ def _open(job: TrainingJob, tokenizer: VQGAN | None, first_rank: bool) -> Slides
     if not slides["val"] and first_rank:
         logger.warning("no slide has the split val: the last epoch is kept, not the best")
     return slides
+
+
+def _tile_encoder(
+    job: TrainingJob, machine: Machine, tokenizer: VQGAN | None
+) -> TileEncoder | None:
+    """Return what encodes tiles in mode `online`; None in the other modes."""
+    if tokenizer is None or job.tokens.mode != "online":
+        return None
+    precision = resolve_precision(job.tokens.precision, machine.fabric.device)
+    return TileEncoder(tokenizer, precision)
 
 
 def _fit_threshold(job: TrainingJob, slides: list[TrainingSlide], table: Path) -> Fitted:
@@ -118,7 +133,7 @@ def _fit_network(
     machine: Machine,
     model: Network,
     slides: Slides,
-    online: VQGAN | None,
+    encoder: TileEncoder | None,
     checkpoint: Path,
     table: Path,
 ) -> Fitted:
@@ -134,9 +149,9 @@ def _fit_network(
         job.seed,
         machine.fabric,
         machine.workers,
-        online,
+        encoder,
     )
-    for rows in trainer.run(checkpoint, training_identity(job, slides, online)):
+    for rows in trainer.run(checkpoint, training_identity(job, slides, encoder)):
         if machine.fabric.is_global_zero:
             write_tsv(rows, EpochRow, table)
     best = trainer.progress.best or trainer.average.model.state_dict()

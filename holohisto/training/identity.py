@@ -4,29 +4,29 @@ from collections.abc import Mapping
 
 from holohisto.config.models import BackboneModel
 from holohisto.runtime.identity import Input, hash_of_inputs
+from holohisto.segmenter.inputs import TileEncoder
 from holohisto.tokenizer.file import tokenizer_digest
-from holohisto.tokenizer.vqgan import VQGAN
 from holohisto.training.job import TrainingJob
 from holohisto.training.slides import TrainingSlide
 
 
 def training_identity(
-    job: TrainingJob, slides: Mapping[str, list[TrainingSlide]], online: VQGAN | None
+    job: TrainingJob, slides: Mapping[str, list[TrainingSlide]], encoder: TileEncoder | None
 ) -> str:
     """Return the SHA-256 of options, classes, seed, release, pretrained weights and slides.
 
     Args:
         job: The training.
         slides: The opened slides of each split.
-        online: The tokenizer that encodes tiles in mode `online`; None in the other modes, whose
-            tokens are part of the slides.
+        encoder: Encodes tiles in mode `online`; None in the other modes, whose tokens are part of
+            the slides.
     """
     inputs: list[Input] = [
         job.model.model_dump_json(),
         job.options.model_dump_json(),
         {name: options.values for name, options in job.classes.items()},
         job.seed,
-        tokenizer_digest(online) if online else None,
+        *((tokenizer_digest(encoder.tokenizer), encoder.precision) if encoder else ()),
         job.model.pretrained if isinstance(job.model, BackboneModel) else None,
     ]
     for split, opened in slides.items():

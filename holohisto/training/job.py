@@ -5,7 +5,7 @@ from pathlib import Path
 
 from holohisto.config.models import ModelOptions
 from holohisto.config.sections import Classes
-from holohisto.config.training import TrainOptions
+from holohisto.config.training import TokensOptions, TrainOptions
 from holohisto.runtime.results import Results
 
 
@@ -19,8 +19,8 @@ class TrainingJob:
     """Kind and size of the network."""
     options: TrainOptions
     """The training options."""
-    token_mode: str
-    """`tokens.mode`: how tokens are computed."""
+    tokens: TokensOptions
+    """How tokens are computed; `mode`, and in mode `online` `precision`, alter a training."""
     classes: Classes
     seed: int
     """Seed of all random numbers."""

@@ -1,8 +1,12 @@
 """Opening the training and validation slides of a cohort from the files of a run."""
 
+from collections.abc import Iterable
+from itertools import pairwise
+
 import numpy as np
 
 from holohisto.annotation import Annotation
+from holohisto.device import Precision
 from holohisto.errors import HolohistoError
 from holohisto.foreground.map import load_foreground
 from holohisto.foreground.tissue import Tissue
@@ -63,10 +67,32 @@ def _open_slide(job: TrainingJob, row: Row, tokenizer: str | None) -> TrainingSl
     )
 
 
+def common_precision(slides: Iterable[TrainingSlide]) -> Precision | None:
+    """Return the precision that the token maps of all slides were computed in; None without maps.
+
+    Raises:
+        HolohistoError: two maps are of different precisions; their tokens cannot be learned
+            together.
+    """
+    maps = [slide.token_map for slide in slides if slide.token_map is not None]
+    for first, other in pairwise(maps):
+        if other.precision != first.precision:
+            raise HolohistoError(
+                "train",
+                "the token maps of two slides are of different precisions",
+                found=f"slide {first.slide} {first.precision}, slide {other.slide}"
+                f" {other.precision}",
+                allowed="one precision",
+                advice="set tokens.precision to fp32 or bf16, and compute the token maps again"
+                " (`auto` is bf16 on GPUs and fp32 on CPUs)",
+            )
+    return maps[0].precision if maps else None
+
+
 def _token_map(job: TrainingJob, record: SlideRecord, slide: str, tokenizer: str) -> TokenMap:
     path = job.results.tokens(slide)
     token_map = load_token_map(path)
     require_tokenizer(token_map, tokenizer, path)
     require_slide(token_map, record.fingerprint, slide, path)
-    require_mode(token_map, job.token_mode, path)
+    require_mode(token_map, job.tokens.mode, path)
     return token_map

@@ -18,8 +18,7 @@ from holohisto.runtime.progress import track
 from holohisto.runtime.stop import Interruption
 from holohisto.segmenter.file import Network
 from holohisto.segmenter.holohisto.channel_dropout import leave_out
-from holohisto.segmenter.inputs import Inputs
-from holohisto.tokenizer.vqgan import VQGAN
+from holohisto.segmenter.inputs import Inputs, TileEncoder
 from holohisto.training.average import WeightAverage
 from holohisto.training.batches import Batches
 from holohisto.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -52,7 +51,7 @@ class Trainer:
         seed: int,
         fabric: Fabric,
         workers: int = 2,
-        tokenizer: VQGAN | None = None,
+        encoder: TileEncoder | None = None,
     ) -> None:
         """Prepare batches, optimiser and average.
 
@@ -64,11 +63,11 @@ class Trainer:
             seed: Seed of all random numbers.
             fabric: Device, precision and ranks; launched.
             workers: Threads that read tiles.
-            tokenizer: Encodes each tile in mode `online`; None in the other modes.
+            encoder: Encodes each tile in mode `online`; None in the other modes.
         """
         self.options, self.seed, self.fabric, self.workers = options, seed, fabric, workers
         self.val_slides, self.tile = val, model.tile or options.tile
-        self.inputs = Inputs(model, tokenizer)
+        self.inputs = Inputs(model, encoder)
         areas = [slide.area for slide in train]
         self.plan = StepPlan.of(model, areas, options, fabric.world_size)
         self.batches = Batches(train, self.inputs, self.plan, options, seed, fabric.global_rank)

@@ -67,8 +67,8 @@ def slide_dice(
         # The tiles above and to the left have these rows and columns already.
         batch.known[:, :, : -position.y % position.height] = False
         batch.known[:, :, :, : -position.x % position.width] = False
+        tokens, rgb = inputs(batch.tokens, batch.rgb, fabric.device)
         with fabric.autocast():
-            tokens, rgb = inputs(batch.tokens, batch.rgb, fabric.device)
             logits = model(tokens, rgb, size=batch.target.shape[2:])
         predicted = (logits > 0).cpu().numpy() & batch.known
         truth = batch.target & batch.known

@@ -40,7 +40,7 @@ def folder(tmp_path_factory):
     shape = (ceil_div(SIZE[1], 16), ceil_div(SIZE[0], 16))
     tokens = [random.integers(0, 64, shape).astype(np.uint16)]
     fingerprint = SlideRecord.read(record).fingerprint
-    token_map = TokenMap(tokens, "s1", fingerprint, "0" * 64, 16, (0,), TokensOptions())
+    token_map = TokenMap(tokens, "s1", fingerprint, "0" * 64, 16, (0,), "fp32", TokensOptions())
     save_token_map(token_map, folder / "tokens.safetensors")
     return folder
 
@@ -59,7 +59,7 @@ def write_segmenter(path: Path) -> None:
     options, classes = HolohistoModel(size="T"), ("tuft", "capsule")
     model = build_segmenter(options, torch.randn(64, 8), 16, 2).eval()
     divided(model)
-    card = ModelCard("m1", options, classes, 0.5, (192, 160), "0" * 64, 16, "frozen", {})
+    card = ModelCard("m1", options, classes, 0.5, (192, 160), "0" * 64, 16, "frozen", "fp32", {})
     save_segmenter(model.state_dict(), card, path)
 
 

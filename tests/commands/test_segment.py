@@ -41,7 +41,16 @@ def write_threshold(folder, red):
     model = build_segmenter(ColourThresholdModel(), None, 1, 1)
     model.threshold[:], model.sign[:] = red, -1
     card = ModelCard(
-        "floor", ColourThresholdModel(), ("glomerulus",), 0.5, (256, 192), None, 1, "frozen", {}
+        "floor",
+        ColourThresholdModel(),
+        ("glomerulus",),
+        0.5,
+        (256, 192),
+        None,
+        1,
+        "frozen",
+        None,
+        {},
     )
     save_segmenter(model.state_dict(), card, path)
     return path
@@ -192,6 +201,7 @@ def test_tokens_are_computed_on_the_way(tmp_path):
         tokenizer_digest(tokenizer),
         16,
         "frozen",
+        "fp32",
         {},
     )
     save_segmenter(model.state_dict(), card, tmp_path / "segmenter.safetensors")

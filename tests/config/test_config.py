@@ -94,6 +94,16 @@ def test_sections_as_json_hold_defaults_and_come_back_equal():
     assert TokenizerOptions.model_validate_json(text["tokenizer"]) == parsed.tokenizer
 
 
+def test_precision_alters_a_training_by_itself_in_mode_online_only():
+    """Elsewhere it alters the token maps, which alter the training."""
+    online, frozen = (
+        as_json(parse_config({"tokens": {"mode": mode, "precision": "bf16"}}))["train_tokens"]
+        for mode in ("online", "frozen")
+    )
+    assert json.loads(online) == {"mode": "online", "precision": "bf16"}
+    assert json.loads(frozen) == {"mode": "frozen"}
+
+
 @pytest.mark.parametrize("text", ["- 1", "a: [", "3"])
 def test_files_that_hold_no_mapping_are_refused(tmp_path, text):
     path = tmp_path / "c.yaml"

@@ -44,7 +44,7 @@ def write_models() -> None:
     model = build_segmenter(options, torch.randn(16, 2), 8, 1)
     digest = tokenizer_digest(tokenizer)
     card = ModelCard(
-        "holohisto", options, ("glomerulus",), 0.5, (256, 192), digest, 8, "frozen", {}
+        "holohisto", options, ("glomerulus",), 0.5, (256, 192), digest, 8, "frozen", "fp32", {}
     )
     save_tokenizer(tokenizer, Path("results/tokenizer/tokenizer.safetensors"), {})
     save_segmenter(model.state_dict(), card, Path("results/models/holohisto/segmenter.safetensors"))

@@ -54,7 +54,7 @@ def tokenizer(tmp_path_factory):
     return path
 
 
-def write_segmenter(path, mode, digest):
+def write_segmenter(path, mode, precision, digest):
     """An untrained network that says yes about as often as no."""
     torch.manual_seed(0)
     options = HolohistoModel(size="T")
@@ -64,7 +64,7 @@ def write_segmenter(path, mode, digest):
     with torch.no_grad():
         logits = model(torch.randint(0, 16, (1, 10, 12)), pixels, (160, 192))
         last.bias -= logits.mean(dim=(0, 2, 3))
-    card = ModelCard("m", options, CLASSES, 0.5, (192, 160), digest, 16, mode, {})
+    card = ModelCard("m", options, CLASSES, 0.5, (192, 160), digest, 16, mode, precision, {})
     save_segmenter(model.state_dict(), card, path)
 
 
@@ -80,14 +80,21 @@ def by_the_verb(folder, segmenter, tokenizer, mpp):
 
 
 @pytest.mark.parametrize(
-    ("mode", "mpp"), [("frozen", 0.5), ("frozen", 0.25), ("window", 0.5), ("online", 0.5)]
+    ("mode", "precision", "mpp"),
+    [
+        ("frozen", "fp32", 0.5),
+        ("frozen", "bf16", 0.25),
+        ("window", "fp32", 0.5),
+        ("online", "fp32", 0.5),
+        ("online", "bf16", 0.5),
+    ],
 )
-def test_labels_and_probabilities_are_those_of_the_verbs(tmp_path, tokenizer, mode, mpp):
+def test_labels_and_probabilities_are_those_of_the_verbs(tmp_path, tokenizer, mode, precision, mpp):
     rgb = picture()
     Image.fromarray(rgb).save(tmp_path / "roi.png")
     loaded = load_tokenizer(tokenizer)
     segmenter = tmp_path / "segmenter.safetensors"
-    write_segmenter(segmenter, mode, tokenizer_digest(loaded))
+    write_segmenter(segmenter, mode, precision, tokenizer_digest(loaded))
     model, card, _ = load_segmenter(segmenter)
     config = parse_config(OPTIONS)
     labels, probability = segment_array(model, card, rgb, loaded, mpp=mpp, config=config)
@@ -99,12 +106,39 @@ def test_labels_and_probabilities_are_those_of_the_verbs(tmp_path, tokenizer, mo
     assert np.array_equal(probability, expected_probability)
 
 
+@pytest.mark.parametrize("mode", ["frozen", "window", "online"])
+def test_a_picture_is_encoded_in_the_precision_of_the_training(
+    tmp_path, tokenizer, mode, monkeypatch
+):
+    """On this CPU, `auto` is fp32; the configuration does not matter."""
+    loaded, seen = load_tokenizer(tokenizer), []
+    deep = VQGAN.deep
+
+    def watched(self, features):
+        latents = deep(self, features)
+        seen.append(latents.dtype)
+        return latents
+
+    monkeypatch.setattr(VQGAN, "deep", watched)
+    for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        path = tmp_path / f"{precision}.safetensors"
+        write_segmenter(path, mode, precision, tokenizer_digest(loaded))
+        model, card, _ = load_segmenter(path)
+        assert card.precision == precision
+        for wanted in ("auto", "fp32", "bf16"):
+            seen.clear()
+            config = parse_config(OPTIONS | {"tokens": {"precision": wanted}})
+            segment_array(model, card, picture(), loaded, config=config)
+            measured = mode == "frozen"  # the statistics, first and in fp32
+            assert set(seen[measured:]) == {dtype}
+
+
 def floor():
     """A segmenter of dark pixels, without tokens, and its card."""
     model = build_segmenter(ColourThresholdModel(), None, 1, 1)
     model.threshold[:], model.sign[:] = 0.5, -1
     card = ModelCard(
-        "floor", ColourThresholdModel(), ("disc",), 0.5, (256, 192), None, 1, "frozen", {}
+        "floor", ColourThresholdModel(), ("disc",), 0.5, (256, 192), None, 1, "frozen", None, {}
     )
     return model.eval(), card
 

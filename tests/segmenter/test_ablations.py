@@ -85,7 +85,7 @@ def test_backbones_have_as_many_parameters_as_counted(size, millions):
 def test_files_keep_them(options, tmp_path):
     model = build(**options)
     made = HolohistoModel(size="T", **options)
-    card = ModelCard("m", made, ("a", "b"), 0.5, (64, 64), None, 16, "frozen", {})
+    card = ModelCard("m", made, ("a", "b"), 0.5, (64, 64), None, 16, "frozen", None, {})
     save_segmenter(model.state_dict(), card, tmp_path / "m.safetensors")
     again, found, _ = load_segmenter(tmp_path / "m.safetensors")
     assert found == card

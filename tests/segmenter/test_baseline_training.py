@@ -37,6 +37,7 @@ def test_each_learns_and_its_file_keeps_it(kind, tmp_path):
         tokenizer=None,
         downscale=1,
         mode="frozen",
+        precision=None,
         summary={"pretrained": pretrained.SCRATCH},
     )
     save_segmenter(a_trainer.progress.best, card, path)

@@ -13,7 +13,7 @@ CODEBOOK = torch.randn(32, 6, generator=torch.Generator().manual_seed(0))
 
 def card(options):
     return ModelCard(
-        "m", options, ("a", "b"), 0.5, (640, 480), "digest", 16, "frozen", {"epochs": 3}
+        "m", options, ("a", "b"), 0.5, (640, 480), "digest", 16, "frozen", "fp32", {"epochs": 3}
     )
 
 
@@ -44,7 +44,9 @@ def test_a_damaged_segmenter_is_refused(tmp_path):
 
 def test_a_segmenter_file_of_another_format_is_refused(tmp_path, monkeypatch):
     model = build_segmenter(ColourThresholdModel(), None, 1, 1)
-    card = ModelCard("m", ColourThresholdModel(), ("a",), 0.5, (64, 64), None, 1, "frozen", {})
+    card = ModelCard(
+        "m", ColourThresholdModel(), ("a",), 0.5, (64, 64), None, 1, "frozen", None, {}
+    )
     monkeypatch.setattr(file, "FORMAT", "holohisto-segmenter-2")
     save_segmenter(model.state_dict(), card, tmp_path / "old.safetensors")
     monkeypatch.undo()

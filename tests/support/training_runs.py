@@ -71,7 +71,9 @@ def slide(seed, known=(True,)):
         annotation=Bits(pixels),
         known=known,
         area=SamplingArea(SIZE, 16, everywhere, everywhere.astype(np.uint8)),
-        token_map=TokenMap([tokens.astype(np.uint16)], "s", "p", "t", 16, (0,), TokensOptions()),
+        token_map=TokenMap(
+            [tokens.astype(np.uint16)], "s", "p", "t", 16, (0,), "fp32", TokensOptions()
+        ),
     )
 
 

@@ -11,6 +11,7 @@ from holohisto.tokens.token_map import (
     TokenMap,
     load_token_map,
     require_mode,
+    require_precision,
     require_slide,
     require_tokenizer,
     save_token_map,
@@ -25,6 +26,7 @@ def token_map(values, **facts):
         "tokenizer": "digest",
         "downscale": 16,
         "backgrounds": tuple(range(99, 99 + len(values))),
+        "precision": "fp32",
         "options": TokensOptions(appearances=3),
     }
     return TokenMap(list(values), **(given | facts))
@@ -55,6 +57,38 @@ def test_file_keeps_everything_and_another_tokenizer_or_mode_is_refused(tmp_path
     require_mode(found, "frozen", path)
     with pytest.raises(HolohistoError, match="another mode"):
         require_mode(found, "window", path)
+
+
+@pytest.mark.parametrize(("own", "other"), [("fp32", "bf16"), ("bf16", "fp32")])
+def test_file_keeps_the_precision_and_a_map_of_another_is_refused(tmp_path, own, other):
+    path = tmp_path / "a.safetensors"
+    save_token_map(token_map(np.zeros((1, 2, 2), np.uint16), precision=own), path)
+    found = load_token_map(path)
+    assert (found.precision, found.options.precision) == (own, "auto")
+    require_precision(found, own, path)
+    with pytest.raises(HolohistoError) as refused:
+        require_precision(found, other, path)
+    assert str(refused.value) == (
+        f"{path}: token map is of another precision than the segmenter's, so its tokens differ"
+        f" (found {own}; allowed {other}); set tokens.precision: {other}, and compute the token map"
+        " again (`auto` is bf16 on GPUs and fp32 on CPUs)"
+    )
+
+
+def test_a_map_without_precision_or_of_an_unknown_one_is_refused(tmp_path):
+    path = tmp_path / "a.safetensors"
+    save_token_map(token_map(np.zeros((1, 2, 2), np.uint16), precision="fp16"), path)
+    with pytest.raises(HolohistoError, match="cannot be read"):
+        load_token_map(path)
+
+
+def test_a_map_of_the_format_before_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "a.safetensors"
+    monkeypatch.setattr("holohisto.tokens.token_map.FORMAT", "holohisto-tokens-4")
+    save_token_map(token_map(np.zeros((1, 2, 2), np.uint16)), path)
+    monkeypatch.undo()
+    with pytest.raises(HolohistoError, match="tokens-4; allowed holohisto-tokens-5"):
+        load_token_map(path)
 
 
 def test_a_token_map_cut_short_is_refused(tmp_path):

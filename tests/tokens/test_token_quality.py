@@ -28,7 +28,7 @@ def found(encoder):
 
 @pytest.fixture(scope="module")
 def judged(encoder, found):
-    return quality.judge(encoder, found, bf16=False)
+    return quality.judge(encoder, found)
 
 
 def squares():
@@ -41,10 +41,10 @@ def alone(model, rgb):
 
 def test_bf16_agrees_with_fp32_mostly_and_reports_how_much(encoder, found):
     rounded = slide_encoder(block=1024)
-    rounded.encoder = LocalEncoder(rounded.encoder.model, bf16=True)
+    rounded.encoder = LocalEncoder(rounded.encoder.model, "bf16")
     tokens = rounded.encode().encoded.tokens
     assert 0.5 < (found == tokens).mean() < 1
-    facts, _ = quality.judge(rounded, tokens, bf16=True)
+    facts, _ = quality.judge(rounded, tokens)
     assert facts.precision_agreement == pytest.approx((found == tokens).mean(), abs=0.1)
 
 
@@ -108,15 +108,16 @@ def test_kept_is_the_share_of_tokens_that_another_appearance_leaves(encoder, jud
 
 def test_in_windows_native_agreement_is_not_measured():
     encoder = slide_encoder(mode="window")
-    facts, _ = quality.judge(encoder, encoder.encode().encoded.tokens, bf16=False)
+    facts, _ = quality.judge(encoder, encoder.encode().encoded.tokens)
     assert facts.native_agreement is None
     assert 0 <= facts.kept < 1
 
 
 def test_quality_of_a_slide_without_tissue():
     encoder = slide_encoder()
+    encoder.encoder.precision = "bf16"
     encoder.tissue.foreground.mask[:] = False
-    facts, shown = quality.judge(encoder, np.zeros((25, 41), np.uint16), bf16=True)
+    facts, shown = quality.judge(encoder, np.zeros((25, 41), np.uint16))
     assert (facts.tokens, facts.codes_used, facts.psnr, facts.perplexity) == (0, 0, None, None)
     assert (facts.effective_rank, facts.kept, facts.native_agreement) == (None, None, None)
     assert facts.precision_agreement is None

@@ -111,7 +111,9 @@ def with_variants(a_slide, count=8):
         width, height = variant.size(SIZE)
         rows = np.arange(ceil_div(height, 16), dtype=np.uint16)[:, None]
         values.append(np.repeat(100 * k + rows, ceil_div(width, 16), axis=1))
-    a_slide.token_map = TokenMap(values, "s", "p", "t", 16, tuple(range(900, 900 + count)), options)
+    a_slide.token_map = TokenMap(
+        values, "s", "p", "t", 16, tuple(range(900, 900 + count)), "fp32", options
+    )
     return a_slide
 
 

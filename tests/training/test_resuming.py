@@ -8,7 +8,11 @@ from training_runs import MIXED, OPTIONS, numbers, run, slide, trainer
 
 from holohisto.config.models import HolohistoModel
 from holohisto.config.sections import ClassOptions
+from holohisto.config.training import TokensOptions
 from holohisto.runtime.results import Results
+from holohisto.segmenter.inputs import TileEncoder
+from holohisto.tokenizer.architecture import Architecture
+from holohisto.tokenizer.vqgan import VQGAN
 from holohisto.training.identity import training_identity
 from holohisto.training.job import TrainingJob
 
@@ -55,7 +59,7 @@ def test_a_changed_training_has_another_identity(change, tmp_path):
             name="m",
             model=HolohistoModel(),
             options=OPTIONS,
-            token_mode="frozen",
+            tokens=TokensOptions(),
             classes={"a": ClassOptions(values=values)},
             seed=0,
             sheet=tmp_path / "slides.tsv",
@@ -73,6 +77,30 @@ def test_a_changed_training_has_another_identity(change, tmp_path):
     before = identity(opened())
     assert identity(opened()) == before
     assert changed[change]() != before
+
+
+def test_another_precision_online_is_another_training(tmp_path):
+    tokenizer = VQGAN(
+        Architecture(
+            channels=8, multipliers=(1, 1, 1, 1, 1), residual_blocks=1, codebook=32, dimension=4
+        )
+    )
+    job = TrainingJob(
+        name="m",
+        model=HolohistoModel(),
+        options=OPTIONS,
+        tokens=TokensOptions(mode="online"),
+        classes={"a": ClassOptions()},
+        seed=0,
+        sheet=tmp_path / "slides.tsv",
+        results=Results(tmp_path),
+    )
+    exact, rounded = (
+        training_identity(job, {}, TileEncoder(tokenizer, precision))
+        for precision in ("fp32", "bf16")
+    )
+    assert exact != rounded
+    assert exact == training_identity(job, {}, TileEncoder(tokenizer, "fp32"))
 
 
 @pytest.mark.parametrize("content", [b"", b"junk" * 100])

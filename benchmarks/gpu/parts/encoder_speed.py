@@ -61,7 +61,7 @@ def encoder(
     model = VQGAN(architecture(options)).to(device).eval().requires_grad_(False)
     model.use(Statistics.FROZEN)
     model = model.to(memory_format=torch.channels_last)  # pyright: ignore
-    own = LocalEncoder(model, bf16=True)
+    own = LocalEncoder(model, "bf16")
     f = model.architecture.downscale
     rgb = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8)
     needed = np.ones((ceil_div(size[1], f), ceil_div(size[0], f)), bool)

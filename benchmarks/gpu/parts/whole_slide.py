@@ -14,6 +14,7 @@ from benchmarks.gpu.task import Task
 from holohisto.config.models import HolohistoModel
 from holohisto.config.sections import InferOptions
 from holohisto.config.training import TokensOptions
+from holohisto.device import best_device, resolve_precision
 from holohisto.segmenter.file import ModelCard, build_segmenter, save_segmenter
 from holohisto.slide import Slide
 from holohisto.tokenizer.file import load_tokenizer, tokenizer_digest
@@ -124,6 +125,7 @@ def _segmenter(cohort: Cohort) -> tuple[Path, bool]:
         tokenizer=tokenizer_digest(tokenizer),
         downscale=downscale,
         mode="frozen",
+        precision=resolve_precision("auto", best_device()),
         summary={},
     )
     path = cohort.work / "untrained.safetensors"
