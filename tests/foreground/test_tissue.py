@@ -89,8 +89,9 @@ def test_densities_are_stretched_around_their_mean_against_the_glass(tissue_of):
     seen = inside(tissue.read(ALL))[away < 330]
     own = tissue.foreground.colour
     against_glass = np.log((np.array(tissue.slide.background) + 1) / (as_read.astype(float) + 1))
-    deviation = (np.maximum(against_glass, 0) - own.mean) / own.spread
-    expected = 256 * np.exp(-(COMMON.mean + deviation * COMMON.spread)) - 1
+    density, gain = np.maximum(against_glass, 0), COMMON.spread / own.spread
+    assert (COMMON.mean < gain * own.mean).all()  # a line all the way
+    expected = 256 * np.exp(-(COMMON.mean + (density - own.mean) * gain)) - 1
     np.testing.assert_allclose(seen, np.clip(expected, 0, 255), atol=0.51)
 
 
