@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 from holohisto.annotation import Annotation
@@ -10,9 +11,11 @@ from holohisto.config.config import Config
 from holohisto.config.parsing import from_json, read_config
 from holohisto.config.sections import CheckOptions, Classes, ClassOptions
 from holohisto.errors import HolohistoError
+from holohisto.foreground.unlike import colours_in, unlike
 from holohisto.planning.cost import estimate
-from holohisto.planning.survey import report, survey
+from holohisto.planning.survey import SurveyedSlide, report, survey
 from holohisto.runtime import atomic, progress
+from holohisto.runtime.results import Results
 from holohisto.sheet.cells import MPP_LIMITS, SLIDE_ID, Row
 from holohisto.sheet.rows import read_sheet
 from holohisto.slide.record import SlideRecord, inspect
@@ -129,17 +132,39 @@ def _settings(path: Path | None) -> Config:
 
 
 def _check_sheet(path: Path, config_path: Path | None) -> None:
-    """Print a table of all slides; raise at the end if any cannot be processed."""
+    """Print a table of all slides; raise at the end if any cannot be processed.
+
+    Slides with colours unlike training are marked where foreground maps exist already.
+    """
     settings = _settings(config_path)
     rows = read_sheet(path, tuple(settings.classes))
     slides = survey(
         progress.track(rows.values(), len(rows), "checking", "slide"),
         lambda row: _inspect(row, settings.check, settings.classes),
     )
-    print(report(slides, settings))
+    print(report(_with_colours(slides), settings))
     if bad := [slide.row.slide for slide in slides if slide.problem]:
         raise HolohistoError(
             path,
             f"{len(bad)} of {len(rows)} slides cannot be processed: {', '.join(bad)}",
             advice="mend them, or mark them in the column `exclude`",
         )
+
+
+def _with_colours(slides: list[SurveyedSlide]) -> list[SurveyedSlide]:
+    """Warn in the records of slides that are coloured unlike every training slide."""
+    kept = [slide for slide in slides if slide.record is not None]
+    results = Results()
+    colours = colours_in({slide.row.slide: results.foreground(slide.row.slide) for slide in kept})
+    found = unlike(colours, [slide.row.slide for slide in kept if slide.row.split == "train"])
+    return [
+        replace(
+            slide,
+            record=slide.record.model_copy(
+                update={"warnings": [*slide.record.warnings, found[slide.row.slide]]}
+            ),
+        )
+        if slide.record is not None and slide.row.slide in found
+        else slide
+        for slide in slides
+    ]

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from holohisto import __version__
 from holohisto.config.sections import MetricsOptions, ReportOptions
 from holohisto.report import failures
+from holohisto.report.colours import unlike_training
 from holohisto.report.pictures import cards, gallery
 from holohisto.report.pictures.embedded import embedded
 from holohisto.report.pictures.figures import curve
@@ -84,7 +85,7 @@ def render(run: Run, options: ReportOptions, origin: dict[str, Any]) -> str:
 
 def _slides(run: Run, side: int) -> dict[str, Any]:
     """Outcomes, facts and pictures of the slides, the gallery included."""
-    outcomes = failures.outcomes(run)
+    outcomes, unlike = failures.outcomes(run), unlike_training(run)
     own, trained_on = cards.cards(run, side), cards.trained_cards(run)
     fields, errors = gallery.strips(run, _room(run, (*own, *trained_on)))
     return {
@@ -92,7 +93,8 @@ def _slides(run: Run, side: int) -> dict[str, Any]:
         "cohort_failures": failures.cohort_failures(run) if run.models else [],
         "failure_lines": failures.failure_lines(outcomes),
         "facts": {row.slide: cards.facts(run, row) for row in run.kept},
-        "notes": {row.slide: _note(run, row) for row in run.rows.values()},
+        "unlike": unlike,
+        "notes": {row.slide: _note(run, row, unlike) for row in run.rows.values()},
         "cards": own,
         "trained": trained_on,
         "fields": fields,
@@ -189,9 +191,10 @@ def _tile(run: Run) -> str:
     return f"{trained.size(tuple(tile))} pixels"
 
 
-def _note(run: Run, row: Any) -> list[str]:
+def _note(run: Run, row: Any, unlike: dict[str, str]) -> list[str]:
     warnings = [] if row.exclude else cards.warnings(run, row)
-    return ([row.note] if row.note else []) + warnings
+    colours = [unlike[row.slide]] if row.slide in unlike else []
+    return ([row.note] if row.note else []) + warnings + colours
 
 
 def _training(run: Run) -> list[tuple[str, list[Chart]]]:

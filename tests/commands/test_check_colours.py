@@ -1,0 +1,44 @@
+"""Slides coloured unlike training, in the table of `check --sheet`."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from slide_files import tissue, write_levels
+
+from holohisto.cli import main
+from holohisto.foreground.map import Foreground, save_foreground
+from holohisto.tiles.colour import COMMON, Colour
+
+BLUE = Colour.of((0.48, 0.30, 0.21), COMMON.covariance)
+HALF = {"resolution": (20_000, 20_000), "resolutionunit": "CENTIMETER"}
+
+
+class Record:
+    slide, factor, fingerprint, working_mpp = "s", 1, "p", 0.5
+
+
+def statuses(capsys):
+    assert main(["check", "--sheet", "sheet.tsv"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    return {line.split()[0]: line.split(" s  ")[-1] for line in lines[1:3]}
+
+
+def test_unlike_slides_are_marked_where_foreground_maps_exist(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for number, slide in enumerate(("t", "e")):
+        rgb = tissue((320, 256), (40, 40, 200, 160 + number))
+        write_levels(Path(f"{slide}.tif"), [rgb], **HALF)
+    Image.fromarray(rgb[..., 0] // 128 * 255).save("t.png")
+    Path("sheet.tsv").write_text(
+        "slide\timage\tannotation\tsplit\nt\tt.tif\tt.png\ttrain\ne\te.tif\t\tpredict\n"
+    )
+    assert not any("colours" in status for status in statuses(capsys).values())
+    Path("results/foreground").mkdir(parents=True)
+    for slide, colour in (("t", COMMON), ("e", BLUE)):
+        foreground = Foreground(np.ones((4, 5), bool), 16, 0.05, colour)
+        save_foreground(Path(f"results/foreground/{slide}.tif"), foreground, Record())
+    found = statuses(capsys)
+    assert "colours" not in found["t"]
+    assert "; colours unlike every training slide: distance 7.2 from" in found["e"]
+    assert found["e"].endswith("results on it are less certain")

@@ -1,0 +1,54 @@
+"""Slides coloured unlike training, in the report."""
+
+import numpy as np
+from report_page import Page, run_of
+
+from holohisto.config.sections import ReportOptions
+from holohisto.foreground.map import Foreground, save_foreground
+from holohisto.report.colours import unlike_training
+from holohisto.report.page import render
+from holohisto.report.provenance import provenance
+from holohisto.tiles.colour import COMMON, Colour
+
+BLUE = Colour.of((0.48, 0.30, 0.21), COMMON.covariance)
+
+
+class Record:
+    factor, fingerprint, working_mpp = 1, "p", 0.5
+
+    def __init__(self, slide):
+        self.slide = slide
+
+
+def write_map(run, slide, colour):
+    foreground = Foreground(np.ones((4, 5), bool), 16, 0.05, colour)
+    run.results.foreground(slide).parent.mkdir(parents=True, exist_ok=True)
+    save_foreground(run.results.foreground(slide), foreground, Record(slide))
+
+
+def page_of(run, folder):
+    (folder / "slides.tsv").write_text("slide\timage\tsplit\n")
+    origin = provenance(run, folder / "slides.tsv", folder)
+    return render(run, ReportOptions(), origin)
+
+
+def test_slides_unlike_training_come_before_the_scores_and_in_the_list(tmp_path):
+    run = run_of(tmp_path)
+    for slide, colour in (("a", COMMON), ("b", COMMON), ("c", BLUE), ("d", BLUE)):
+        write_map(run, slide, colour)
+    found = unlike_training(run)
+    assert list(found) == ["c"]  # d is excluded
+    assert found["c"].startswith("colours unlike every training slide: distance 7.2 from")
+    page = page_of(run, tmp_path)
+    shown = Page(page)
+    assert {"unlike", "list"} <= shown.ids
+    assert shown.text.count(found["c"]) == 2
+    assert page.index('id="unlike"') < page.index('id="list"')
+
+
+def test_the_section_is_left_out_where_no_slide_is_unlike_training(tmp_path):
+    run = run_of(tmp_path)
+    for slide in ("a", "b", "c"):
+        write_map(run, slide, COMMON)
+    assert unlike_training(run) == {}
+    assert "unlike" not in Page(page_of(run, tmp_path)).ids
