@@ -54,6 +54,17 @@ def test_only_slides_whose_tokens_are_read_are_encoded(models, encoded):
     assert plan_of(models=models).encoded == encoded
 
 
+@pytest.mark.parametrize(
+    ("tokenizer", "slides"),
+    [({}, ["t1"]), ({"annotation_weight": 0}, []), ({"checkpoint": "given.safetensors"}, [])],
+)
+def test_annotations_train_the_tokenizer_unless_switched_off(tokenizer, slides):
+    plan = plan_of(tokenizer=tokenizer, classes={"tuft": {"values": [1]}})
+    assert plan.annotated_for_tokenizer == slides
+    classes = json.loads(plan.tokenizer_classes(job()))
+    assert list(classes) == (["tuft"] if slides else [])
+
+
 def test_models_with_weights_are_not_trained():
     models = {"unet": UNET, "mine": HOLOHISTO | {"weights": "mine.safetensors"}}
     plan = plan_of(models=models)
