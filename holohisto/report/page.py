@@ -23,7 +23,7 @@ from holohisto.report.results import Run, column
 from holohisto.report.tables import cost, scores, table1, table2, trained
 from holohisto.report.tables.inference import STAGES, inference
 from holohisto.report.tables.scores import ScoreTable
-from holohisto.report.tables.tokens import PSNR_GAP, qualities, token_table
+from holohisto.report.tables.tokens import PSNR_GAP, qualities, token_table, tokenizer_words
 from holohisto.report.words import ABSENT, duration, memory
 from holohisto.statistics.files import read_table
 
@@ -40,6 +40,8 @@ TOKENIZER_CURVES = (
     ("loss", "Training loss", "step"),
     ("psnr", "PSNR, dB", "step"),
     ("codes_used", "Codes in use", "step"),
+    ("effective_rank", "Effective rank of the codes", "step"),
+    ("kept", "Tokens kept under another stain", "step"),
 )
 
 
@@ -121,6 +123,7 @@ def _tokens(run: Run, side: int) -> dict[str, Any]:
     return {
         "tokens": token_table(known),
         "psnr_gap": PSNR_GAP,
+        "tokenizer_words": tokenizer_words(run),
         "rebuilt": pictures,
         "reconstruction": None if pictures else _reconstruction(run, side),
     }

@@ -171,5 +171,5 @@ def _summary(trainer: Trainer) -> dict[str, Any]:
         "pixels": tiles * math.prod(plan.tile),
         "variants": len(trainer.batches.variants),
         "seconds": sum(row.read_seconds + row.step_seconds for row in progress.rows),
-        "parameters": sum(p.numel() for p in trainer.raw_model.parameters()),
+        "parameters": sum(p.numel() for p in trainer.raw_model.parameters() if p.requires_grad),
     }

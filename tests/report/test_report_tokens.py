@@ -12,7 +12,7 @@ from token_records import USUAL, run_with
 
 from holohisto.report import failures
 from holohisto.report.results import Run
-from holohisto.report.tables.tokens import by_psnr, qualities, token_table
+from holohisto.report.tables.tokens import by_psnr, qualities, token_table, tokenizer_words
 
 
 def table_of(run: Run):
@@ -60,6 +60,53 @@ def test_columns_that_no_slide_has_are_left_out(tmp_path):
     table = table_of(run_with(tmp_path, window, window))
     assert "Native agreement" not in table.titles
     assert table.lines[0].cells[table.titles.index("fp32 agreement")].text == "93.1 %"
+
+
+def test_rank_and_share_of_tokens_kept_are_shown(tmp_path):
+    measured = {"effective_rank": 12.44, "dimension": 16, "kept": 0.8312}
+    table = table_of(run_with(tmp_path, measured, {"effective_rank": 9.0, "kept": 0.5}))
+    where = [table.titles.index(title) for title in ("Effective rank", "Tokens kept")]
+    shown = {line.name: [line.cells[place] for place in where] for line in table.lines}
+    assert [(cell.text, cell.spread) for cell in shown["s0"]] == [("12.4", "of 16"), ("83.1 %", "")]
+    assert [(cell.text, cell.spread) for cell in shown["s1"]] == [("9.0", ""), ("50.0 %", "")]
+    assert "independent directions" in dict(table.meanings)["Effective rank"]
+    assert table.flagged == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "remark"),
+    [
+        ({"effective_rank": 4.0}, ""),
+        ({"effective_rank": 3.99}, "codes collapse: they vary in 4.0 of 8 dimensions"),
+        ({"kept": 0.5}, ""),
+        ({"kept": 0.017}, "tokens change with the stain: 1.7 % stay the same under another one"),
+        (
+            {"effective_rank": 1.1, "kept": 0.0},
+            "codes collapse: they vary in 1.1 of 8 dimensions;"
+            " tokens change with the stain: 0.0 % stay the same under another one",
+        ),
+    ],
+)
+def test_collapsed_codes_and_tokens_of_the_stain_are_flagged(tmp_path, changes, remark):
+    """Also of a single slide: they are judged by themselves, not by the median."""
+    measured = {"effective_rank": 6.0, "dimension": 8, "kept": 0.8}
+    assert words(run_with(tmp_path, measured | changes)) == {"s0": (remark, bool(remark))}
+
+
+def test_the_tokenizers_training_has_its_rank_and_share_in_words(tmp_path):
+    run = run_with(tmp_path, {})
+    assert tokenizer_words(run) == ""
+    path = run.results.tokenizer_training
+    path.parent.mkdir(parents=True)
+    path.write_text("step\teffective_rank\tkept\n50\t1.0\t0.1\n100\t3.44\t0.7216\n150\t\t\n")
+    assert tokenizer_words(run) == (
+        "When the tokenizer was trained, its codes had an effective rank of 3.4 and 72.2 % of its"
+        " tokens stayed the same under another stain."
+    )
+    path.write_text("step\tkept\n50\t0.5\n")
+    assert "trained, 50.0 % of its tokens stayed" in tokenizer_words(run)
+    path.write_text("step\tloss\n50\t0.5\n")
+    assert tokenizer_words(run) == ""
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from report_page import Page, run_of
 from holohisto.report import words
 from holohisto.report.tables import table1, table3
 from holohisto.report.tables.comparisons import comparison
-from holohisto.statistics.files import read_table
+from holohisto.statistics.files import read_table, write_table
 
 
 def test_tables_show_the_values_of_the_cohort(folder, html):
@@ -28,10 +28,10 @@ def test_tables_show_the_values_of_the_cohort(folder, html):
 def test_tables_say_how_each_training_started(html):
     """Except for the colour threshold, which is named as such."""
     text = Page(html).text
-    assert "holohisto scratch 9" in text  # Table 1, and what each model saw
+    assert "holohisto scratch 5 M 9" in text  # Table 1, and what each model saw
     assert "floor colour threshold n" not in text
     assert "floor colour threshold; n = 8" in text
-    assert "floor pretrained: <mit>.pth 5 M" in text
+    assert "floor pretrained: <mit>.pth 2 –" in text
 
 
 def test_table_1_is_that_of_the_paper(compared):
@@ -55,7 +55,7 @@ def test_table_1_is_that_of_the_paper(compared):
     head = head[head.index("<thead>") : head.index("</thead>")]
     assert (
         re.sub(r"<[^>]+>|\s+", " ", head).split("Model")[1].split()
-        == ("56Nx DN NEP25 normal All all_slides All all_slides by_slides by_subjects")
+        == ("Parameters 56Nx DN NEP25 normal All all_slides All all_slides by_slides by_subjects")
         .replace("_", " ")
         .split()
     )
@@ -64,8 +64,27 @@ def test_table_1_is_that_of_the_paper(compared):
     cells = [re.split("<small>", cell)[0] for cell in re.findall(r"<td[^>]*>(.*?)</td>", row)]
     dice = [parts["dice_over_tiles"][group] for group in (*report_cohort.GROUPS, "All", "pooled")]
     dice += [parts["dice_mean"][group] for group in ("All", "pooled")]
-    assert cells[:8] == [words.percent(value) for value in dice]
-    assert cells[8:] == ["yes, higher"] * 2
+    assert cells[0] == "1.93\u202fM"
+    assert cells[1:9] == [words.percent(value) for value in dice]
+    assert cells[9:] == ["yes, higher"] * 2
+
+
+def test_table_1_holds_the_number_of_parameters(compared, tmp_path):
+    """None of a model whose file has none, nor of masks from elsewhere, which have no file."""
+    shown = read_table(compared / "results/tables/table1.tsv").drop_duplicates("model")
+    numbers = shown.set_index("model")["parameters"]
+    assert numbers.drop("segformer").to_dict() == report_cohort.PARAMETERS
+    assert math.isnan(numbers["segformer"])
+    masks = {"w": {"kind": "masks", "masks": "{slide}.png"}}
+    run = run_of(tmp_path, models=masks, reference="w", classes=("x",))
+    groups = pd.DataFrame([{"model": "w", "class": "x", "group": "pooled", "slides": 1}])
+    write_table(groups.assign(dice_mean=0.5, dice_over_tiles=0.5), run.results.table("groups"))
+    table = table1.numbers(run, {})
+    assert math.isnan(table["parameters"].iloc[0])
+    printed = table1.table1(run, table, "x")
+    assert printed is not None
+    assert printed.heads[0].text == "Parameters"
+    assert printed.lines[0].cells[0].text == "–"
 
 
 def test_table_2_is_by_structure(compared):

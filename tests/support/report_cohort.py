@@ -16,6 +16,9 @@ COMPARED = {
 """Rivals and variants beside those two."""
 LEVELS = {"holohisto": 0.94, "softmax": 0.925, "grid-half": 0.93, "segformer": 0.93, "unet": 0.88}
 """About the Dice that a model reaches; of others 0.62."""
+PARAMETERS = {"holohisto": 4_998_000, "floor": 2, "softmax": 5_120_000, "grid-half": 4_998_000}
+PARAMETERS |= {"unet": 1_930_000}
+"""Trained weights; a file without them, as that of segformer, has None."""
 INITS = {"holohisto": "scratch", "floor": "pretrained: <mit>.pth"}
 CLASSES = {"glomerulus": {"values": None, "colour": "#00c853"}}
 OUT_OF_MEMORY = "CUDA out of memory in a tile of 3840 x 2160; lower infer.tile"

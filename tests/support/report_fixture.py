@@ -17,6 +17,7 @@ from report_cohort import (
     MPP,
     OFF_STAIN,
     OUT_OF_MEMORY,
+    PARAMETERS,
     SCRIPT,
 )
 from report_files import save, write, write_benchmark, write_log
@@ -176,7 +177,7 @@ def _tokenizer(folder: Path, random) -> None:
 
 def _model(folder: Path, model: str, random) -> None:
     own = folder / "results/models" / model
-    summary = {"pretrained": INITS.get(model, "scratch"), "parameters": 4_998_000}
+    summary = {"pretrained": INITS.get(model, "scratch"), "parameters": PARAMETERS.get(model)}
     if model != "floor":
         summary |= {
             "steps": 12_000,

@@ -58,9 +58,12 @@ class ScoreTable:
 
 
 def paper_tables(run: Run, known: dict[str, Trained]) -> dict[str, pd.DataFrame]:
-    """Tables 1 to 3 as numbers, by the names of their files; empty ones have a header only."""
+    """Tables 1 to 3 and what the tokens add, as numbers, by the names of their files.
+
+    Empty ones have a header only.
+    """
     return {
-        "table1": table1.numbers(run),
+        "table1": table1.numbers(run, known),
         "table2": table2.numbers(run),
         "table3": table3.numbers(run, known),
     }

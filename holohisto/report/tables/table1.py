@@ -8,7 +8,8 @@ import pandas as pd
 from holohisto.config.sections import CohortOptions
 from holohisto.report.results import Run, rows_of
 from holohisto.report.tables.printed import NOTHING, Cell, Head, PrintedTable, TableLine
-from holohisto.report.words import count, number_of, percent, probability
+from holohisto.report.tables.trained import Trained
+from holohisto.report.words import count, large, number_of, percent, probability
 from holohisto.statistics.distributions import POOLED
 from holohisto.statistics.groups import ALL
 from holohisto.statistics.rows import group_of
@@ -17,12 +18,15 @@ TILE, SLIDE = "dice_over_tiles", "dice_mean"
 UNITS = ("slides", "subjects")
 FLOOR = "colour threshold"
 """Small print of a model that is a lower bound instead of a competitor."""
-KEYS = ("class", "model", "pretrained")
+KEYS = ("class", "model", "pretrained", "parameters")
 TESTED = ("n", "n_zero", "shift", "p", "p_holm", "p_least_holm", "effect", "result")
 
 
-def numbers(run: Run) -> pd.DataFrame:
-    """The table as shares and p values, one row per class and model: table1.tsv."""
+def numbers(run: Run, known: dict[str, Trained]) -> pd.DataFrame:
+    """The table as shares and p values, one row per class and model: table1.tsv.
+
+    `known` as from `trained`; a model that is not in it has no number of parameters.
+    """
     groups, tests = run.table("groups"), run.table("comparisons")
     rows = []
     for name in run.classes:
@@ -33,6 +37,7 @@ def numbers(run: Run) -> pd.DataFrame:
             if own.empty:
                 continue
             row: dict[str, Any] = {"class": name, "model": model, "pretrained": pretrained_of(own)}
+            row["parameters"] = known[model].parameters if model in known else math.nan
             row["slides"] = _value(own, POOLED, "slides")
             for title, measure in (("tile_dice", TILE), ("slide_dice", SLIDE)):
                 row |= {f"{title} {group}": _value(own, group, measure) for group in shown}
@@ -76,7 +81,8 @@ def table1(run: Run, table: pd.DataFrame, name: str) -> PrintedTable | None:
     lines = []
     for row in rows.to_dict("records"):
         reference = row["model"] == run.reference
-        cells = [
+        cells = [Cell(large(row["parameters"]))]
+        cells += [
             NOTHING
             if math.isnan(row[key])
             else Cell(percent(row[key]), best=row["slides"] == usual and row[key] >= best[key])
@@ -88,13 +94,14 @@ def table1(run: Run, table: pd.DataFrame, name: str) -> PrintedTable | None:
     return PrintedTable(
         "Model",
         [
-            *(Head(_title(group), first=group == ALL) for group in shown),
+            Head("Parameters"),
+            *(Head(_title(group), first=group in (shown[0], ALL)) for group in shown),
             Head(_title(ALL), first=True),
             Head(_title(POOLED)),
             *(Head(f"by {unit}", words=True, first=unit == UNITS[0]) for unit in UNITS if compared),
         ],
         lines,
-        [("Tile Dice, %", len(shown)), ("Slide Dice, %", 2)]
+        [("", 1), ("Tile Dice, %", len(shown)), ("Slide Dice, %", 2)]
         + ([(f"Does {run.reference} differ?", 2)] if compared else []),
         _empty(run, means),
     )

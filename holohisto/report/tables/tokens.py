@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from holohisto.report.results import Run, record
+from holohisto.report.results import Run, column, record
 from holohisto.report.tables.printed import Cell
 from holohisto.report.words import ABSENT, count, duration, memory
+from holohisto.statistics.files import read_table
 
 PSNR_GAP = 3.0
 """dB below the cohort's median from which a slide is flagged: twice the squared error."""
@@ -19,6 +20,9 @@ TOKENS_PER_CODE = 10
 LEAST_AGREEMENT = 0.1
 """Median native agreement below which it flags no slide: a tokenizer trained with frozen statistics
 need not agree with native ones, and its agreement is then chance."""
+LEAST_RANK, LEAST_KEPT = 0.5, 0.5
+"""Effective rank as a share of a code's length, and share of tokens kept, below which a slide is
+flagged."""
 USED, PARTLY = 0.5, 0.1
 """Shares of the codebook from which it counts as used, or as used in part."""
 COLUMNS = {
@@ -35,6 +39,17 @@ COLUMNS = {
     "perplexity": (
         "Perplexity",
         "Number of codebook entries that, used equally often, would be as varied.",
+    ),
+    "effective_rank": (
+        "Effective rank",
+        "Number of independent directions in which the codes of the tissue vary, and below it the"
+        " length of a code. A low rank means that the codes have collapsed to a few features, such"
+        " as brightness.",
+    ),
+    "kept": (
+        "Tokens kept",
+        "Share of tokens that stay the same if the colours of the slide are changed at random, as"
+        " they are in training. Tokens that change describe the stain instead of the structure.",
     ),
     "native_agreement": (
         "Native agreement",
@@ -56,7 +71,7 @@ COLUMNS = {
     ),
 }
 """Title and meaning of the table's columns, in its order."""
-NUMBERS = (*COLUMNS, "codebook", "tokens", "variants", "reading_seconds")
+NUMBERS = (*COLUMNS, "codebook", "dimension", "tokens", "variants", "reading_seconds")
 
 
 @dataclass(frozen=True)
@@ -137,6 +152,16 @@ def token_table(rows: Sequence[QualityRow]) -> TokenTable | None:
     return TokenTable(titles, meanings, middle, lines, _verdict(medians), flagged)
 
 
+def tokenizer_words(run: Run) -> str:
+    """A sentence on the codes at the end of the tokenizer's training; empty if not measured."""
+    table = read_table(run.results.tokenizer_training)
+    ranks, shares = column(table, "effective_rank"), column(table, "kept")
+    parts = [f"its codes had an effective rank of {ranks[-1]:.1f}"] if ranks else []
+    if shares:
+        parts.append(f"{100 * shares[-1]:.1f} % of its tokens stayed the same under another stain")
+    return f"When the tokenizer was trained, {' and '.join(parts)}." if parts else ""
+
+
 def by_psnr(rows: Sequence[QualityRow]) -> list[QualityRow]:
     """Sorted by PSNR, the lowest first, slides without PSNR last."""
     return sorted(rows, key=lambda row: (math.isnan(row["psnr"]), row["psnr"]))
@@ -163,7 +188,7 @@ def _line(row: QualityRow, medians: dict[str, float], shown: list[str], alone: b
 
 
 def flags(row: QualityRow, medians: Mapping[str, float]) -> list[str]:
-    """Remarks on the numbers of a slide that lie far below the cohort's median."""
+    """Remarks on numbers of a slide that lie far below the cohort's median, or are low anyway."""
     remarks = []
     gap = medians["psnr"] - row["psnr"]
     if gap >= PSNR_GAP:
@@ -178,6 +203,22 @@ def flags(row: QualityRow, medians: Mapping[str, float]) -> list[str]:
     if usual >= LEAST_AGREEMENT and row["native_agreement"] < SHARE * usual:
         median = f"median native agreement {100 * usual:.1f} %"
         remarks.append(f"brightness or stain unlike the others ({median})")
+    return remarks + weaknesses(row.values)
+
+
+def weaknesses(values: Mapping[str, float]) -> list[str]:
+    """Remarks on codes that collapse and on tokens that change with the stain.
+
+    `values` has `effective_rank`, `dimension` and `kept`; NaN if not measured.
+    """
+    remarks = []
+    rank, dimension, kept = (values[name] for name in ("effective_rank", "dimension", "kept"))
+    if rank < LEAST_RANK * dimension:
+        remarks.append(f"codes collapse: they vary in {rank:.1f} of {dimension:.0f} dimensions")
+    if kept < LEAST_KEPT:
+        remarks.append(
+            f"tokens change with the stain: {100 * kept:.1f} % stay the same under another one"
+        )
     return remarks
 
 
@@ -193,6 +234,9 @@ def _cell(name: str, values: Mapping[str, float]) -> Cell:
     if name == "codes_used":
         share = value / values["codebook"] if values["codebook"] > 0 else math.nan
         return Cell(count(value), "" if math.isnan(share) else f"{100 * share:.0f} %")
+    if name == "effective_rank":
+        length = values["dimension"]
+        return Cell(f"{value:.1f}", "" if math.isnan(length) else f"of {length:.0f}")
     if name == "seconds":
         waited = values["reading_seconds"]
         return Cell(duration(value), "" if math.isnan(waited) else f"{duration(waited)} reading")
