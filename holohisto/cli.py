@@ -27,6 +27,7 @@ VERBS = {
     "tokens": "compute the token map of a slide",
     "train": "train a segmenter",
     "infer": "segment a whole slide",
+    "token_value": "measure what the tokens add: a model's Dice with them left out and shuffled",
     "segment": "segment one image with a trained model, without the workflow",
     "adopt": "import masks made by another tool as the labels of a model",
     "mask": "write pyramidal masks, GeoJSON for QuPath and an overlay",

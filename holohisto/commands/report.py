@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder of Snakemake's own logs, with the reason of each job",
     )
     parser.add_argument("--provenance", type=Path, help="JSON file for the provenance, if wanted")
-    parser.add_argument("--tables", type=Path, help="folder for Tables 1 to 3 as TSV, if wanted")
+    parser.add_argument("--tables", type=Path, help="folder for the tables as TSV, if wanted")
     parser.add_argument("--output", type=Path, required=True, help="the HTML file")
 
 

@@ -86,6 +86,25 @@ class Plan:
         return [s for s, row in self.rows.items() if self.settings.encodings(row.split)]
 
     @property
+    def token_value_split(self) -> str:
+        """Split on which it is measured what the tokens add: `test`, else `val`."""
+        return "test" if self._with_tokens("test") else "val"
+
+    @property
+    def token_value_slides(self) -> list[str]:
+        """Slides on which it is measured what the tokens add: annotated, with a token map."""
+        return self._with_tokens(self.token_value_split)
+
+    @property
+    def token_value_models(self) -> list[str]:
+        """Models of which it is measured what the tokens add: those that read token maps."""
+        return self.settings.over_tokens if self.token_value_slides else []
+
+    def _with_tokens(self, split: str) -> list[str]:
+        """Return the annotated slides of a split if its slides have token maps, else none."""
+        return self.slides(split, annotated=True) if self.settings.encodings(split) else []
+
+    @property
     def to_train(self) -> list[str]:
         """Models that this run trains."""
         return [name for name, model in self.settings.computed.items() if not model.weights]

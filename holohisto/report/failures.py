@@ -93,7 +93,10 @@ def _model_steps(run: Run, row: Row, model: str) -> list[Step]:
 
 
 def cohort_failures(run: Run) -> list[Failure]:
-    """Steps over the whole cohort with missing outputs: tokenizer and training."""
+    """Steps over the whole cohort with missing outputs: tokenizer, training, value of the tokens.
+
+    The last only if it was started: otherwise the step is listed for which it waits.
+    """
     steps = []
     if run.over_tokens:
         log = run.logs / "tokenizer/tokenizer.log"
@@ -108,6 +111,15 @@ def cohort_failures(run: Run) -> list[Failure]:
         reason = reason_in(step.log)
         not_started = "not started: a training slide or an earlier step is missing"
         failures.append(Failure(step.stage, reason or not_started, step.model, reason is not None))
+    return failures + _token_value_failures(run)
+
+
+def _token_value_failures(run: Run) -> list[Failure]:
+    failures = []
+    for model in run.over_tokens:
+        reason = reason_in(run.logs / f"token_value/{model}.log")
+        if reason is not None and not run.online and not run.results.token_value(model).exists():
+            failures.append(Failure("token_value", reason, model))
     return failures
 
 

@@ -20,7 +20,7 @@ from holohisto.report.pictures.figures import curve
 from holohisto.report.pictures.rebuilt import rebuilt
 from holohisto.report.provenance import counted
 from holohisto.report.results import Run, column
-from holohisto.report.tables import cost, scores, table1, table2, trained
+from holohisto.report.tables import cost, scores, table1, table2, token_value, trained
 from holohisto.report.tables.inference import STAGES, inference
 from holohisto.report.tables.scores import ScoreTable
 from holohisto.report.tables.tokens import PSNR_GAP, qualities, token_table, tokenizer_words
@@ -114,6 +114,7 @@ def _scores(run: Run) -> dict[str, Any]:
         "alpha": table1.alpha_of(run),
         "tile_words": _tile(run),
         "trained_models": trained.trained_table(known, run.reference),
+        "token_value": token_value.token_value_table(run, numbers["token_value"]),
     }
 
 
@@ -122,8 +123,8 @@ def _tokens(run: Run, side: int) -> dict[str, Any]:
     pictures = rebuilt(run, known, side)
     return {
         "tokens": token_table(known),
-        "psnr_gap": PSNR_GAP,
         "tokenizer_words": tokenizer_words(run),
+        "psnr_gap": PSNR_GAP,
         "rebuilt": pictures,
         "reconstruction": None if pictures else _reconstruction(run, side),
     }

@@ -56,6 +56,10 @@ class Results:
         """Losses and validation scores by epoch of a model's training (TSV)."""
         return self._model(model) / "training.tsv"
 
+    def token_value(self, model: str) -> Path:
+        """Dice of a model with the tokens as they are, left out and shuffled (TSV)."""
+        return self._model(model) / "token_value.tsv"
+
     def labels(self, model: str, slide: str) -> Path:
         """Labels of the slide at working resolution, bit i for class i (TIFF)."""
         return self._model(model) / "labels" / f"{slide}.tif"

@@ -25,6 +25,7 @@ TEXT = (
     "method",
     "result",
     "note",
+    "condition",
 )
 """Columns of the cohort's tables that hold text."""
 

@@ -23,10 +23,18 @@ def needed_tokens(foreground: np.ndarray, cell: float, size: tuple[int, int], f:
         (ceil(H/f), ceil(W/f)) bool: tokens that touch a cell.
     """
     wide = np.asarray(ndimage.binary_dilation(foreground, np.ones((3, 3), bool), iterations=MARGIN))
-    counts = np.pad(wide.cumsum(axis=0).cumsum(axis=1), [(1, 0), (1, 0)])
+    return tissue_tokens(wide, cell, size, f)
+
+
+def tissue_tokens(foreground: np.ndarray, cell: float, size: tuple[int, int], f: int) -> np.ndarray:
+    """Reduce the foreground to one value per token, without a margin.
+
+    Arguments and result as of `needed_tokens`.
+    """
+    counts = np.pad(foreground.cumsum(axis=0).cumsum(axis=1), [(1, 0), (1, 0)])
     (top, bottom), (left, right) = (
         _cells(length, side, cell, f)
-        for length, side in ((wide.shape[0], size[1]), (wide.shape[1], size[0]))
+        for length, side in ((foreground.shape[0], size[1]), (foreground.shape[1], size[0]))
     )
     rows = counts[bottom] - counts[top]
     return rows[:, right] > rows[:, left]

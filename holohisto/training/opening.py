@@ -43,10 +43,11 @@ def open_slides(job: TrainingJob, split: str, tokenizer: str | None) -> list[Tra
         for row in read_sheet(job.sheet, tuple(job.classes)).values()
         if row.split == split and not row.exclude
     ]
-    return [_open_slide(job, row, tokenizer) for row in track(rows, len(rows), split, "slide")]
+    return [open_slide(job, row, tokenizer) for row in track(rows, len(rows), split, "slide")]
 
 
-def _open_slide(job: TrainingJob, row: Row, tokenizer: str | None) -> TrainingSlide:
+def open_slide(job: TrainingJob, row: Row, tokenizer: str | None) -> TrainingSlide:
+    """Open the slide of a row; arguments and errors as of `open_slides`."""
     record = SlideRecord.read(job.results.record(row.slide))
     foreground = load_foreground(job.results.foreground(row.slide), record)
     if row.annotation is None:

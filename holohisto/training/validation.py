@@ -9,8 +9,9 @@ from torch import nn
 
 from holohisto.runtime.prefetch import prefetch
 from holohisto.segmenter.inputs import Inputs
+from holohisto.tiles.grid import Tile
 from holohisto.training.ranks import sum_over_ranks
-from holohisto.training.sampler import foreground_tiles
+from holohisto.training.sampler import SamplingArea, foreground_tiles
 from holohisto.training.slides import TrainingSlide, View, stack
 
 
@@ -45,6 +46,7 @@ def slide_dice(
     tile: tuple[int, int],
     snap: int,
     fabric: Fabric,
+    most_tiles: int | None = None,
 ) -> np.ndarray:
     """Return the Dice of a slide per class, (C,) float64, NaN where the class is unknown.
 
@@ -58,10 +60,10 @@ def slide_dice(
         tile: Width and height of a tile, working pixels; limited to the slide's size.
         snap: Tile origins are multiples of it.
         fabric: Device and precision.
+        most_tiles: As of `scored_tiles`.
     """
     counts = np.zeros((3, len(slide.known)), np.int64)
-    width, height = (min(t, s) for t, s in zip(tile, slide.area.size, strict=True))
-    tiles = foreground_tiles(slide.area, (width, height), snap)
+    tiles = scored_tiles(slide.area, tile, snap, most_tiles)
     batches = prefetch(lambda t: stack([View(slide, t)], inputs.tokens, inputs.pixels), tiles, 1)
     for position, batch in zip(tiles, batches, strict=True):
         # The tiles above and to the left have these rows and columns already.
@@ -81,3 +83,21 @@ def slide_dice(
     tp, fp, fn = counts
     dice = np.where(tp + fp + fn == 0, 1.0, 2 * tp / np.maximum(2 * tp + fp + fn, 1))
     return np.where(slide.known, dice, np.nan)
+
+
+def scored_tiles(
+    area: SamplingArea, tile: tuple[int, int], snap: int, most_tiles: int | None = None
+) -> list[Tile]:
+    """Return the tiles over which the Dice of a slide is computed, row by row.
+
+    Args:
+        area: Size and foreground of the slide.
+        tile: Width and height of a tile, working pixels; limited to the slide's size.
+        snap: Tile origins are multiples of it.
+        most_tiles: Of more foreground tiles, this many at equal intervals are taken; None: all are.
+    """
+    width, height = (min(t, s) for t, s in zip(tile, area.size, strict=True))
+    tiles = foreground_tiles(area, (width, height), snap)
+    if most_tiles is None or len(tiles) <= most_tiles:
+        return tiles
+    return [tiles[len(tiles) * n // most_tiles] for n in range(most_tiles)]

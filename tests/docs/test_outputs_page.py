@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from holohisto.cli import VERBS
+from holohisto.report.tables import token_value
 from holohisto.sheet.cells import Row
 from holohisto.statistics.comparisons import COMPARISONS
 from holohisto.statistics.distributions import DISTRIBUTIONS
@@ -23,6 +24,7 @@ COLUMNS = {
     "cohort/groups.tsv": GROUPS,
     "cohort/comparisons.tsv": COMPARISONS,
     "cohort/distributions.tsv": DISTRIBUTIONS,
+    "tables/token_value.tsv": token_value.COLUMNS,
     "models/{model}/training.tsv": [field.name for field in fields(EpochRow)],
     "tokenizer/training.tsv": [field.name for field in fields(TrainingRow)],
 }

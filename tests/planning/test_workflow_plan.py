@@ -65,6 +65,34 @@ def test_annotations_train_the_tokenizer_unless_switched_off(tokenizer, slides):
     assert list(classes) == (["tuft"] if slides else [])
 
 
+TO_TEST = Row("e2", Path("e2.tif"), "test")
+"""A test slide without annotation."""
+
+
+@pytest.mark.parametrize(
+    ("rows", "splits", "measured"),
+    [
+        (ROWS, ["test", "predict"], ("test", ["e1"])),
+        (ROWS, ["predict"], ("val", ["v1"])),  # test slides have no token maps
+        ((*ROWS[:2], TO_TEST), ["test"], ("val", ["v1"])),
+        ((ROWS[0], TO_TEST), ["test"], ("val", [])),
+    ],
+)
+def test_the_value_of_tokens_is_measured_on_test_slides_or_else_val(rows, splits, measured):
+    models = {"holohisto": HOLOHISTO, "linear": HOLOHISTO | {"embedding": "linear"}, "unet": UNET}
+    plan = plan_of(*rows, models=models, infer={"splits": splits})
+    assert (plan.token_value_split, plan.token_value_slides) == measured
+    assert plan.token_value_models == (["holohisto"] if measured[1] else [])
+
+
+def test_the_value_of_tokens_is_measured_where_there_are_token_maps():
+    assert plan_of(tokens={"mode": "online"}).token_value_models == []
+    assert plan_of(tokens={"mode": "window"}).token_value_models == ["holohisto"]
+    given = {"holohisto": HOLOHISTO | {"weights": "w.safetensors"}}
+    assert plan_of(models=given).token_value_slides == ["e1"]
+    assert plan_of(*ROWS[:2], models=given).token_value_models == []  # val slides have no maps
+
+
 def test_models_with_weights_are_not_trained():
     models = {"unet": UNET, "mine": HOLOHISTO | {"weights": "mine.safetensors"}}
     plan = plan_of(models=models)

@@ -98,6 +98,7 @@ def test_no_models_and_no_metrics(tmp_path):
         "cohort/objects.tsv",
         "cohort/distributions.tsv",
         "models/holohisto/segmenter.safetensors",
+        "models/holohisto/token_value.tsv",
         "gallery/gallery.json",
         "tokenizer/training.tsv",
         "benchmarks/tokens/DN_09.tsv",

@@ -22,6 +22,7 @@ PATHS = [
     ("tokens", RESULTS.token_picture(SLIDE)),
     ("train", RESULTS.segmenter(MODEL)),
     ("train", RESULTS.training(MODEL)),
+    ("token_value", RESULTS.token_value(MODEL)),
     ("infer", RESULTS.labels(MODEL, SLIDE)),
     ("infer", RESULTS.inference(MODEL, SLIDE)),
     ("adopt", RESULTS.labels(MODEL, SLIDE)),

@@ -25,7 +25,7 @@ from slurm_jobs import (
 from tiny_cohort import CONFIG, ROOT, make_folder, row, write_sheet, write_slide
 
 HERE = Path(__file__).parent
-GPU_RULES = {"tokenizer", "tokens", "train", "infer"}
+GPU_RULES = {"tokenizer", "tokens", "train", "infer", "token_value"}
 EPOCHS = 100
 """SLURM looks at time limits every 30 s; the training takes longer."""
 SITE = {
@@ -42,6 +42,7 @@ SITE = {
         },
         "train": {"slurm_partition": "gpu"},
         "infer": {"slurm_partition": "gpu"},
+        "token_value": {"slurm_partition": "gpu"},
     },
 }
 pytestmark = pytest.mark.slurm
@@ -112,6 +113,7 @@ def test_only_rules_with_a_gpu_get_one_on_the_gpu_partition(finished):
     assert sorted((job.rule, job.words) for job in done) == sorted(
         [
             ("infer", "holohisto_e1"),
+            ("token_value", "holohisto"),
             ("deliver_mask_metrics", ""),
             ("prepare_check_foreground", ""),
             ("prepare_check_foreground", ""),
@@ -184,6 +186,7 @@ def test_after_that_a_run_submits_only_what_the_changed_slide_needs(finished, ca
     assert sorted((job.rule, job.words) for job in done) == sorted(
         [
             ("infer", "holohisto_e1"),
+            ("token_value", "holohisto"),
             ("deliver_mask_metrics", ""),
             ("cohort", ""),
             ("gallery", ""),

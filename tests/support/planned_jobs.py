@@ -6,6 +6,7 @@ from pathlib import Path
 from tiny_cohort import MODELS, row, snakemake, write_sheet
 
 COHORT_STEPS = {"cohort", "gallery", "report"}
+TOKEN_VALUE = "token_value holohisto"
 
 
 def planned(folder: Path, *arguments: str) -> set[str]:
@@ -27,7 +28,8 @@ def per_model(rule: str, *slides: str) -> set[str]:
 def jobs_of_slide(slide: str, scored: bool = True) -> set[str]:
     jobs = {f"{rule} {slide}" for rule in ("check", "foreground", "tokens")}
     jobs |= per_model("infer", slide) | per_model("mask", slide) | {"report"}
-    return jobs | per_model("metrics", slide) | {"cohort", "gallery"} if scored else jobs
+    scores = per_model("metrics", slide) | {"cohort", "gallery", TOKEN_VALUE}
+    return jobs | scores if scored else jobs
 
 
 def empty_slides(folder: Path, slides: dict[str, str]) -> None:

@@ -22,7 +22,7 @@ from report_cohort import (
 )
 from report_files import save, write, write_benchmark, write_log
 from report_pictures import pictures, rebuilt
-from report_records import inference, metrics, token_quality
+from report_records import inference, metrics, token_quality, token_value
 from safetensors.numpy import save_file
 
 from holohisto import cli
@@ -49,6 +49,9 @@ def build(
     _tokenizer(folder, random)
     for model in models:
         _model(folder, model, random)
+    whole = [row["slide"] for row in rows if row["split"] == "test" and not row["exclude"]]
+    measured = token_value([slide for slide in whole if slide not in failing])
+    write(folder / "results/models/holohisto/token_value.tsv", measured)
     _gallery(folder, [row for row in rows if row["split"] == "test"], failing, models, random)
     return folder
 

@@ -35,6 +35,16 @@ def token_quality(row: dict[str, str]) -> dict:
     return quality
 
 
+def token_value(slides: list[str]) -> str:
+    """The table of the verb token_value, whose tokens are worth about 9 points of Dice."""
+    lines = ["slide\tcondition\ttiles\tdice glomerulus\tdice mean"]
+    for n, slide in enumerate(slides):
+        for condition, dice in (("as they are", 0.9), ("left out", 0.81), ("shuffled", 0.6)):
+            score = f"{dice + 0.01 * (n % 2):.2f}"
+            lines.append(f"{slide}\t{condition}\t{60 + n}\t{score}\t{score}")
+    return "\n".join(lines) + "\n"
+
+
 def inference(slide: str, model: str) -> dict:
     stages = {"read": 210.0, "tokenise": 0.0, "model": 90.0, "stitch": 4.0, "write": 31.0}
     if slide == READ_SLOWLY:

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from planned_jobs import (
     COHORT_STEPS,
+    TOKEN_VALUE,
     empty_slides,
     per_model,
     planned,
@@ -43,7 +44,8 @@ def test_a_dry_run_of_sixty_slides_plans_every_job(tmp_path):
     folder = make_folder(tmp_path / "run")
     empty_slides(folder, {f"e{n:02}": "test" if n > 20 else "train" for n in range(60)})
     jobs = planned(folder)
-    assert len(jobs) == 60 * 3 + 1 + 2 + 39 * 3 * 2 + len(COHORT_STEPS)
+    assert len(jobs) == 60 * 3 + 1 + 2 + 1 + 39 * 3 * 2 + len(COHORT_STEPS)
+    assert TOKEN_VALUE in jobs
 
 
 def test_every_row_of_table_1_is_planned_on_the_demo_cohort(tmp_path):
@@ -68,6 +70,7 @@ def test_every_row_of_table_1_is_planned_on_the_demo_cohort(tmp_path):
         expected = {f"{rule} {model} {slide}" for model in models for slide in ("e1", "e2")}
         assert {job for job in jobs if job.startswith(f"{rule} ")} == expected
     assert len([job for job in jobs if job.startswith("tokens ")]) == 4
+    assert {job for job in jobs if job.startswith("token_value")} == {TOKEN_VALUE}
     assert {"tokenizer", "cohort", "report"} <= jobs
 
 

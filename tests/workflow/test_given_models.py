@@ -77,7 +77,7 @@ def test_online_encodes_tiles_when_they_are_used_and_keeps_no_maps(copy):
     write_config(copy, tokens={"mode": "online"}, train={"epochs": 1})
     jobs = planned(copy)
     assert "train holohisto" in jobs
-    assert not [job for job in jobs if job.startswith("tokens")]
+    assert not [job for job in jobs if job.startswith("token")]
     model = copy / "results/models/holohisto/segmenter.safetensors"
     labels = copy / "results/models/holohisto/labels/e1.tif"
     before = model.read_bytes()

@@ -31,14 +31,16 @@ def test_a_dry_run_on_slurm_plans_gpu_jobs(copy):
     text = snakemake(copy, "-n", "--forceall", "--profile", "slurm").stdout
     assert "Using profiles slurm and workflow specific profile profiles/default" in text
     gpu = re.findall(r"^rule (\w+):\n(?:    .*\n)*?    resources: .*gpu=1, .*$", text, flags=re.M)
-    assert Counter(gpu) == {"tokenizer": 1, "tokens": 5, "train": 2, "infer": 6}
-    assert text.count("slurm_partition=gpu") == 1 + 5 + 2 + 6
+    jobs = {"tokenizer": 1, "tokens": 5, "train": 2, "infer": 6, "token_value": 1}
+    assert Counter(gpu) == jobs
+    assert text.count("slurm_partition=gpu") == sum(jobs.values())
     ungrouped = re.findall(r"^rule (\w+):", text, flags=re.M)
     assert set(ungrouped) == {
         "tokenizer",
         "tokens",
         "train",
         "infer",
+        "token_value",
         "cohort",
         "gallery",
         "report",
@@ -95,7 +97,7 @@ def test_every_key_of_the_site_block_reaches_the_jobs(tmp_path):
     for rule in ("check", "foreground", "mask", "metrics", "cohort", "report"):
         assert asked[rule].items() >= (ours | {"slurm_partition": "cpu"}).items()
         assert not {"gpu", "gpu_model"} & set(asked[rule])
-    for rule in ("tokenizer", "tokens", "train", "infer"):
+    for rule in ("tokenizer", "tokens", "train", "infer", "token_value"):
         of_gpu = {"slurm_partition": "gpu", "gpu": "1", "gpu_model": "h200"}
         assert asked[rule].items() >= (ours | of_gpu).items()
     assert [asked[rule]["scratch"] for rule in ("tokens", "infer")] == ["$TMPDIR"] * 2

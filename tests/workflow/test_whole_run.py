@@ -14,6 +14,7 @@ from tiny_cohort import (
 
 pytestmark = pytest.mark.workflow
 COHORT_TABLES = ("slides", "groups", "comparisons", "objects", "distributions")
+TABLES = ("table1", "table2", "table3", "token_value")
 TOKENIZER_FILES = ("tokenizer.safetensors", "training.tsv", "reconstruction.jpg")
 CATEGORIES = {"Report", "Scores", "Gallery", "Foreground", "Overlays", "Tokens", "Training"}
 
@@ -22,7 +23,8 @@ def test_a_run_makes_every_file(finished):
     results = finished / "results"
     made = {str(p.relative_to(results)) for p in results.rglob("*") if p.is_file()}
     expected = {"report.html", *(f"cohort/{name}.tsv" for name in COHORT_TABLES)}
-    expected |= {f"tables/table{number}.tsv" for number in (1, 2, 3)} | {"cohort/provenance.json"}
+    expected |= {f"tables/{name}.tsv" for name in TABLES} | {"cohort/provenance.json"}
+    expected.add("models/holohisto/token_value.tsv")
     expected |= {f"tokenizer/{name}" for name in TOKENIZER_FILES}
     for slide in SPLITS:
         expected |= {f"check/{slide}.json", f"foreground/{slide}.tif", f"foreground/{slide}.jpg"}

@@ -8,6 +8,7 @@ rule report:
             [rules.tokens.output.quality, rules.tokens.output.picture], slide=plan.encoded
         ),
         training=expand(rules.train.output.table, model=plan.to_train),
+        token_value=expand(rules.token_value.output, model=plan.token_value_models),
         segmenters=plan.segmenters,
         overlays=expand(rules.mask.output.overlay, model=cfg.models, slide=plan.segmented),
         cohort=expand(rules.cohort.output),
@@ -22,6 +23,11 @@ rule report:
         ),
         table3=report(
             "results/tables/table3.tsv", caption="../report/table3.rst", category="Scores"
+        ),
+        token_value=report(
+            "results/tables/token_value.tsv",
+            caption="../report/token_values.rst",
+            category="Scores",
         ),
         provenance="results/cohort/provenance.json",
     log:

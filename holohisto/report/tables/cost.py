@@ -73,9 +73,10 @@ def slide_lines(run: Run) -> list[CostLine]:
 
 
 def cohort_lines(run: Run) -> list[CostLine]:
-    """Lines of the tokenizer, each training, the cohort's tables and the gallery."""
+    """Lines of tokenizer, trainings, what the tokens add, the cohort's tables and the gallery."""
     steps = {"tokenizer": "tokenizer/tokenizer"}
     steps |= {f"train {model}": f"train/{model}" for model in run.models}
+    steps |= {f"token_value {model}": f"token_value/{model}" for model in run.models}
     steps |= {"cohort": "cohort/cohort", "gallery": "gallery/gallery"}
     costs = {name: _cost(run, job) for name, job in steps.items()}
     return [CostLine(name, {name: cost}) for name, cost in costs.items() if cost is not None]

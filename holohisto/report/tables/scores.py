@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from holohisto.report.pictures.figures import Dots, dot_plot, lower_end
 from holohisto.report.results import Run, rows_of
-from holohisto.report.tables import objects, table1, table2, table3
+from holohisto.report.tables import objects, table1, table2, table3, token_value
 from holohisto.report.tables.certainty import certainty_tables
 from holohisto.report.tables.comparisons import comparison
 from holohisto.report.tables.printed import Cell, PrintedTable
@@ -66,6 +66,7 @@ def paper_tables(run: Run, known: dict[str, Trained]) -> dict[str, pd.DataFrame]
         "table1": table1.numbers(run, known),
         "table2": table2.numbers(run),
         "table3": table3.numbers(run, known),
+        "token_value": token_value.numbers(run),
     }
 
 
