@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from holohisto.tokens.conditions import AS_THEY_ARE, LEFT_OUT, SHUFFLED
 from holohisto.tokens.token_map import TokenMap
 
-AS_THEY_ARE, LEFT_OUT, SHUFFLED = "as they are", "left out", "shuffled"
 MISSING = -1
 """What segmenters read as a token left out."""
 

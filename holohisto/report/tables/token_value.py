@@ -6,16 +6,16 @@ from holohisto.report.results import Run
 from holohisto.report.tables.printed import Cell, Head, PrintedTable, TableLine
 from holohisto.report.words import count, percent
 from holohisto.statistics.files import read_table
-from holohisto.tokens.altered import AS_THEY_ARE, CONDITIONS, LEFT_OUT
+from holohisto.tokens.conditions import AS_THEY_ARE, LEFT_OUT, NAMES
 
 LITTLE = 0.05
 """Loss of Dice without the tokens below which they are said to add little."""
-ALTERED = tuple(name for name in CONDITIONS if name != AS_THEY_ARE)
+ALTERED = tuple(name for name in NAMES if name != AS_THEY_ARE)
 COLUMNS = (
     "model",
     "slides",
     "tiles",
-    *(f"dice {name}" for name in CONDITIONS),
+    *(f"dice {name}" for name in NAMES),
     *(f"loss {name}" for name in ALTERED),
 )
 
@@ -33,13 +33,13 @@ def numbers(run: Run) -> pd.DataFrame:
             continue
         table = table.drop_duplicates(["slide", "condition"])
         dice = table.pivot(index="slide", columns="condition", values="dice mean")
-        dice = dice.reindex(columns=list(CONDITIONS)).dropna()
+        dice = dice.reindex(columns=list(NAMES)).dropna()
         if dice.empty:
             continue
         tiles = table[table["condition"] == AS_THEY_ARE].set_index("slide")["tiles"]
         means = dice.mean()
         row = {"model": model, "slides": len(dice), "tiles": tiles[dice.index].sum()}
-        row |= {f"dice {name}": means[name] for name in CONDITIONS}
+        row |= {f"dice {name}": means[name] for name in NAMES}
         row |= {f"loss {name}": means[AS_THEY_ARE] - means[name] for name in ALTERED}
         rows.append(row)
     return pd.DataFrame(rows, columns=list(COLUMNS))
@@ -55,7 +55,7 @@ def token_value_table(run: Run, table: pd.DataFrame) -> PrintedTable | None:
             "",
             row["model"] == run.reference,
             [
-                *(Cell(percent(row[f"dice {name}"])) for name in CONDITIONS),
+                *(Cell(percent(row[f"dice {name}"])) for name in NAMES),
                 *(_loss(row[f"loss {name}"]) for name in ALTERED),
                 Cell(count(row["slides"])),
                 Cell(count(row["tiles"])),
@@ -63,10 +63,10 @@ def token_value_table(run: Run, table: pd.DataFrame) -> PrintedTable | None:
         )
         for row in table.to_dict("records")
     ]
-    heads = [Head(name, first=name == AS_THEY_ARE) for name in CONDITIONS]
+    heads = [Head(name, first=name == AS_THEY_ARE) for name in NAMES]
     heads += [Head(name, first=name == ALTERED[0]) for name in ALTERED]
     heads += [Head("Slides", first=True), Head("Tiles")]
-    bands = [("Dice, %", len(CONDITIONS)), ("Loss, points", len(ALTERED)), ("Measured on", 2)]
+    bands = [("Dice, %", len(NAMES)), ("Loss, points", len(ALTERED)), ("Measured on", 2)]
     return PrintedTable("Model", heads, lines, bands, _remarks(table))
 
 
