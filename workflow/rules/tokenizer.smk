@@ -1,6 +1,8 @@
 rule tokenizer:
     input:
-        annotations=[rows[slide].annotation for slide in plan.annotated_for_tokenizer],
+        # An edited annotation trains segmenters again, but not the tokenizer: all token maps would
+        # have to be computed anew.
+        annotations=ancient([rows[slide].annotation for slide in plan.annotated_for_tokenizer]),
         check=expand("results/check/{slide}.json", slide=plan.slides("train")),
         foreground=expand("results/foreground/{slide}.tif", slide=plan.slides("train")),
         checkpoint=checkpoint_files,
@@ -29,7 +31,6 @@ rule tokenizer:
         runtime=scaled(1440),
     params:
         sheet=str(cfg.slides),
-        rows=fields(plan.annotated_for_tokenizer, "slide", "annotated"),
         options=options("tokenizer"),
         classes=plan.tokenizer_classes,
         seed=cfg.seed,
