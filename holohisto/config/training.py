@@ -85,9 +85,10 @@ class TokenizerOptions(Section):
         default=2, description="Residual blocks per level.", json_schema_extra=EXPERT
     )
     levels: Annotated[tuple[Level, ...], Field(min_length=2, max_length=16)] = Field(
-        default=(8, 8, 5, 5, 4),
+        default=(2,) * 13,
         description="Number of values of each dimension of a code (finite scalar quantisation)."
-        " Their product is the size of the codebook, at most 65534.",
+        " Their product is the size of the codebook, at most 65534. Two values, signs, change least"
+        " when a slide is stained otherwise.",
     )
     tile: Annotated[int, Field(ge=64, multiple_of=64)] = Field(
         default=256, description="Side of a training tile, working pixels."
@@ -113,7 +114,7 @@ class TokenizerOptions(Section):
         json_schema_extra=EXPERT,
     )
     annotation_weight: Annotated[float, Field(ge=0)] = Field(
-        default=1.0,
+        default=2.0,
         description="Weight of the loss of a small head that predicts the annotated classes of"
         " training slides from the codes. 0: no annotation is read and training is"
         " self-supervised.",
