@@ -35,8 +35,8 @@ from holohisto.tokenizer.losses import (
 from holohisto.tokenizer.norm import Statistics
 from holohisto.tokenizer.vqgan import VQGAN
 
-CORRELATION, DISAGREEMENT = 1.0, 0.5
-"""Weights of the losses of latents, beside that of the reconstruction."""
+CORRELATION = 1.0
+"""Weight of the correlation loss."""
 ROWS = 60
 """Rows of the training table, about."""
 
@@ -94,16 +94,11 @@ class Pass(NamedTuple):
     """Scalar."""
     correlation: Tensor
     """Scalar: mean squared correlation of the latents' dimensions."""
-    disagreement: Tensor
-    """Scalar: mean squared difference to the latents of the same tiles in the slide's own stain."""
-    kept: Tensor
-    """Scalar: share of the tokens that are the same in the slide's own stain."""
 
     @property
     def loss(self) -> Tensor:
         """The self-supervised loss, a scalar."""
-        latents = CORRELATION * self.correlation + DISAGREEMENT * self.disagreement
-        return self.reconstruction + latents
+        return self.reconstruction + CORRELATION * self.correlation
 
 
 def train_tokenizer(
@@ -148,7 +143,8 @@ def train_tokenizer(
         if critic.joins(step):
             critic.step(own, result.output.detach())
         if (step + 1) % every == 0 or step + 1 == options.steps:
-            yield model, _row(step, loss, annotation, result, own, start)
+            kept = _kept(model, result.tokens, own)
+            yield model, _row(step, loss, annotation, result, own, kept, start)
 
 
 def architecture(options: TokenizerOptions) -> Architecture:
@@ -181,8 +177,6 @@ def _autoencode(model: VQGAN, pixels: Tensor, target: Tensor) -> Pass:
     """Run a batch, (B, 3, H, W) each."""
     quantiser = model.quantize
     assert isinstance(quantiser, ScalarCodebook)
-    with torch.no_grad():
-        aim = model.latents(target)
     latents = model.latents(pixels)
     codes, tokens = quantiser.quantise(latents), quantiser.assign(latents)
     output = model.decode(codes)
@@ -192,8 +186,6 @@ def _autoencode(model: VQGAN, pixels: Tensor, target: Tensor) -> Pass:
         output=output,
         reconstruction=structure_loss(output, target),
         correlation=correlation_loss(latents),
-        disagreement=functional.mse_loss(latents, aim),
-        kept=(quantiser.assign(aim) == tokens).float().mean(),
     )
 
 
@@ -221,8 +213,20 @@ def _annotation_loss(
 
 
 @torch.no_grad()
+def _kept(model: VQGAN, tokens: Tensor, own: Tensor) -> float:
+    """Return the share of tokens (B, h, w) that the tiles have in their own stain, too."""
+    return float((model.quantize.assign(model.latents(own)) == tokens).float().mean())
+
+
+@torch.no_grad()
 def _row(
-    step: int, loss: Tensor, annotation: Tensor | None, result: Pass, own: Tensor, start: float
+    step: int,
+    loss: Tensor,
+    annotation: Tensor | None,
+    result: Pass,
+    own: Tensor,
+    kept: float,
+    start: float,
 ) -> TrainingRow:
     error = float(functional.mse_loss(result.output, own))
     uses = torch.bincount(result.tokens.flatten()).float()
@@ -235,7 +239,7 @@ def _row(
         codes_used=len(share),
         perplexity=math.exp(float(-(share * share.log()).sum())),
         effective_rank=effective_rank(result.codes),
-        kept=float(result.kept),
+        kept=kept,
         psnr=10 * math.log10(4 / max(error, 1e-12)),
         seconds=time.monotonic() - start,
     )

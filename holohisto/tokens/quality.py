@@ -21,8 +21,6 @@ from holohisto.tokens.encode import ORIGINAL
 from holohisto.tokens.needed import tissue_squares
 from holohisto.tokens.slide_encoder import SlideEncoder
 
-LOOK = 0
-"""Seed of the other appearance under which tokens are compared."""
 SQUARES, SIDE = 4, 384
 """Squares of tissue that are evaluated, and their side, pixels."""
 
@@ -47,8 +45,8 @@ class TokenQuality:
     effective_rank: float | None
     """Directions in which the codes of the tissue vary, from 1 to `dimension`."""
     kept: float | None
-    """Share of tokens that are the same when the slide is seen in another appearance, a random one
-    of the default strength."""
+    """Share of tokens that are the same when the slide is seen in other appearances, random ones of
+    the default strength, another one for each square."""
     precision_agreement: float | None
     """Share of tokens that bf16 and fp32 have in common; None for fp32."""
 
@@ -96,11 +94,14 @@ def judge(encoder: SlideEncoder, tokens: np.ndarray) -> tuple[TokenQuality, np.n
 
 
 def _recoloured(encoder: SlideEncoder, squares: list[Tile]) -> list[np.ndarray]:
-    """Return the tokens of squares, each encoded alone, of the slide in another appearance."""
+    """Return the tokens of squares, each encoded alone, the slide in another appearance each."""
     strength = Strength.of(ColourAugmentation())
-    look = Variant(appearance=Appearance.draw(strength, np.random.default_rng(LOOK)))
-    encoder.adapt(look)
-    return [_encoded(encoder.encoder.model, encoder.read(look, tile)) for tile in squares]
+    tokens = []
+    for seed, tile in enumerate(squares):
+        look = Variant(appearance=Appearance.draw(strength, np.random.default_rng(seed)))
+        encoder.adapt(look)
+        tokens.append(_encoded(encoder.encoder.model, encoder.read(look, tile)))
+    return tokens
 
 
 def _side(needed: np.ndarray, f: int) -> int:
