@@ -139,11 +139,12 @@ def train_tokenizer(
             loss = loss + options.annotation_weight * annotation
         if critic.joins(step):
             loss = loss + critic.generator_loss(model, result.reconstruction, result.output)
+        reported = (step + 1) % every == 0 or step + 1 == options.steps
+        kept = _kept(model, result.tokens, own) if reported else math.nan
         _update(trained, optimiser, loss, step)
         if critic.joins(step):
             critic.step(own, result.output.detach())
-        if (step + 1) % every == 0 or step + 1 == options.steps:
-            kept = _kept(model, result.tokens, own)
+        if reported:
             yield model, _row(step, loss, annotation, result, own, kept, start)
 
 

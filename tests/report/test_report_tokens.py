@@ -32,6 +32,8 @@ def test_a_line_holds_the_numbers_of_its_slide(tmp_path):
         "SSIM",
         "Codes in use",
         "Perplexity",
+        "Effective rank",
+        "Tokens kept",
         "Native agreement",
         "Time",
         "Token map",
@@ -44,6 +46,8 @@ def test_a_line_holds_the_numbers_of_its_slide(tmp_path):
         ("0.71", ""),
         ("600", "59 %"),
         ("300", ""),
+        ("4.3", "of 5"),
+        ("74.5 %", ""),
         ("60.0 %", ""),
         ("61 s", "4.2 s reading"),
         ("2.5 GB", ""),
@@ -64,7 +68,9 @@ def test_columns_that_no_slide_has_are_left_out(tmp_path):
 
 def test_rank_and_share_of_tokens_kept_are_shown(tmp_path):
     measured = {"effective_rank": 12.44, "dimension": 16, "kept": 0.8312}
-    table = table_of(run_with(tmp_path, measured, {"effective_rank": 9.0, "kept": 0.5}))
+    table = table_of(
+        run_with(tmp_path, measured, {"effective_rank": 9.0, "kept": 0.5, "dimension": None})
+    )
     where = [table.titles.index(title) for title in ("Effective rank", "Tokens kept")]
     shown = {line.name: [line.cells[place] for place in where] for line in table.lines}
     assert [(cell.text, cell.spread) for cell in shown["s0"]] == [("12.4", "of 16"), ("83.1 %", "")]

@@ -47,7 +47,7 @@ class Echo(nn.Module):
 
 
 def test_pixels_reach_the_network_normalised_and_in_place():
-    model, rgb = built("unet"), pixels(51, 77, batch=2)
+    model, rgb = built("unet", classes=3), pixels(51, 77, batch=2)
     model.network, model.sides = Echo(), Sides(32)
     out = model(None, rgb, (51, 77))
     shape = (1, 3, 1, 1)
@@ -60,7 +60,7 @@ def test_coarse_logits_are_enlarged_over_the_whole_tile():
         def forward(self, given):
             return torch.arange(given.shape[3] / 4).expand(1, 1, given.shape[2] // 4, -1)
 
-    model = built("unet")
+    model = built("unet", classes=1)
     model.network, model.sides = Columns(), Sides(16)
     out = model(None, pixels(40, 70), (40, 70))  # widened to 48 x 80: 20 columns
     torch.testing.assert_close(out[0, 0, 20, 2:70], (torch.arange(2, 70) - 1.5) / 4)

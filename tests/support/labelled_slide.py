@@ -86,6 +86,7 @@ class LabelledSlide:
         size = mask.shape[1], mask.shape[0]
         mpp = self.mpp * self.factor * cell
         header = {"slide": "s1", "cell": cell, "factor": self.factor, "saturation": 0.1}
+        header["colour"] = None
         record = json.loads(self.check.read_text())
         header["fingerprint"] = record["fingerprint"]
         write_rows(self.foreground, [mask.astype(np.uint8) * 255], size, mpp, header)

@@ -6,16 +6,15 @@ import torch
 from encoded_picture import SIZE, picture, slide_encoder, tokenizer
 
 from holohisto.foreground.tissue import Tissue
-from holohisto.tiles.appearance import Appearance, Strength
+from holohisto.tiles.appearance import Appearance
 from holohisto.tiles.grid import Tile
 from holohisto.tiles.variants import Variant, orient
 from holohisto.tokenizer.calibration import calibrate
 from holohisto.tokenizer.norm import Statistics
 from holohisto.tokens.needed import tissue_squares
 
-LOOK = Variant(
-    5, 0.9, Appearance.draw(Strength(mixing=0.3, permutation=1.0), np.random.default_rng(0))
-)
+MIXING = ((0.6, 0.4, 0.0), (0.0, 0.5, 0.5), (0.7, 0.0, 0.3))
+LOOK = Variant(5, 0.9, Appearance(mixing=MIXING, shift=(0.05, 0.0, -0.05)))
 
 
 @pytest.fixture(scope="module")

@@ -101,7 +101,7 @@ def test_start_tile_and_pixels_are_reported_from_training_to_the_table(folder):
     assert (summary["tile"], summary["tiles_a_step"]) == ([96, 80], 6)  # 256 * 192 = 6.4 tiles
     assert summary["tiles"] == 6 * summary["steps"]
     assert summary["pixels"] == 96 * 80 * summary["tiles"]
-    assert summary["variants"] == 40  # eight orientations at five sizes
+    assert summary["variants"] == 56  # eight orientations at seven sizes
 
     labels, probability = folder / "labels.tif", folder / "probability.tif"
     results = Results(folder)
