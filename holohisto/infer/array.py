@@ -16,6 +16,7 @@ from holohisto.infer.job import DEFAULT_SPEED, Job, Speed
 from holohisto.infer.predict import Predictor, fixed_threads
 from holohisto.infer.segmentation import Segmentation, input_reader, job_for
 from holohisto.segmenter.file import ModelCard, Segmenter
+from holohisto.segmenter.inputs import TileEncoder
 from holohisto.slide.array import ArraySlide
 from holohisto.slide.record import SlideRecord, record_of
 from holohisto.tokenizer.vqgan import VQGAN
@@ -71,11 +72,9 @@ def segment_array(
         rgb, card.mpp if mpp is None else mpp, config_for(card, config or Config())
     )
     tokenizer = _checked(tokenizer, card, device_of(model))
-    token_map = encoder = None
-    if tokenizer is not None and card.mode == "online":
-        encoder = encoder_of(card, tokenizer)
-    elif tokenizer is not None:
-        token_map = picture.token_map(tokenizer)
+    token_map, encoder = None, None
+    if tokenizer is not None:
+        token_map, encoder = picture.tokens(card, tokenizer)
     predictor = Predictor(model, encoder)
     segmentation = Segmentation(predictor, picture.job(card, model.tile), speed)
     with fixed_threads():
@@ -111,6 +110,14 @@ class _Picture:
     def job(self, card: ModelCard, tile: tuple[int, int] | None) -> Job:
         foreground, size = self.tissue.foreground, self.record.working_size
         return job_for(card, tile, size, foreground, self.config.infer)
+
+    def tokens(
+        self, card: ModelCard, tokenizer: VQGAN
+    ) -> tuple[TokenMap | None, TileEncoder | None]:
+        """Return the token map or, in mode online, what encodes each tile."""
+        if card.mode == "online":
+            return None, encoder_of(card, tokenizer)
+        return self.token_map(tokenizer), None
 
     def token_map(self, tokenizer: VQGAN) -> TokenMap:
         """Compute the tokens as the verb tokens does, in one variant."""

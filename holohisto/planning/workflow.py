@@ -65,10 +65,9 @@ class Plan:
     @property
     def annotated_for_tokenizer(self) -> list[str]:
         """Slides whose annotations train the tokenizer; none for a checkpoint or weight 0."""
-        tokenizer = self.settings.tokenizer
-        if tokenizer.checkpoint or not tokenizer.annotation_weight:
-            return []
-        return self.slides("train", annotated=True)
+        options = self.settings.tokenizer
+        learns = options.annotation_weight and not options.checkpoint
+        return self.slides("train", annotated=True) if learns else []
 
     @property
     def segmented(self) -> list[str]:
@@ -129,9 +128,8 @@ class Plan:
         """Raise unless the sheet has a training slide or nothing is trained."""
         if any(row.split == "train" for row in self.rows.values()):
             return
-        names = [f"model {name}" for name in self.to_train]
-        if self.over_tokens and not self.settings.tokenizer.checkpoint:
-            names.insert(0, "the tokenizer")
+        tokenizer = self.over_tokens and not self.settings.tokenizer.checkpoint
+        names = ["the tokenizer"] * bool(tokenizer) + [f"model {name}" for name in self.to_train]
         if names:
             raise HolohistoError(
                 self.settings.slides,
@@ -247,8 +245,7 @@ class Plan:
         """Return `name value` with the cell of the slide's row, or nothing where it is empty."""
 
         def text(wildcards: Wildcards) -> str:
-            value: str | float | Path | tuple[str, ...] | None
-            value = getattr(self.rows[wildcards.slide], column)
+            value: Any = getattr(self.rows[wildcards.slide], column)
             value = ",".join(value) if isinstance(value, tuple) else value
             return "" if value is None else f"{name} {shlex.quote(str(value))}"
 
@@ -289,8 +286,8 @@ class Plan:
 
     def gpus_per_node(self, gpu_model: str | None) -> str:
         """Return the option of sbatch that gives every node the same number of GPUs."""
-        prefix = f"{gpu_model}:" if gpu_model else ""
-        return f"--gpus-per-node={prefix}{self.settings.train.devices}"
+        kind = f"{gpu_model}:" if gpu_model else ""
+        return f"--gpus-per-node={kind}{self.settings.train.devices}"
 
 
 def scaled(amount: int) -> Callable[[Wildcards, int], int]:

@@ -94,7 +94,7 @@ def test_start_tile_and_pixels_are_reported_from_training_to_the_table(folder):
     options = DeeplabModel(size="toy", tile=(96, 80), pretrained=start, micro_batch=2)
     segmenter = train(folder, "deeplab", options)
     start.rename(folder / "gone.pth")  # it is not needed any more
-    _, card, _ = load_segmenter(segmenter)
+    card = load_segmenter(segmenter)[1]
     summary = card.summary
     assert card.tile == (96, 80)
     assert summary["pretrained"] == "pretrained: resnet.pth"
@@ -102,7 +102,6 @@ def test_start_tile_and_pixels_are_reported_from_training_to_the_table(folder):
     assert summary["tiles"] == 6 * summary["steps"]
     assert summary["pixels"] == 96 * 80 * summary["tiles"]
     assert summary["variants"] == 56  # eight orientations at seven sizes
-
     labels, probability = folder / "labels.tif", folder / "probability.tif"
     results = Results(folder)
     common = {"record": results.record("e1"), "foreground": results.foreground("e1")}
