@@ -72,9 +72,7 @@ def segment_array(
         rgb, card.mpp if mpp is None else mpp, config_for(card, config or Config())
     )
     tokenizer = _checked(tokenizer, card, device_of(model))
-    token_map, encoder = None, None
-    if tokenizer is not None:
-        token_map, encoder = picture.tokens(card, tokenizer)
+    token_map, encoder = picture.tokens(card, tokenizer)
     predictor = Predictor(model, encoder)
     segmentation = Segmentation(predictor, picture.job(card, model.tile), speed)
     with fixed_threads():
@@ -112,9 +110,11 @@ class _Picture:
         return job_for(card, tile, size, foreground, self.config.infer)
 
     def tokens(
-        self, card: ModelCard, tokenizer: VQGAN
+        self, card: ModelCard, tokenizer: VQGAN | None
     ) -> tuple[TokenMap | None, TileEncoder | None]:
         """Return the token map or, in mode online, what encodes each tile."""
+        if tokenizer is None:
+            return None, None
         if card.mode == "online":
             return None, encoder_of(card, tokenizer)
         return self.token_map(tokenizer), None

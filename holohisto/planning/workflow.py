@@ -66,8 +66,8 @@ class Plan:
     def annotated_for_tokenizer(self) -> list[str]:
         """Slides whose annotations train the tokenizer; none for a checkpoint or weight 0."""
         options = self.settings.tokenizer
-        learns = options.annotation_weight and not options.checkpoint
-        return self.slides("train", annotated=True) if learns else []
+        learned = options.annotation_weight and not options.checkpoint
+        return self.slides("train", annotated=True) if learned else []
 
     @property
     def segmented(self) -> list[str]:
@@ -91,7 +91,7 @@ class Plan:
 
     @property
     def token_value_slides(self) -> list[str]:
-        """Slides on which it is measured what the tokens add: annotated, with a token map."""
+        """Annotated slides with a token map on which it is measured what the tokens add."""
         return self._with_tokens(self.token_value_split)
 
     @property
@@ -238,14 +238,14 @@ class Plan:
         The sheet itself is no input: an edited row would rerun every slide.
         """
         rows = [self.rows[slide] for slide in slides]
-        text = str([[str(getattr(row, column)) for column in columns] for row in rows])
-        return lambda wildcards: text
+        return lambda wildcards: str([[str(getattr(row, c)) for c in columns] for row in rows])
 
     def flag(self, name: str, column: str) -> Callable[[Wildcards], str]:
         """Return `name value` with the cell of the slide's row, or nothing where it is empty."""
 
         def text(wildcards: Wildcards) -> str:
-            value: Any = getattr(self.rows[wildcards.slide], column)
+            value: str | float | Path | tuple[str, ...] | None
+            value = getattr(self.rows[wildcards.slide], column)
             value = ",".join(value) if isinstance(value, tuple) else value
             return "" if value is None else f"{name} {shlex.quote(str(value))}"
 
@@ -286,8 +286,8 @@ class Plan:
 
     def gpus_per_node(self, gpu_model: str | None) -> str:
         """Return the option of sbatch that gives every node the same number of GPUs."""
-        kind = f"{gpu_model}:" if gpu_model else ""
-        return f"--gpus-per-node={kind}{self.settings.train.devices}"
+        count = self.settings.train.devices
+        return f"--gpus-per-node={gpu_model}:{count}" if gpu_model else f"--gpus-per-node={count}"
 
 
 def scaled(amount: int) -> Callable[[Wildcards, int], int]:
