@@ -69,7 +69,7 @@ def test_effective_rank_is_exp_of_the_entropy_of_variances():
 
 def head(classes=2):
     torch.manual_seed(0)
-    return AnnotationHead(3, classes)
+    return AnnotationHead(3, classes, 16)
 
 
 class Given(torch.nn.Module):
