@@ -125,7 +125,7 @@ def train_again(folder: Path, **options: int) -> list[str]:
 
     By small steps, as Adam's make rounding larger.
     """
-    short = {"epochs": 2, "batch": 4, "learning_rate": 1e-4}
+    short = {"epochs": 2, "batch": 4, "learning_rate": 1e-5}
     (folder / "short.yaml").write_text(yaml.safe_dump({"train": CONFIG["train"] | short | options}))
     files = [str(folder / "config/config.yaml"), str(folder / "short.yaml")]
     return ["--configfile", *files, "--until", "train", "--forcerun", "train"]
