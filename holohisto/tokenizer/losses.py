@@ -6,8 +6,8 @@ from torch.nn import functional
 
 SCALES = (1, 2, 4)
 """Reductions at which gradients are compared."""
-WIDTH, TOKEN = 48, 16
-"""Channels of the annotation head, and the distance of the tokens that it reads, pixels."""
+WIDTH = 48
+"""Channels of the annotation head."""
 
 
 def structure_loss(output: Tensor, target: Tensor) -> Tensor:
@@ -53,18 +53,17 @@ def correlation_loss(latents: Tensor) -> Tensor:
 class AnnotationHead(nn.Module):
     """Predicts from the codes which classes are annotated; it is dropped after training.
 
-    A few layers with a context of 80 px or five tokens, so that a code describes what it sees and
-    its neighbours complete it, instead of naming a class by itself.
+    A few layers with a context of five tokens, so that a code describes what it sees and its
+    neighbours complete it, instead of naming a class by itself.
     """
 
-    def __init__(self, dimension: int, classes: int, downscale: int) -> None:
-        """`dimension`: length of a code; `downscale`: side of a token, pixels."""
+    def __init__(self, dimension: int, classes: int) -> None:
+        """`dimension`: length of a code."""
         super().__init__()
         layers: list[nn.Module] = []
-        apart = max(1, TOKEN // downscale)
         for width in (dimension, WIDTH):
             layers += [
-                nn.Conv2d(width, WIDTH, 3, padding=apart, dilation=apart, bias=False),
+                nn.Conv2d(width, WIDTH, 3, padding=1, bias=False),
                 nn.BatchNorm2d(WIDTH),
                 nn.SiLU(),
             ]

@@ -119,9 +119,8 @@ def train_tokenizer(
     model = VQGAN(architecture(options)).to(device)
     model = model.to(memory_format=memory_format(device))  # pyright: ignore
     model.use(Statistics.SHARED)
-    head = None
-    if classes := read_batch(0).annotated.shape[1]:
-        head = AnnotationHead(len(options.levels), classes, model.architecture.downscale).to(device)
+    classes = read_batch(0).annotated.shape[1]
+    head = AnnotationHead(len(options.levels), classes).to(device) if classes else None
     trained = nn.ModuleList([model] if head is None else [model, head])
     optimiser = torch.optim.AdamW(
         trained.parameters(), options.learning_rate, betas=(0.9, 0.99), weight_decay=0.01

@@ -69,7 +69,7 @@ def test_effective_rank_is_exp_of_the_entropy_of_variances():
 
 def head(classes=2):
     torch.manual_seed(0)
-    return AnnotationHead(3, classes, 16)
+    return AnnotationHead(3, classes)
 
 
 class Given(torch.nn.Module):
@@ -105,10 +105,9 @@ def test_only_classes_that_are_annotated_on_the_slide_count():
     assert made.loss(codes, annotated, torch.tensor([False, False])) == 0
 
 
-@pytest.mark.parametrize(("downscale", "seen"), [(16, [3, 4, 5, 6, 7]), (8, [1, 3, 5, 7, 9])])
-def test_the_head_sees_five_tokens_in_80_px(downscale, seen):
-    made = AnnotationHead(3, 2, downscale).eval()
+def test_the_head_sees_five_tokens():
+    made = head().eval()
     codes = torch.randn(1, 11, 11, 3, requires_grad=True)
     made.layers(codes.permute(0, 3, 1, 2))[0, 0, 5, 5].backward()
     rows, columns = codes.grad.abs().sum(dim=(0, 3)).nonzero(as_tuple=True)
-    assert rows.unique().tolist() == columns.unique().tolist() == seen
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (3, 7, 3, 7)
