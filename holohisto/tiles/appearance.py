@@ -8,7 +8,16 @@ import numpy as np
 from scipy import ndimage
 
 from holohisto.config.training import Augmentation, ColourAugmentation
-from holohisto.tiles.colour import COMMON, LEAST_SPREAD, Colour, Matrix, Triple, mapped
+from holohisto.tiles.colour import (
+    COMMON,
+    LEAST_SPREAD,
+    Colour,
+    Matrix,
+    Triple,
+    mapped,
+    matrix,
+    triple,
+)
 
 UNMIXED: Matrix = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 LEAST_SUM = 0.5
@@ -75,9 +84,9 @@ class Appearance:
         shift = strength.stain * COMMON.spread * random.uniform(-1, 1, 3)
         shift -= math.log(1 + strength.brightness * float(random.uniform(-1, 1)))
         return cls(
-            mixing=Colour.of((0, 0, 0), mixing.tolist()).covariance,
-            contrast=Colour.of(contrast.tolist(), UNMIXED).mean,
-            shift=Colour.of(shift.tolist(), UNMIXED).mean,
+            mixing=matrix(mixing.tolist()),
+            contrast=triple(contrast.tolist()),
+            shift=triple(shift.tolist()),
             blur=max(0.0, strength.blur * float(random.uniform(-1, 1))),  # half have none
         )
 

@@ -44,8 +44,7 @@ class Colour:
     @classmethod
     def of(cls, mean: Sequence[float], covariance: Sequence[Sequence[float]]) -> "Colour":
         """Make from the values of three channels, such as JSON's lists."""
-        red, green, blue = (_triple(row) for row in covariance)
-        return cls(_triple(mean), (red, green, blue))
+        return cls(triple(mean), matrix(covariance))
 
 
 def mapped(density: np.ndarray, mean: np.ndarray, gain: np.ndarray, aim: np.ndarray) -> np.ndarray:
@@ -72,9 +71,16 @@ def mapped(density: np.ndarray, mean: np.ndarray, gain: np.ndarray, aim: np.ndar
     return np.maximum(result, 0, out=result)
 
 
-def _triple(values: Sequence[float]) -> Triple:
+def triple(values: Sequence[float]) -> Triple:
+    """Return three numbers, such as an array's, as a tuple that can be compared and hashed."""
     red, green, blue = values
     return float(red), float(green), float(blue)
+
+
+def matrix(rows: Sequence[Sequence[float]]) -> Matrix:
+    """Return three rows of three numbers as tuples that can be compared and hashed."""
+    red, green, blue = (triple(row) for row in rows)
+    return red, green, blue
 
 
 COMMON = Colour(

@@ -19,7 +19,7 @@ OPTIONS = TokenizerOptions(
     levels=(4, 4, 3),
     tile=64,
     batch=2,
-    steps=60,
+    steps=120,
     learning_rate=3e-3,
     adversarial_start=0.8,
 )
@@ -62,26 +62,26 @@ def trained():
 
 def test_it_learns_to_reconstruct_with_most_of_its_codes(trained):
     model, rows = trained
-    assert [row.step for row in rows] == list(range(1, 61))
+    assert [row.step for row in rows] == list(range(2, 121, 2))
     first, last = (
         {name: np.mean([getattr(row, name) for row in part]) for name in vars(rows[0])}
         for part in (rows[:5], rows[-5:])
     )
-    assert last["reconstruction"] < 0.8 * first["reconstruction"]
-    assert last["psnr"] > first["psnr"] + 1.5
+    assert last["reconstruction"] < 0.6 * first["reconstruction"]
+    assert last["psnr"] > first["psnr"] + 5
     assert last["codes_used"] >= 20
-    assert last["perplexity"] > 4
+    assert last["perplexity"] > 6
     assert last["effective_rank"] > 2
     tile = torch.from_numpy(tile_of(1000)[0]).permute(2, 0, 1)[None]
     error = (model.reconstruct(tile).float() - tile.float()).square().mean() / 255**2
     plain = (tile.float().mean((2, 3), keepdim=True) - tile.float()).square().mean() / 255**2
-    assert -10 * math.log10(error) > -10 * math.log10(plain) + 1
+    assert -10 * math.log10(error) > -10 * math.log10(plain) + 3
 
 
 def test_the_annotation_head_learns_where_the_discs_are(trained):
     _, rows = trained
     first, last = (np.mean([row.annotation for row in part]) for part in (rows[:5], rows[-5:]))
-    assert last < 0.4 * first
+    assert last < 0.3 * first
 
 
 def test_the_rows_are_facts_of_their_step(trained):

@@ -13,7 +13,7 @@ LAYOUTS = {"taming": taming, "openmuse": openmuse, "diffusers": diffusers}
 
 
 def read(path: Path, pixel_range: PixelRange | None = None) -> VQGAN:
-    """Read a VQGAN, in evaluation state; a published one is native and not calibrated.
+    """Read a VQGAN, in evaluation state and with native statistics.
 
     Args:
         path: File or folder, see `config.checkpoint_files.find`.

@@ -67,7 +67,7 @@ def check_widths(architecture: Architecture, where: Path) -> None:
 def fill(architecture: Architecture, state: Mapping[str, Tensor], where: Path) -> VQGAN:
     """Build a VQGAN with these weights, named as taming-transformers' are.
 
-    Native, not calibrated, in evaluation state; weights of lower precision become fp32.
+    In evaluation state, with native statistics; weights of lower precision become fp32.
 
     Raises:
         HolohistoError: a weight is missing, unknown, of another shape or not finite.
