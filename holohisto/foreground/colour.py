@@ -4,6 +4,7 @@ import numpy as np
 
 from holohisto.foreground.cells import pixels_of
 from holohisto.foreground.detect import optical_density, saturation_and_brightness
+from holohisto.foreground.surround import FRAME, blacked_out, surround
 from holohisto.slide import Slide
 from holohisto.tiles.colour import Colour
 
@@ -11,9 +12,9 @@ SQUARES, SIDE = 128, 48
 """Squares of tissue that are read, and their side, working pixels."""
 DARKEST = 2.5
 """Optical density at which pixels are cut off, so that pen and folds do not count for more."""
-BLACK = 40
-"""Largest channel value of a pixel in a blacked-out surround, whose JPEG blocks are not quite
-black."""
+GLASS = 0.25
+"""Pixels whose density is below this share of the upper quartile are glass: lumina, and the rest of
+cells at the tissue's edge, whose number says nothing of the stain."""
 
 
 def colour_of(
@@ -44,16 +45,23 @@ def colour_of(
     densities = []
     for row, column in zip(*np.unravel_index(chosen, stained.shape), strict=True):
         y, x = (int(at) * cell + (cell - SIDE) // 2 for at in (row, column))
-        rgb = slide.read((x * factor, y * factor), (SIDE, SIDE), factor)
+        corner = (x - FRAME) * factor, (y - FRAME) * factor
+        wide = slide.read(corner, (SIDE + 2 * FRAME, SIDE + 2 * FRAME), factor)
         kept = pixels_of(stained, cell, (x, y), (SIDE, SIDE))
-        if max(glass) <= BLACK:
-            kept &= rgb.max(axis=2) > BLACK
-        densities.append(optical_density(rgb[kept], glass))
+        if blacked_out(glass):
+            kept &= ~surround(wide)
+        densities.append(optical_density(wide[FRAME:-FRAME, FRAME:-FRAME][kept], glass))
     values = np.concatenate(densities) if densities else np.zeros((0, 3))
     if len(values) < 2:
         return None
-    values = np.minimum(values, DARKEST)
+    values = _without_glass(np.minimum(values, DARKEST))
     return Colour.of(values.mean(axis=0).tolist(), np.cov(values.T).tolist())
+
+
+def _without_glass(densities: np.ndarray) -> np.ndarray:
+    """Return the rows of (n, 3) optical densities, n > 1, that are no glass."""
+    total = densities.sum(axis=1)
+    return densities[total >= GLASS * np.quantile(total, 0.75)]
 
 
 def stained_cells(

@@ -11,22 +11,15 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy import ndimage
 
-from holohisto.foreground.colour import BLACK
 from holohisto.foreground.detect import optical_density
 from holohisto.foreground.map import Foreground
+from holohisto.foreground.surround import FRAME, blacked_out, surround
 from holohisto.slide import Slide
 from holohisto.tiles.colour import COMMON, mapped
 from holohisto.tiles.grid import Tile
 
 WHITE = (255, 255, 255)
-BLENDED = 2
-"""Width of the dark line between slide and surround that JPEG and reduction blend, working pixels.
-It is no tissue."""
-SPECK = 1
-"""Black areas at most twice this wide, in working pixels, are not widened by BLENDED: they may be
-specks on tissue."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +48,10 @@ class Tissue:
             HolohistoError: the slide is damaged.
         """
         outside = ~self.foreground.pixels((tile.x, tile.y), (tile.width, tile.height))
-        if max(self.slide.background) <= BLACK:
-            frame = BLENDED + 2 * SPECK
-            wide = self._read(tile.grown(frame))
-            inner = np.s_[frame : frame + tile.height, frame : frame + tile.width]
-            outside |= _surround(wide)[inner]
-            rgb = wide[inner].copy()
+        if blacked_out(self.slide.background):
+            wide = self._read(tile.grown(FRAME))
+            outside |= surround(wide)
+            rgb = wide[FRAME:-FRAME, FRAME:-FRAME].copy()
         else:
             rgb = self._read(tile)
         if self._colours is not None:
@@ -85,17 +76,3 @@ class Tissue:
         density = mapped(density, np.array(own.mean), stretch, np.array(COMMON.mean))
         light = 256 * np.exp(-density) - 1
         return np.clip(np.rint(light), 0, 255).astype(np.uint8).T.copy()
-
-
-def _surround(rgb: np.ndarray) -> np.ndarray:
-    """Black pixels, and those within BLENDED of black that is wider than a speck.
-
-    Args:
-        rgb: (height, width, 3) uint8.
-
-    Returns:
-        (height, width) bool.
-    """
-    black = rgb.max(axis=2) <= BLACK
-    core = ndimage.minimum_filter(black, 2 * SPECK + 1)
-    return black | ndimage.maximum_filter(core, 2 * (SPECK + BLENDED) + 1)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from holohisto.annotation import Annotation
+from holohisto.annotation.cells import annotated_cells
 from holohisto.config.sections import Classes
 from holohisto.foreground.map import load_foreground
 from holohisto.foreground.tissue import Tissue
@@ -24,8 +25,6 @@ TRAINING, EXAMPLES, SLIDES = 0, 1, 2
 and stain of a step."""
 ANNOTATED_SHARE = 0.5
 """Share of the tiles that are drawn around annotated objects, where annotations are read."""
-TRIES = 16
-"""Tiles that are looked at for an annotated object."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,15 @@ class AnnotatedTissue:
         """Working width and height."""
         width, height = (ceil_div(side, self.tissue.factor) for side in self.tissue.slide.size)
         return width, height
+
+    @property
+    def annotated_cells(self) -> np.ndarray:
+        """Cells of tissue that hold an annotated pixel, (rows, columns) bool."""
+        foreground = self.tissue.foreground
+        if self.annotation is None:
+            return np.zeros(foreground.mask.shape, bool)
+        bits = annotated_cells(self.annotation, self.size, self.tissue.factor, foreground.cell)
+        return foreground.mask & (bits > 0)
 
     def annotated(self, tile: Tile) -> np.ndarray:
         """Return where classes are annotated, (height, width, classes) bool."""
@@ -87,6 +95,7 @@ class TissueTiles:
         """Take the slides' tissue; without slides no tile can be read."""
         self.slides = slides
         self._cells = [np.argwhere(slide.tissue.foreground.mask) for slide in slides]
+        self._annotated = [np.argwhere(slide.annotated_cells) for slide in slides]
         areas = [
             len(cells) * slide.tissue.foreground.cell**2
             for slide, cells in zip(slides, self._cells, strict=True)
@@ -110,9 +119,9 @@ class TissueTiles:
         own, annotated = [], []
         for n in range(step * tiles, (step + 1) * tiles):
             draw = generator(seed, TRAINING, n)
-            tile = self._tile(index, side, draw)
-            if slide.annotation is not None and draw.random() < ANNOTATED_SHARE:
-                tile = self._retried(index, side, draw, tile)
+            around = len(self._annotated[index]) > 0 and draw.random() < ANNOTATED_SHARE
+            cells = (self._annotated if around else self._cells)[index]
+            tile = self._tile(index, cells, side, draw)
             turn = int(draw.integers(8))
             own.append(orient(slide.tissue.read(tile), turn))
             annotated.append(orient(slide.annotated(tile), turn))
@@ -136,22 +145,16 @@ class TissueTiles:
         """
         random = generator(0, EXAMPLES, n)
         index = self._slide(random)
-        return self.slides[index].tissue.read(self._tile(index, side, random))
+        return self.slides[index].tissue.read(self._tile(index, self._cells[index], side, random))
 
     def _slide(self, random: np.random.Generator) -> int:
         return int(np.searchsorted(self._ends, random.integers(self._ends[-1]), side="right"))
 
-    def _retried(self, index: int, side: int, random: np.random.Generator, first: Tile) -> Tile:
-        """Return the first of a few tiles with an annotated pixel, else the given one."""
-        for _ in range(TRIES):
-            tile = self._tile(index, side, random)
-            if self.slides[index].annotated(tile).any():
-                return tile
-        return first
-
-    def _tile(self, index: int, side: int, random: np.random.Generator) -> Tile:
-        """Draw a square that a random point of a slide's tissue lies in."""
-        slide, cells = self.slides[index], self._cells[index]
+    def _tile(
+        self, index: int, cells: np.ndarray, side: int, random: np.random.Generator
+    ) -> Tile:
+        """Draw a square that a random point of the cells, (n, 2) rows and columns, lies in."""
+        slide = self.slides[index]
         cell = slide.tissue.foreground.cell
         row, column = cells[random.integers(len(cells))] * cell
         y, x = (

@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 
 from holohisto.annotation import Annotation
+from holohisto.annotation.cells import annotated_cells
 from holohisto.device import Precision
 from holohisto.errors import HolohistoError
 from holohisto.foreground.map import load_foreground
@@ -23,7 +24,7 @@ from holohisto.tokens.token_map import (
 )
 from holohisto.training.job import TrainingJob
 from holohisto.training.sampler import SamplingArea
-from holohisto.training.slides import TrainingSlide, annotated_cells
+from holohisto.training.slides import TrainingSlide
 
 
 def open_slides(job: TrainingJob, split: str, tokenizer: str | None) -> list[TrainingSlide]:

@@ -83,7 +83,7 @@ def test_a_black_surround_does_not_count():
     rgb[64:272, 80:352] = drawn()[64:272, 80:352]
     rgb[96:100, 144:160] = (39, 12, 40)
     found = colour_of(ArraySlide(rgb, mpp=0.5), 1, cells((6, 9)), 16, (2, 1, 3))
-    values = densities(rgb[100:112, 144:160])
+    values = densities(rgb[102:112, 144:160])  # two rows beside black are blended with it
     np.testing.assert_allclose(found.mean, values.mean(axis=0))
     np.testing.assert_allclose(found.covariance, np.cov(values.T))
 

@@ -113,7 +113,8 @@ def test_about_half_of_the_tiles_hold_an_annotated_object():
     source = TissueTiles([slide_of(0, 220)])
     batch = source.batch(0, 60, 64, 0, Strength())
     with_object = batch.annotated.any(axis=(1, 2, 3)).mean()
-    assert 0.3 < with_object < 0.55  # half of them in 16 tries; by chance alone a twelfth
+    # A point of an annotated cell lies in half of them; by chance alone a twelfth hold a part.
+    assert 0.4 < with_object < 0.7
     bare = TissueTiles([slide_of(0, 220, annotated=False)]).batch(0, 60, 64, 0, Strength())
     assert dark(bare.own).any(axis=(1, 2)).mean() < 0.2
 
@@ -142,7 +143,7 @@ def test_a_batch_is_a_function_of_seed_and_step(source):
 
 
 def test_slides_are_drawn_by_the_area_of_their_tissue():
-    large, small = slide_of(0, 220), slide_of(1, 150)
+    large, small = slide_of(0, 220, annotated=False), slide_of(1, 150, annotated=False)
     small.tissue.foreground.mask[:, 11:] = False
     source = TissueTiles([large, small])
     share = np.mean([source.batch(n, 1, 64, 0, Strength()).own.mean() < 130 for n in range(120)])

@@ -5,13 +5,14 @@ import pytest
 import torch
 from training_runs import OPTIONS, SIZE, Bits, Pixels, slide, trainer
 
+from holohisto.annotation.cells import annotated_cells
 from holohisto.config.training import Augmentation, TokensOptions
 from holohisto.runtime.arithmetic import ceil_div
 from holohisto.tiles.grid import Tile
 from holohisto.tiles.variants import Variant, restore, variants_of
 from holohisto.tokens.token_map import TokenMap
 from holohisto.training.batches import drawn_variants
-from holohisto.training.slides import View, annotated_cells, stack
+from holohisto.training.slides import View, stack
 
 
 def test_tokens_left_out_are_a_function_of_seed_epoch_and_number():
