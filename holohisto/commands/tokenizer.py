@@ -17,6 +17,8 @@ from holohisto.tokenizer.tissue_tiles import TissueTiles, training_tissue
 from holohisto.tokenizer.training import TrainingRow
 
 PICTURE_TILES, PICTURE_SIDE = 4, 384
+STATISTICS_TILES = 8
+"""Tiles of a slide whose statistics normalise the one that is shown."""
 FILES = {
     "--tokenizer": "tokenizer to write, .safetensors",
     "--table": "training table to write, .tsv",
@@ -72,7 +74,7 @@ def run(arguments: argparse.Namespace) -> None:
             advice="give at least one, or set tokenizer.checkpoint",
         )
     examples = range(PICTURE_TILES if source.slides else 0)
-    tiles = [source.example(n, PICTURE_SIDE) for n in examples]
+    tiles = [source.example(n, STATISTICS_TILES, PICTURE_SIDE) for n in examples]
     write_tsv(origin.rows, TrainingRow, arguments.table)
     write_picture(origin.model, tiles, arguments.picture)
     save_tokenizer(origin.model, arguments.tokenizer, origin.summary)

@@ -97,26 +97,27 @@ def from_tissue(
 
 
 @torch.no_grad()
-def write_picture(model: VQGAN, tiles: list[np.ndarray], path: Path) -> None:
-    """Write a JPEG of tiles above and their reconstructions below; white without tiles.
+def write_picture(model: VQGAN, examples: list[list[np.ndarray]], path: Path) -> None:
+    """Write a JPEG of tiles above and their reconstructions below; white without examples.
 
     Args:
         model: In evaluation state.
-        tiles: Each (height, width, 3) uint8, of equal heights.
+        examples: Tiles of one slide each, (height, width, 3) uint8 of equal sizes. The first is
+            shown; a local tokenizer normalises it by the statistics of all of them.
         path: File to write, atomically.
     """
-    if not tiles:
+    if not examples:
         with atomic.replacing(path) as temporary:
             Image.new("RGB", (64, 64), "white").save(temporary)
         return
     device = device_of(model)
-    if model.architecture.local:
-        calibrate(model, tiles)
-    rebuilt = []
-    for tile in tiles:
-        rgb = torch.from_numpy(tile).permute(2, 0, 1)[None].to(device)
+    shown, rebuilt = [tiles[0] for tiles in examples], []
+    for tiles in examples:
+        if model.architecture.local:
+            calibrate(model, tiles)
+        rgb = torch.from_numpy(tiles[0]).permute(2, 0, 1)[None].to(device)
         rebuilt.append(model.reconstruct(rgb)[0].permute(1, 2, 0).cpu().numpy())
     model.use(Statistics.NATIVE)
-    picture = np.concatenate([np.concatenate(tiles, 1), np.concatenate(rebuilt, 1)])
+    picture = np.concatenate([np.concatenate(shown, 1), np.concatenate(rebuilt, 1)])
     with atomic.replacing(path) as temporary:
         Image.fromarray(picture).save(temporary, quality=85)

@@ -133,26 +133,26 @@ class TissueTiles:
             known=np.array(slide.known, bool),
         )
 
-    def example(self, n: int, side: int) -> np.ndarray:
-        """Return tile n of those shown in the report, the same for every seed.
+    def example(self, n: int, tiles: int, side: int) -> list[np.ndarray]:
+        """Return tiles of one slide, the n-th shown in the report, the same for every seed.
 
         Args:
-            n: Number of the tile.
+            n: Number of the example.
+            tiles: Number of tiles.
             side: Working pixels.
 
         Returns:
-            (side, side, 3) uint8.
+            Tiles (side, side, 3) uint8.
         """
         random = generator(0, EXAMPLES, n)
         index = self._slide(random)
-        return self.slides[index].tissue.read(self._tile(index, self._cells[index], side, random))
+        drawn = [self._tile(index, self._cells[index], side, random) for _ in range(tiles)]
+        return [self.slides[index].tissue.read(tile) for tile in drawn]
 
     def _slide(self, random: np.random.Generator) -> int:
         return int(np.searchsorted(self._ends, random.integers(self._ends[-1]), side="right"))
 
-    def _tile(
-        self, index: int, cells: np.ndarray, side: int, random: np.random.Generator
-    ) -> Tile:
+    def _tile(self, index: int, cells: np.ndarray, side: int, random: np.random.Generator) -> Tile:
         """Draw a square that a random point of the cells, (n, 2) rows and columns, lies in."""
         slide = self.slides[index]
         cell = slide.tissue.foreground.cell

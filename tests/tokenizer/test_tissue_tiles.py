@@ -178,3 +178,17 @@ def test_annotations_are_opened_for_classes_only(tmp_path):
     np.testing.assert_array_equal(slide.annotated(everywhere)[..., 0], disc)
     assert not slide.annotated(everywhere)[..., 1].any()
     assert slide.size == SIZE
+
+
+def test_an_example_is_tiles_of_one_slide_the_same_for_every_seed(source):
+    lights = set()
+    for n in range(8):
+        tiles = source.example(n, 5, 96)
+        assert [tile.shape for tile in tiles] == [(96, 96, 3)] * 5
+        assert len({tile.tobytes() for tile in tiles}) == 5
+        light = {int(tile[~dark(tile)][:, 0].mean()) // 40 for tile in tiles}
+        assert len(light) == 1
+        lights |= light
+        again = source.example(n, 5, 96)
+        assert all(np.array_equal(*pair) for pair in zip(tiles, again, strict=True))
+    assert len(lights) == 2
