@@ -13,6 +13,7 @@ from pathlib import Path
 from holohisto import __version__
 from holohisto.errors import HolohistoError
 from holohisto.runtime import atomic, progress
+from holohisto.runtime.paths import is_readable_kind
 from holohisto.runtime.slurm import is_first
 
 logger = logging.getLogger(__name__)
@@ -61,6 +62,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         arguments = parser.parse_args(argv)
         _start_log(arguments.log)
+        _refuse_pipes(arguments)
         assert command is not None  # argparse has refused every other verb
         command.run(arguments)
     except HolohistoError as error:
@@ -79,6 +81,15 @@ def main(argv: list[str] | None = None) -> int:
     seconds = time.monotonic() - start
     logger.info("%s: done in %.1f s, %d MB", chosen, seconds, _peak_megabytes())
     return 0
+
+
+def _refuse_pipes(arguments: argparse.Namespace) -> None:
+    """Refuse pipes and devices, of which a verb would wait for the end."""
+    for name, path in vars(arguments).items():
+        if isinstance(path, Path) and path.exists() and not is_readable_kind(path):
+            raise HolohistoError(
+                f"--{name.replace('_', '-')}", f"{path} is a pipe or device", allowed="a file"
+            )
 
 
 def _peak_megabytes() -> int:

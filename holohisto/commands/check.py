@@ -16,7 +16,7 @@ from holohisto.planning.cost import estimate
 from holohisto.planning.survey import SurveyedSlide, report, survey
 from holohisto.runtime import atomic, progress
 from holohisto.runtime.results import Results
-from holohisto.sheet.cells import MPP_LIMITS, SLIDE_ID, Row
+from holohisto.sheet.cells import MPP_LIMITS, SLIDE_ID, Row, id_problem
 from holohisto.sheet.rows import read_sheet
 from holohisto.slide.record import SlideRecord, inspect
 
@@ -92,7 +92,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _check_words(slide: str, mpp: float | None) -> None:
     """Apply the sheet's rules to the id and resolution of the command line."""
-    if not SLIDE_ID.fullmatch(slide) or slide.lower() == "cohort":
+    if id_problem(slide) or slide.lower() == "cohort":
         raise HolohistoError(
             "--slide",
             f"id {slide!r} cannot be a file name, or is reserved",

@@ -1,13 +1,12 @@
 """Report the resources of a job: cores, memory, GPU, scratch disk, versions, working readers."""
 
 import argparse
-import os
 import tempfile
-from pathlib import Path
 
 from holohisto import __version__
 from holohisto.planning import doctor
 from holohisto.planning.doctor import Finding
+from holohisto.runtime.paths import expanded
 from holohisto.runtime.units import bytes_text
 
 TRIAL_SIDE = 256
@@ -19,13 +18,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--scratch",
         default=tempfile.gettempdir(),
         metavar="DIR",
-        help="node-local folder to examine, such as '$TMPDIR'; the job expands variables",
+        help="node-local folder to examine, such as env:TMPDIR, the value of TMPDIR in the job",
     )
     parser.add_argument("--gpu", action="store_true", help="fail if torch cannot compute on a GPU")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    scratch = Path(os.path.expandvars(arguments.scratch))
+    scratch = expanded(arguments.scratch)
     findings = [
         Finding("holohisto", __version__),
         *doctor.examine(scratch, lambda: _torch(arguments.gpu)),

@@ -16,7 +16,9 @@ from holohisto.config.steps import as_json
 from holohisto.errors import HolohistoError
 from holohisto.infer.fixed_config import config_for
 from holohisto.runtime import atomic
+from holohisto.runtime.paths import require_fit
 from holohisto.segmenter.file import load_segmenter
+from holohisto.sheet.cells import LONGEST_ID
 
 logger = logging.getLogger(__name__)
 
@@ -55,11 +57,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    require_fit(arguments.image, "IMAGE")  # it becomes a word of the verbs' command lines
     config = read_config(arguments.config) if arguments.config else Config()
     _, card, _ = load_segmenter(arguments.model)
     if card.tokenizer is not None and arguments.tokenizer is None:
         raise HolohistoError(arguments.model, "reads tokens", advice="give --tokenizer")
-    name = re.sub(r"[^A-Za-z0-9._-]", "_", arguments.image.stem).lstrip("._-") or "image"
+    name = re.sub(r"[^A-Za-z0-9._-]", "_", arguments.image.stem).lstrip("._-")
+    name = name[:LONGEST_ID] or "image"
     output: Path = arguments.output
     atomic.make_folder_of(output / name)
     geojson = output / f"{name}.geojson{'.gz' if config.mask.gzip else ''}"

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
-from holohisto.config.fields import NAME, Section
+from holohisto.config.fields import NAME, FitPath, Section
 from holohisto.config.models import HolohistoModel, MasksModel, ModelOptions, reads_tokens
 from holohisto.config.sections import (
     CheckOptions,
@@ -24,11 +24,11 @@ from holohisto.config.training import TokenizerOptions, TokensOptions, TrainOpti
 class Config(Section):
     """All options that affect the results; resources and speed belong to the profile."""
 
-    slides: Path = Field(default=Path("config/slides.tsv"), description="The sample sheet.")
+    slides: FitPath = Field(default=Path("config/slides.tsv"), description="The sample sheet.")
     scratch: str | None = Field(
         default=None,
-        description="Folder on a node-local disk, such as `$TMPDIR` (expanded by each job), to"
-        " which `tokens` and `infer` copy the slide first. Best set in the profile; reruns"
+        description="Folder on a node-local disk, to which `tokens` and `infer` copy the slide"
+        " first; `env:TMPDIR` is the value of TMPDIR in each job. Best set in the profile; reruns"
         " nothing.",
     )
     seed: Annotated[int, Field(ge=0)] = Field(
@@ -63,7 +63,7 @@ class Config(Section):
     def _names(cls, value: dict[str, Any]) -> dict[str, Any]:
         """Names become parts of file names."""
         for name in value:
-            if not NAME.match(name):
+            if not NAME.fullmatch(name):
                 raise ValueError(f"name {name!r} must match {NAME.pattern}")
         if twins := [name for name in value if [n.lower() for n in value].count(name.lower()) > 1]:
             raise ValueError(f"names that differ only in case: {', '.join(twins)}")

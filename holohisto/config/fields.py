@@ -1,12 +1,17 @@
 """Types that several sections of the configuration share."""
 
 import re
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
+from holohisto.runtime.paths import fit_path
+
+NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
 """Names of classes and models, which become parts of file names."""
+FitPath = Annotated[Path, AfterValidator(fit_path)]
+"""A path that every step of a run can pass on."""
 Split = Literal["train", "val", "test", "predict"]
 PixelRange = Literal["-1..1", "0..1"]
 Fraction = Annotated[float, Field(ge=0, le=1)]

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from holohisto.config.fields import EXPERT, Count, Section, TileSize
+from holohisto.config.fields import EXPERT, Count, FitPath, Section, TileSize
+from holohisto.runtime.paths import fit_path
 
 
 class HolohistoModel(Section):
@@ -41,7 +42,7 @@ class HolohistoModel(Section):
         " convolutional stem over the pixels, for crisp edges. Semantics come from the tokens,"
         " edges from the pixels: the backbone never sees the stem.",
     )
-    weights: Path | None = Field(
+    weights: FitPath | None = Field(
         default=None, description="File of a trained segmenter to use; it is not trained."
     )
 
@@ -52,7 +53,7 @@ class ColourThresholdModel(Section):
     kind: Literal["colour_threshold"] = Field(
         default="colour_threshold", description="Colour threshold."
     )
-    weights: Path | None = Field(
+    weights: FitPath | None = Field(
         default=None, description="File of a fitted threshold to use; it is not fitted."
     )
 
@@ -69,7 +70,7 @@ class PixelModel(Section):
         " batch is scaled so that a step has the pixels of `train.batch` tiles of `train.tile`.",
     )
     micro_batch: Count = Field(default=4, description=MICRO_BATCH, json_schema_extra=EXPERT)
-    weights: Path | None = Field(
+    weights: FitPath | None = Field(
         default=None, description="File of a trained segmenter to use; it is not trained."
     )
 
@@ -77,7 +78,7 @@ class PixelModel(Section):
 class BackboneModel(PixelModel):
     """A network whose backbone may start from pretrained weights."""
 
-    pretrained: Path | None = Field(
+    pretrained: FitPath | None = Field(
         default=None,
         description="File of pretrained weights from which the backbone starts. Empty: random"
         " initialisation.",
@@ -207,6 +208,7 @@ class MasksModel(Section):
             raise ValueError("must have {slide} where the slide's id stands")
         if re.search(r"[{}]", masks.replace("{slide}", "")):
             raise ValueError("has other { or } than those of {slide}")
+        fit_path(Path(masks.replace("{slide}", "slide")))
         return masks
 
     def of(self, slide: str) -> Path:

@@ -1,7 +1,6 @@
 """Options of everything that is trained: tokenizer, token maps, segmenters."""
 
 import math
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -10,6 +9,7 @@ from holohisto.config.fields import (
     EXPERT,
     Count,
     Digits,
+    FitPath,
     Fraction,
     PixelRange,
     Positive,
@@ -63,7 +63,7 @@ MOST_CODES = 65_534
 class TokenizerOptions(Section):
     """The VQGAN: a checkpoint, or a network to train on the cohort's own foreground."""
 
-    checkpoint: Path | None = Field(
+    checkpoint: FitPath | None = Field(
         default=None,
         description="File or folder of a tokenizer to use: one trained here, or a published VQGAN"
         " (taming, latent diffusion, openMUSE, diffusers). Empty: train one on the cohort.",

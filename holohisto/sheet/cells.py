@@ -4,15 +4,24 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from holohisto.runtime.paths import ALLOWED, unfit
+
 SLIDE_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+LONGEST_ID = 100
+"""Characters of a slide's id, which is part of file names."""
 MPP_LIMITS = (0.01, 100.0)
 """Smallest and largest resolution of a slide, micrometres per pixel of level 0."""
 SPLITS = ("train", "val", "test", "predict")
 RESERVED_GROUPS = ("all", "pooled")
 """Names of rows in the cohort tables, which no group may have."""
-UNFIT = re.compile(r"[{}\x00-\x1f\x7f]")
-"""Characters that no path may have: Snakemake reads { } as wildcards."""
 TRUE, FALSE = ("1", "true", "yes", "x"), ("", "0", "false", "no")
+
+
+def id_problem(slide: str) -> str | None:
+    """Return why a text is no id of a slide; None where it is one."""
+    if not SLIDE_ID.fullmatch(slide):
+        return "cannot be a file name"
+    return f"is longer than {LONGEST_ID} characters" if len(slide) > LONGEST_ID else None
 
 
 @dataclass(frozen=True)
@@ -92,10 +101,8 @@ class Cells:
         )
 
     def _path(self, column: str, cell: str) -> str:
-        if unfit := UNFIT.search(cell):
-            self._mistake(
-                column, f"{cell!r} has {unfit[0]!r} in it", "no {, } or control character"
-            )
+        if problem := unfit(cell):
+            self._mistake(column, f"{cell!r} has {problem}", ALLOWED)
         return cell
 
     def _name(self, column: str, spellings: dict[tuple[str, str], str]) -> str | None:
@@ -111,8 +118,8 @@ class Cells:
 
     def _slide(self) -> str:
         cell = self._required("slide")
-        if cell and not SLIDE_ID.match(cell):
-            self._mistake("slide", f"id {cell!r} cannot be a file name", SLIDE_ID.pattern)
+        if cell and (problem := id_problem(cell)):
+            self._mistake("slide", f"id {cell!r} {problem}", SLIDE_ID.pattern)
         elif cell.lower() == "cohort":
             self._mistake("slide", "id 'cohort' is reserved", "any other id")
         return cell

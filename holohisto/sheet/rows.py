@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from holohisto.errors import HolohistoError, SeveralErrors
+from holohisto.runtime.paths import is_readable_kind
 from holohisto.sheet.cells import Cells, Row
 
 REQUIRED = ("slide", "image", "split")
@@ -95,7 +96,13 @@ def missing_files(path: Path, rows: Iterable[Row]) -> list[str]:
         for column, file in (("image", row.image), ("annotation", row.annotation))
         if file is not None and not row.exclude
     ]
-    return [f"{where}: no such file: {file}" for where, file in files if not os.path.exists(file)]
+    return [
+        f"{where}: no such file: {file}"
+        if not os.path.exists(file)
+        else f"{where}: is a pipe or device, not a file: {file}"
+        for where, file in files
+        if not is_readable_kind(file)
+    ]
 
 
 def _table(path: Path) -> dict[int, list[str]]:
@@ -187,7 +194,7 @@ def _leaks(path: Path, rows: Iterable[Row]) -> Iterator[str]:
     for row in rows:
         if row.exclude or row.split == "predict":
             continue
-        images[os.path.abspath(row.image)].setdefault(row.split, row.line)
+        images[os.path.realpath(row.image)].setdefault(row.split, row.line)
         if row.subject:
             subjects[row.subject].setdefault(row.split, row.line)
     for column, splits in (("image", images), ("subject", subjects)):

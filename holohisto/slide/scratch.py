@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from holohisto.errors import HolohistoError
+from holohisto.runtime.paths import expanded
 from holohisto.runtime.units import bytes_text
 from holohisto.slide.integrity import file_bytes
 
@@ -29,7 +30,7 @@ def staged(image: Path, scratch: str | None) -> Iterator[Path]:
 
     Args:
         image: The slide.
-        scratch: Folder for copies; variables such as `$TMPDIR` take this job's values. Where it is
+        scratch: Folder for copies; `env:TMPDIR` is TMPDIR of this job. Where it is
             empty or None, or the disk is too full, `image` itself is yielded.
 
     Raises:
@@ -38,7 +39,7 @@ def staged(image: Path, scratch: str | None) -> Iterator[Path]:
     if not scratch:
         yield image
         return
-    disk = Path(os.path.expandvars(scratch))
+    disk = expanded(scratch)
     if not disk.is_dir():
         raise HolohistoError("scratch", f"no such folder on this node: {disk}", found=scratch)
     _remove_abandoned(disk)

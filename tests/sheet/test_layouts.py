@@ -180,7 +180,7 @@ def test_relative_folders_give_relative_paths(
 @pytest.mark.parametrize("name", ["a\tb.svs", "a{b}.svs"])
 def test_names_that_no_sheet_can_hold_are_refused(tmp_path: Path, name: str) -> None:
     make(tmp_path, name)
-    with pytest.raises(HolohistoError, match="in its name; rename the file"):
+    with pytest.raises(HolohistoError, match="in it; rename the file"):
         plain.find(tmp_path)
 
 

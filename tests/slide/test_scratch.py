@@ -85,6 +85,15 @@ def test_side_files_come_along(tmp_path, scratch):
         assert (copy.parent / "s1" / "Data0000.dat").read_bytes() == b"bc"
 
 
+def test_the_form_for_profiles_takes_the_value_of_the_job(image, scratch, monkeypatch):
+    monkeypatch.setenv("PLACE", str(scratch))
+    with staged(image, "env:PLACE") as copy:
+        assert copy.parent.parent == scratch
+    monkeypatch.delenv("PLACE")
+    with pytest.raises(HolohistoError, match="no such folder on this node: env:PLACE"):
+        staged(image, "env:PLACE").__enter__()
+
+
 @pytest.mark.parametrize("nothing", [None, ""])
 def test_without_scratch_the_slide_is_read_where_it_is(image, nothing):
     with staged(image, nothing) as path:

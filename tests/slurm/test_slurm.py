@@ -31,7 +31,7 @@ EPOCHS = 100
 SITE = {
     "slurm-init-seconds-before-status-checks": 15,
     "latency-wait": 20,
-    "config": {"scratch": "$HOLOHISTO_SCRATCH"},
+    "config": {"scratch": "env:HOLOHISTO_SCRATCH"},
     "default-resources": ["slurm_account=kidney", "slurm_partition=cpu"],
     "set-resources": {
         "tokenizer": {"slurm_partition": "gpu", "gpu_model": "h200"},

@@ -97,7 +97,7 @@ def test_other_looks_encode_training_slides_alone(copy):
 
 def test_speed_settings_rerun_nothing(copy):
     arguments = ("--set-resources", "infer:mem_mb=9000", "--set-threads", "train=1")
-    assert planned(copy, *arguments, "--config", "scratch=$TMPDIR") == set()
+    assert planned(copy, *arguments, "--config", "scratch=env:TMPDIR") == set()
 
 
 def test_a_given_segmenter_is_not_trained(copy):

@@ -100,4 +100,4 @@ def test_every_key_of_the_site_block_reaches_the_jobs(tmp_path):
     for rule in ("tokenizer", "tokens", "train", "infer", "token_value"):
         of_gpu = {"slurm_partition": "gpu", "gpu": "1", "gpu_model": "h200"}
         assert asked[rule].items() >= (ours | of_gpu).items()
-    assert [asked[rule]["scratch"] for rule in ("tokens", "infer")] == ["$TMPDIR"] * 2
+    assert [asked[rule]["scratch"] for rule in ("tokens", "infer")] == ["env:TMPDIR"] * 2

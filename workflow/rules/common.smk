@@ -4,7 +4,7 @@ from pathlib import Path
 
 from holohisto.errors import HolohistoError
 from holohisto.planning.workflow import Plan, any_of, scaled
-from holohisto.runtime import gpus
+from holohisto.runtime import gpus, paths
 
 # Jobs run the `holohisto` beside this Python, even if its environment is not activated.
 os.environ.update(
@@ -24,6 +24,10 @@ try:
     # Once in a run, not in each of its jobs; and not for --lint, which needs no files.
     if workflow.is_main_process and workflow.check_envvars:
         plan.require_files()
+    # Jobs of a cluster receive these on a command line.
+    if workflow.is_main_process:
+        paths.require_plain(workflow.config_settings.config)
+        paths.require_plain({"folder": str(Path.cwd())}, "the run")
 except HolohistoError as error:
     sys.stderr.write(f"{error}\n")
     sys.exit(2)

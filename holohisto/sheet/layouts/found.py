@@ -10,8 +10,10 @@ from pathlib import Path
 import pandas as pd
 
 from holohisto.errors import HolohistoError
-from holohisto.sheet.cells import UNFIT
+from holohisto.runtime.paths import unfit
 
+LONGEST_VALID = 80
+"""Characters of a name in an id; a folder and a number may be added."""
 TEST_SHARE = VAL_SHARE = 0.2
 """Shares of the subjects that are assigned to test and val."""
 SPLIT_WORDS = {
@@ -96,17 +98,15 @@ def at(folder: Path, stem: str) -> tuple[str, str]:
 
 
 def _plain(path: Path) -> Path:
-    if unfit := UNFIT.search(str(path)):
-        raise HolohistoError(
-            repr(str(path)), f"has {unfit[0]!r} in its name", advice="rename the file or folder"
-        )
+    if problem := unfit(str(path)):
+        raise HolohistoError(repr(str(path)), f"has {problem}", advice="rename the file or folder")
     return path
 
 
 def valid(name: str) -> str:
     """Turn a name into an id that can be part of a file name."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", name)
-    return re.sub(r"^[^A-Za-z0-9]+", "", name).rstrip("-.") or "slide"
+    return re.sub(r"^[^A-Za-z0-9]+", "", name)[:LONGEST_VALID].rstrip("-.") or "slide"
 
 
 def unique(names: list[str], folders: list[str]) -> list[str]:
