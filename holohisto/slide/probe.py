@@ -16,7 +16,7 @@ import tifffile
 from holohisto.errors import HolohistoError
 from holohisto.slide.integrity import COPY_AGAIN, check_whole
 from holohisto.slide.mpp import plausible, tiff_mpp
-from holohisto.slide.tiff import Page, level_pages
+from holohisto.slide.tiff import Page, is_sparse, level_pages
 
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 FLAT_MAGIC = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg"}
@@ -220,17 +220,20 @@ class _TiffKind:
         first = self.first
         if self.cucim_safe():
             return "cucim"
-        if vendor == "aperio":
+        if vendor == "aperio" and first.compression == JP2K_RGB:
             return "openslide"
         if first.compression == JP2K_YCBCR:  # tifffile leaves the colours as YCbCr
             return "openslide" if vendor else "tifffile"
         flat = not first.is_tiled and len(self.levels) == 1 and first.planarconfig == 1
+        if is_sparse(first):
+            return "tifffile"
         return "libvips" if flat and not self.tiff.is_ome else "tifffile"
 
     def cucim_safe(self) -> bool:
         """Whether cuCIM is installed and reads every level exactly, without a crash."""
         return bool(
             all(map(_cucim_reads, self.levels))
+            and not any(map(is_sparse, self.levels))
             and self.first.index == 0
             and not (self.tiff.is_ome or self.tiff.is_qpi or self.first.subifds)
             and importlib.util.find_spec("cucim")

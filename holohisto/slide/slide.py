@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from holohisto.runtime.arithmetic import ceil_div, round_up
+from holohisto.slide.background import background_of
 from holohisto.slide.integrity import file_bytes
 from holohisto.slide.probe import Probe, probe
+from holohisto.slide.samples import has_alpha, to_rgb
 from holohisto.slide.sources import Source, open_source
 from holohisto.slide.tiff import whole_downsample
 
-WHITE = (255, 255, 255)
 SOURCE_SIDE = 2048
 """Longest side of the region of source pixels that is reduced at a time."""
 
@@ -191,7 +192,7 @@ class Slide:
         y0, y1 = max(y, 0), min(y + height, bottom)
         if x0 >= x1 or y0 >= y1:
             return np.full((height, width, 3), fill, np.uint8)
-        inside = _to_rgb(self._source.read(level, x0, y0, x1 - x0, y1 - y0), fill)
+        inside = to_rgb(self._source.read(level, x0, y0, x1 - x0, y1 - y0), fill)
         if inside.shape == (height, width, 3):
             return inside
         result = np.full((height, width, 3), fill, np.uint8)
@@ -199,15 +200,16 @@ class Slide:
         return result
 
     def _estimate_background(self) -> tuple[int, int, int]:
-        """The colour of glass or of a blacked-out surround, from pixels along the borders."""
-        level = len(self.levels) - 1
-        width, height = self.levels[level]
-        depth = max(1, min(32, width // 20, height // 20))
-        pixels = [
-            self._padded(level, corner, (depth, depth), WHITE).reshape(-1, 3)
-            for corner in _border_corners(width, height, depth)
-        ]
-        return _glass(np.concatenate(pixels))
+        """The colour of glass or of a blacked-out surround, from scanned pixels at the borders.
+
+        Coarser levels of slides with alpha may be opaque where nothing was scanned.
+        """
+        level = 0 if has_alpha(self._source.read(0, 0, 0, 1, 1)) else len(self.levels) - 1
+
+        def read(x: int, y: int, width: int, height: int) -> np.ndarray:
+            return self._source.read(level, x, y, width, height)
+
+        return background_of(read, self.levels[level])
 
 
 def block_means(pixels: np.ndarray, block: int) -> np.ndarray:
@@ -230,41 +232,3 @@ def block_means(pixels: np.ndarray, block: int) -> np.ndarray:
         sums += rows[:, j::block]
     area = block * block
     return ((sums + area // 2) // area).astype(np.uint8)
-
-
-def _to_rgb(pixels: np.ndarray, under: tuple[int, int, int]) -> np.ndarray:
-    """Convert grey, grey and alpha, RGB, or RGB and alpha to RGB; alpha blends with `under`."""
-    samples = pixels.shape[2]
-    if samples == 3:
-        return pixels
-    colours = pixels[..., :1] if samples < 3 else pixels[..., :3]
-    if samples in (2, 4) and (alpha := pixels[..., -1:].astype(np.uint32)).min() < 255:
-        base = np.asarray(under, np.uint32)
-        colours = ((colours * alpha + base * (255 - alpha) + 127) // 255).astype(np.uint8)
-    colours = np.broadcast_to(colours, (*pixels.shape[:2], 3))
-    return np.ascontiguousarray(colours)
-
-
-def _border_corners(width: int, height: int, depth: int) -> list[tuple[int, int]]:
-    """Top-left corners of squares of side `depth` along the four borders."""
-    across = np.linspace(0, width - depth, 16).astype(int).tolist()
-    down = np.linspace(0, height - depth, 16).astype(int).tolist()
-    return [(x, y) for x in across for y in (0, height - depth)] + [
-        (x, y) for y in down for x in (0, width - depth)
-    ]
-
-
-def _glass(pixels: np.ndarray) -> tuple[int, int, int]:
-    """The median colour of glass or of a blacked-out surround; white where too few pixels are.
-
-    Args:
-        pixels: Pixels of the borders, (n, 3) uint8.
-    """
-    low, high = pixels.min(axis=1), pixels.max(axis=1)
-    white = pixels[(low >= 200) & (high - low <= 30)]
-    black = pixels[high <= 25]
-    group = max(white, black, key=len)
-    if len(group) < 0.1 * len(pixels):
-        return WHITE
-    red, green, blue = np.median(group, axis=0).round().astype(int).tolist()
-    return red, green, blue

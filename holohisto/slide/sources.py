@@ -9,6 +9,7 @@ import tifffile
 
 from holohisto.errors import HolohistoError
 from holohisto.slide.probe import Probe
+from holohisto.slide.samples import with_alpha
 from holohisto.slide.tiff import Page, level_pages
 
 
@@ -116,8 +117,10 @@ class Tiff:
         self._pages = [Page(path, self._handle, page) for page in level_pages(self._tiff)]
 
     def read(self, level: int, x: int, y: int, width: int, height: int) -> np.ndarray:
-        """Return (height, width, samples); tiles that a sparse file omits are white."""
-        return self._pages[level].read(x, y, width, height, fill=255)
+        """Return (height, width, samples); alpha is 0 in tiles that a sparse file omits."""
+        page = self._pages[level]
+        pixels = page.read(x, y, width, height)
+        return with_alpha(pixels, page.present(x, y, width, height)) if page.sparse else pixels
 
     def close(self) -> None:
         """Close the file."""

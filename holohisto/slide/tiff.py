@@ -72,6 +72,11 @@ def _kind(page: Any) -> tuple[Any, ...]:
     return page.dtype, page.samplesperpixel, page.photometric, page.planarconfig, page.is_tiled
 
 
+def is_sparse(page: Any) -> bool:
+    """Whether a page of tifffile omits tiles or strips: no bytes are stored for them."""
+    return not (all(page.dataoffsets) and all(page.databytecounts))
+
+
 class Page:
     """One image of a TIFF file, read by rectangles.
 
@@ -107,6 +112,7 @@ class Page:
         self._dtype = frame.dtype
         self._across = ceil_div(self.size[0], self.segment[0])
         self._down = ceil_div(self.size[1], self.segment[1])
+        self.sparse = is_sparse(page)
 
     def check(self, samples: int = 3, ends: int = 64) -> None:
         """Check that the file is neither truncated nor damaged, by samples of its segments.
@@ -170,6 +176,29 @@ class Page:
             result[y0 - y : y1 - y, x0 - x : x1 - x, samples] = touched
         return result
 
+    def present(self, x: int, y: int, width: int, height: int) -> np.ndarray:
+        """Return which pixels of a rectangle lie in segments that the file holds.
+
+        Args:
+            x: Left edge, pixels of the page.
+            y: Top edge, pixels of the page.
+            width: Width in pixels.
+            height: Height in pixels.
+
+        Returns:
+            (height, width) bool; False where a sparse file omits the segment.
+        """
+        result = np.ones((height, width), bool)
+        for index, left, top in self._touched(x, y, width, height):
+            if self._omitted(index):
+                w, h = self.segment
+                columns = slice(max(left - x, 0), max(left + w - x, 0))
+                result[max(top - y, 0) : max(top + h - y, 0), columns] = False
+        return result
+
+    def _omitted(self, index: int) -> bool:
+        return self.counts[index] == 0 or self.offsets[index] == 0
+
     def _touched(self, x: int, y: int, width: int, height: int) -> Iterator[tuple[int, int, int]]:
         """Yield (segment index, left, top) of the segments that a rectangle touches."""
         w, h = self.segment
@@ -192,10 +221,9 @@ class Page:
         Raises:
             HolohistoError: it cannot be decoded.
         """
-        count = self.counts[index]
-        if count == 0 or self.offsets[index] == 0:
+        if self._omitted(index):
             return None
-        data = os.pread(self._handle, count, self.offsets[index])
+        data = os.pread(self._handle, self.counts[index], self.offsets[index])
         try:
             pixels, _, shape = self._decode(data, index, **self._tables)
         except Exception as error:  # every codec has exceptions of its own
@@ -207,7 +235,7 @@ class Page:
     def _complete(self, index: int) -> bool:
         """Whether the first and last bytes of a segment are those its compression writes."""
         offset, count = self.offsets[index], self.counts[index]
-        if count == 0 or offset == 0:
+        if self._omitted(index):
             return True
         if self._compression == JPEG:
             tail = min(count, len(JPEG_END) + JPEG_PADDING)

@@ -1,0 +1,60 @@
+"""The colour of the empty slide: glass, or a blacked-out surround."""
+
+from collections.abc import Callable
+from itertools import product
+
+import numpy as np
+
+from holohisto.slide.samples import opaque
+
+WHITE = (255, 255, 255)
+SQUARES = 16
+"""Number of squares along each border, and along each side of the grid."""
+LEAST = 0.1
+"""Smallest share of pixels at the borders that are scanned; with fewer, the whole slide is used."""
+
+Read = Callable[[int, int, int, int], np.ndarray]
+"""Returns the samples of a rectangle of a level, given left, top, width and height."""
+
+
+def background_of(read: Read, size: tuple[int, int]) -> tuple[int, int, int]:
+    """Return the colour of glass or of a blacked-out surround.
+
+    It is measured in squares along the borders of a level. Transparent pixels, where nothing was
+    scanned, have no colour; where most of the border is transparent, the squares are spread over
+    the whole slide.
+
+    Args:
+        read: Reads rectangles of the level.
+        size: Width and height of the level.
+
+    Raises:
+        HolohistoError: the slide is damaged.
+    """
+    width, height = size
+    side = max(1, min(32, width // 20, height // 20))
+    across = np.linspace(0, width - side, SQUARES).astype(int).tolist()
+    down = np.linspace(0, height - side, SQUARES).astype(int).tolist()
+    border = [(x, y) for x in across for y in (0, height - side)]
+    border += [(x, y) for y in down for x in (0, width - side)]
+    pixels = np.concatenate([opaque(read(x, y, side, side)) for x, y in border])
+    if len(pixels) < LEAST * len(border) * side * side:
+        grid = product(across, down)
+        pixels = np.concatenate([opaque(read(x, y, side, side)) for x, y in grid])
+    return _glass(pixels)
+
+
+def _glass(pixels: np.ndarray) -> tuple[int, int, int]:
+    """The median colour of glass or of a blacked-out surround; white where too few pixels are.
+
+    Args:
+        pixels: Scanned pixels, (n, 3) uint8.
+    """
+    low, high = pixels.min(axis=1, initial=255), pixels.max(axis=1, initial=0)
+    white = pixels[(low >= 200) & (high - low <= 30)]
+    black = pixels[high <= 25]
+    group = max(white, black, key=len)
+    if not len(group) or len(group) < 0.1 * len(pixels):
+        return WHITE
+    red, green, blue = np.median(group, axis=0).round().astype(int).tolist()
+    return red, green, blue
