@@ -1,129 +1,117 @@
-"""Read GeoJSON feature by feature: files of any size, plain or gzipped, in bounded memory."""
+"""GeoJSON as every version of QuPath, and other tools, write it.
 
-import gzip
-import json
-import zlib
+QuPath names the kind of an object `objectType` (since 0.4), `object_type` (0.3), or in the `id` of
+the feature (0.2: `PathTileObject`). An object may hold others: `childObjects` or `children`.
+"""
+
+import re
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, TextIO, cast
+from functools import partial
+from typing import Any
 
-from holohisto.errors import HolohistoError
+from holohisto.annotation.drawn import DrawnObject, Polygon, closed
 
-GZIP_MAGIC = b"\x1f\x8b"
-CHUNK = 2**20
-"""Characters read at a time."""
-LARGEST_FEATURE = 2**28
-"""Largest number of characters of a feature: a longer one is damaged, or no GeoJSON."""
+AREAS = ("Polygon", "MultiPolygon", "GeometryCollection")
+GEOMETRIES = (*AREAS, "Point", "MultiPoint", "LineString", "MultiLineString")
+ROOT = "root"
+NO_ANNOTATIONS = {"tile": "tiles", "tmacore": "TMA cores"}
+"""QuPath's kinds of objects that are no annotation, and how they are reported."""
+DETECTIONS = ("detection", "cell")
+CHILDREN = ("childObjects", "children")
+DEEPEST = 50
+"""Largest depth of objects in objects."""
 
 
-def features(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the features of a FeatureCollection, of a list of features, or of a single feature.
+def objects(feature: Any, depth: int = 0) -> Iterator[DrawnObject]:
+    """Yield the object of a feature, then all objects that it holds.
 
     Args:
-        path: GeoJSON in UTF-8, or the same gzipped.
+        feature: A parsed GeoJSON feature.
+        depth: Number of objects that hold this one.
 
     Raises:
-        HolohistoError: missing, damaged, or no GeoJSON.
+        ValueError, TypeError, KeyError, IndexError: the feature makes no sense.
     """
-    try:
-        with _open(path) as file:
-            text = _Text(file)
-            items = text.items() if text.peek() == "[" else _of_collection(text)
-            for number, feature in enumerate(items, start=1):
-                if not isinstance(feature, dict) or feature.get("type") != "Feature":
-                    raise ValueError(f"item {number} is no feature")
-                yield feature
-            if text.peek():
-                raise ValueError("there is more after its end")
-    except OSError as error:  # gzip's errors included
-        reason = error.strerror or str(error)
-        raise HolohistoError(path, f"annotation cannot be read: {reason}") from error
-    except (ValueError, EOFError, zlib.error, RecursionError) as error:
-        raise HolohistoError(path, f"annotation is no whole GeoJSON: {error}") from error
+    if not isinstance(feature, dict) or feature.get("type") != "Feature":
+        raise ValueError("it is no feature")
+    if depth > DEEPEST:
+        raise ValueError(f"more than {DEEPEST} objects hold one another")
+    properties = feature.get("properties") or {}
+    if not isinstance(properties, dict):
+        raise ValueError("its properties are no object")
+    if _kind(feature, properties) != ROOT:
+        yield _object(feature, properties)
+    for holder in (properties, feature):
+        for key in CHILDREN:
+            children = holder.get(key) or []
+            if not isinstance(children, list):
+                raise ValueError(f"{key} is no list")
+            for child in children:
+                yield from objects(child, depth + 1)
 
 
-def _open(path: Path) -> TextIO:
-    with path.open("rb") as file:
-        packed = file.read(2) == GZIP_MAGIC
-    opener = gzip.open if packed else open
-    return cast(TextIO, opener(path, "rt", encoding="utf-8-sig"))
+def geometry_object(geometry: dict[str, Any]) -> DrawnObject:
+    """Return a geometry that stands alone, without a feature, as an object without class."""
+    return DrawnObject((), partial(_polygons, geometry))
 
 
-def _of_collection(text: "_Text") -> Iterator[Any]:
-    """Yield the features of the collection, or the feature, that the text holds."""
-    members: dict[str, Any] = {}
-    text.take("{")
-    while text.peek() != "}":
-        key = text.value()
-        text.take(":")
-        if key == "features" and text.peek() == "[":
-            yield from text.items()
-        else:
-            members[str(key)] = text.value()
-        if text.peek() != "}":
-            text.take(",")
-    text.take("}")
-    if members.get("type") == "Feature":
-        yield members
+def _object(feature: dict[str, Any], properties: dict[str, Any]) -> DrawnObject:
+    kind, names = _kind(feature, properties), _names(properties)
+    geometry = feature.get("geometry") or {}
+    if not isinstance(geometry, dict):
+        raise ValueError("its geometry is no object")
+    if kind in NO_ANNOTATIONS:
+        return DrawnObject(names, left_out=NO_ANNOTATIONS[kind])
+    if geometry and _plane(geometry) != (0, 0):
+        return DrawnObject(names, left_out="objects on other planes than the first")
+    return DrawnObject(names, partial(_polygons, geometry), detection=kind in DETECTIONS)
 
 
-class _Text:
-    """JSON text, read in chunks and parsed value by value."""
+def _kind(feature: dict[str, Any], properties: dict[str, Any]) -> str:
+    """The kind of an object in lower-case letters; "" where the file does not state it."""
+    kind = properties.get("objectType") or properties.get("object_type")
+    if not kind and isinstance(feature.get("id"), str):
+        named = re.fullmatch(r"(?:Path)?(\w+?)Object", feature["id"])
+        kind = named[1] if named else ""
+    return re.sub(r"[^a-z]", "", str(kind or "").lower()).removesuffix("object")
 
-    def __init__(self, file: TextIO) -> None:
-        self._file, self._text, self._at, self._ended = file, "", 0, False
-        self._decoder = json.JSONDecoder()
 
-    def peek(self) -> str:
-        """Return the next character that is not blank; "" at the end."""
-        while True:
-            while self._at < len(self._text) and self._text[self._at].isspace():
-                self._at += 1
-            if self._at < len(self._text):
-                return self._text[self._at]
-            if not self._more():
-                return ""
+def _names(properties: dict[str, Any]) -> tuple[str, ...]:
+    """The name of the classification, in any form that a version of QuPath writes.
 
-    def take(self, character: str) -> None:
-        """Skip the given character, which must be the next one."""
-        following = self.peek()
-        if following != character:
-            raise ValueError(f"{following or 'the end'} where {character} should be")
-        self._at += 1
+    A derived class, `Glomerulus: sclerosed`, is also the class before the colon.
+    """
+    classification = properties.get("classification")
+    if isinstance(classification, dict):
+        names = classification.get("names")
+        joined = ": ".join(map(str, names)) if isinstance(names, list) else None
+        classification = classification.get("name") or joined
+    name = str(classification or "").strip()
+    return tuple(dict.fromkeys([name, name.split(":")[0].strip()])) if name else ()
 
-    def value(self) -> Any:
-        """Parse the next JSON value."""
-        self.peek()
-        while True:
-            try:
-                value, end = self._decoder.raw_decode(self._text, self._at)
-            except json.JSONDecodeError as error:
-                if not self._more():
-                    raise ValueError(f"it ends early, or {error.msg}") from error
-                continue
-            if end == len(self._text) and self._more():  # the number may have more digits
-                continue
-            self._at = end
-            return value
 
-    def items(self) -> Iterator[Any]:
-        """Parse the values of a list, one by one."""
-        self.take("[")
-        while self.peek() != "]":
-            yield self.value()
-            if self.peek() != "]":
-                self.take(",")
-        self.take("]")
+def _plane(geometry: dict[str, Any]) -> tuple[int, int]:
+    """Number in depth and in time of the plane of a geometry."""
+    plane = geometry.get("plane")
+    if not isinstance(plane, dict):
+        return 0, 0
+    return int(plane.get("z") or 0), int(plane.get("t") or 0)
 
-    def _more(self) -> bool:
-        """Read at least as many characters as are unparsed; returns False at the end of the file.
 
-        Doubling the text keeps the time linear although an unfinished value is parsed again.
-        """
-        unparsed = self._text[self._at :]
-        if len(unparsed) > LARGEST_FEATURE:
-            raise ValueError(f"more than {LARGEST_FEATURE} characters without the end of a value")
-        chunk = "" if self._ended else self._file.read(max(CHUNK, len(unparsed)))
-        self._ended = not chunk
-        self._text, self._at = unparsed + chunk, 0
-        return bool(chunk)
+def _polygons(geometry: dict[str, Any], depth: int = 0) -> Iterator[Polygon]:
+    """Yield the polygons of a geometry; lines and points have no area."""
+    kind = geometry.get("type")
+    if geometry and kind not in GEOMETRIES:
+        raise ValueError("its type is none of GeoJSON")
+    if depth > DEEPEST:
+        raise ValueError(f"more than {DEEPEST} collections hold one another")
+    if kind == "GeometryCollection":
+        for member in geometry["geometries"]:
+            if not isinstance(member, dict):
+                raise ValueError("a member of its collection is no geometry")
+            yield from _polygons(member, depth + 1)
+    elif kind in AREAS:
+        polygons = [geometry["coordinates"]] if kind == "Polygon" else geometry["coordinates"]
+        for rings in polygons:
+            if rings:  # QuPath writes an empty polygon as []
+                yield [closed(ring) for ring in rings]

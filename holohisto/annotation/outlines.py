@@ -1,28 +1,23 @@
-"""Annotations as outlines: QuPath's GeoJSON in level-0 pixels, rasterised on demand.
-
-A pixel is inside an outline where its centre is. As `masks.outlines` draws outlines along the edges
-of pixels, a mask exported without simplification is read back pixel by pixel.
-"""
+"""Annotations as outlines, in level-0 pixels: the objects of the classes, rasterised on demand."""
 
 import logging
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from holohisto.annotation.geojson import features
+from holohisto.annotation.drawn import DrawnObject, Polygon, shown
+from holohisto.annotation.formats import MISTAKES, Drawing
+from holohisto.annotation.scanlines import BOTTOM, LEFT, RIGHT, TOP, Polygons
 from holohisto.config.sections import Classes
 from holohisto.errors import HolohistoError
 
 logger = logging.getLogger(__name__)
 
-NO_ANNOTATIONS = ("root", "tile", "tmaCore")
-"""QuPath's object types that are no annotation."""
-UNCLASSIFIED = "without class"
-LEFT, TOP, RIGHT, BOTTOM = range(4)
-"""Columns of the bounding boxes."""
+UNCLASSIFIED = "objects without class"
+DETECTIONS = "detections"
+SHOWN = 8
+"""Largest number of kinds of objects that are listed in a message."""
 
 
 class OutlineAnnotation:
@@ -40,30 +35,27 @@ class OutlineAnnotation:
     ) -> None:
         """Read the points of all polygons of the annotated classes.
 
-        The class of an object is named by its classification, or by the part of it before a colon;
-        case makes no difference. An object without classification belongs to the annotated class
-        where there is only one, and is ignored otherwise.
+        The class of an object is named by its classification; case makes no difference. Objects
+        without any class belong to the annotated class where there is only one and no object of the
+        file has a class. Detections count where no annotation has one of the classes.
 
         Args:
-            path: GeoJSON, or the same gzipped.
+            path: GeoJSON, COCO, labelme, or XML of ASAP, ImageScope or HALO; plain or gzipped.
             classes: The classes in the order of their bits.
             annotated: Names of the classes to read.
             size: Width and height of the slide's level 0.
 
         Raises:
-            HolohistoError: missing or damaged, or all polygons lie outside the slide.
+            HolohistoError: missing, damaged, of another format, drawn on a picture of another size,
+                or most polygons lie outside the slide.
         """
         self.size = size
         bits = {name.lower(): bit for bit, name in enumerate(classes) if name in annotated}
-        polygons = list(_polygons(path, bits))
-        self._bit = np.array([bit for bit, _ in polygons], np.uint8)
-        rings = [ring for _, polygon in polygons for ring in polygon]
-        self._points = np.concatenate([np.zeros((0, 2)), *rings])
-        self._last = np.zeros(len(self._points), bool)
-        self._last[np.cumsum([len(ring) for ring in rings], dtype=np.int64) - 1] = True
-        lengths = [sum(map(len, polygon)) for _, polygon in polygons]
-        self._start = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-        self._box = self._boxes()
+        drawing = Drawing(path)
+        chosen = _Chosen(path, bits)
+        for number, drawn in drawing.objects():
+            chosen.add(number, drawn)
+        self._polygons = Polygons(_scaled(chosen.polygons(), path, drawing.size, size))
         self._require_overlap(path)
 
     def bits(self, x: int, y: int, width: int, height: int) -> np.ndarray:
@@ -78,143 +70,114 @@ class OutlineAnnotation:
         Returns:
             (height, width) uint8, bit i set where class i is.
         """
-        box, result = self._box, np.zeros((height, width), np.uint8)
-        met = (box[:, LEFT] < x + width) & (box[:, RIGHT] > x)
-        met &= (box[:, TOP] < y + height) & (box[:, BOTTOM] > y)
-        for bit in np.unique(self._bit[met]):
-            which = np.flatnonzero(met & (self._bit == bit))
-            row, start, end = self._stretches(which, (y, y + height))
-            start, end = (np.clip(column, x, x + width) - x for column in (start, end))
-            steps = np.zeros((height, width + 1), np.int16)
-            np.add.at(steps, (row - y, start), 1)
-            np.add.at(steps, (row - y, end), -1)
-            inside = np.cumsum(steps[:, :-1], axis=1, dtype=np.int16) > 0
-            result |= inside * np.uint8(1 << bit)
-        return result
+        return self._polygons.bits(x, y, width, height)
 
     def close(self) -> None:
         """Do nothing: no file is open."""
 
-    def _boxes(self) -> np.ndarray:
-        """Bounding boxes of the polygons, (n, 4) float64."""
-        if not len(self._bit):
-            return np.zeros((0, 4))
-        start = self._start[:-1]
-        low = np.minimum.reduceat(self._points, start, axis=0)
-        return np.concatenate([low, np.maximum.reduceat(self._points, start, axis=0)], axis=1)
-
     def _require_overlap(self, path: Path) -> None:
-        box, (width, height) = self._box, self.size
+        box, (width, height) = self._polygons.box, self.size
         inside = (box[:, LEFT] < width) & (box[:, TOP] < height)
         inside &= (box[:, RIGHT] > 0) & (box[:, BOTTOM] > 0)
-        if len(box) and not inside.any():
+        outside = len(box) - int(inside.sum())
+        if 2 * outside > len(box):
             extent = [*box[:, :RIGHT].min(axis=0), *box[:, RIGHT:].max(axis=0)]
             raise HolohistoError(
                 path,
-                "all outlines lie outside of the slide",
+                f"{outside} of {len(box)} outlines lie outside the slide",
                 found="x {0:g} to {2:g}, y {1:g} to {3:g}".format(*extent),
                 allowed=f"0 to {width} and 0 to {height}, level-0 pixels",
                 advice="export them from the slide itself, in pixels",
             )
-
-    def _stretches(
-        self, which: np.ndarray, rows: tuple[int, int]
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Runs of pixels that polygons cover, by the even-odd rule, which leaves holes empty.
-
-        Args:
-            which: Numbers of the polygons, (m,) integers.
-            rows: First row, and the row after the last.
-
-        Returns:
-            Row, first column, and column after the last of each run, each (n,) int64.
-        """
-        length = self._start[which + 1] - self._start[which]
-        item = np.repeat(np.arange(len(which)), length)
-        point = np.arange(length.sum()) + np.repeat(
-            self._start[which] - np.concatenate([[0], np.cumsum(length)[:-1]]), length
-        )
-        edge = ~self._last[point]
-        (x0, y0), (x1, y1) = self._points[point[edge]].T, self._points[point[edge] + 1].T
-        # An edge crosses the rows whose centres lie in its half-open range of y, each once.
-        first = np.maximum(np.ceil(np.minimum(y0, y1) - 0.5), rows[0]).astype(np.int64)
-        after = np.minimum(np.ceil(np.maximum(y0, y1) - 0.5), rows[1]).astype(np.int64)
-        count = np.maximum(after - first, 0)
-        crossing = np.repeat(np.arange(len(count)), count)
-        row = np.arange(len(crossing)) - np.repeat(np.cumsum(count) - count - first, count)
-        slope = (x1 - x0)[crossing] / (y1 - y0)[crossing]
-        x = x0[crossing] + (row + 0.5 - y0[crossing]) * slope
-        order = np.lexsort((x, row, item[edge][crossing]))
-        column = np.ceil(x[order] - 0.5).astype(np.int64)
-        return row[order][::2], column[::2], column[1::2]
+        if outside:
+            logger.warning("%s: %d of %d outlines lie outside the slide", path, outside, len(box))
 
 
-def _polygons(path: Path, bits: dict[str, int]) -> Iterator[tuple[int, list[np.ndarray]]]:
-    """Yield the class bit and the closed rings of every polygon; a ring is (n, 2) float64 x, y."""
-    ignored: Counter[str] = Counter()
-    for number, feature in enumerate(features(path), start=1):
-        properties = feature.get("properties") or {}
-        if not isinstance(properties, dict) or properties.get("objectType") in NO_ANNOTATIONS:
-            continue
-        name = _name(properties)
-        bit = _bit(name, bits)
-        if bit is None:
-            ignored[name or UNCLASSIFIED] += 1
-            continue
+class _Chosen:
+    """Chooses the objects of the classes, and reports which ones are left out."""
+
+    def __init__(self, path: Path, bits: dict[str, int]) -> None:
+        self._path, self._bits = path, bits
+        self._of_classes: list[tuple[int, Polygon]] = []
+        self._found_by_program: list[tuple[int, Polygon]] = []
+        self._unclassified: list[tuple[int, Polygon]] = []
+        self._left_out: Counter[str] = Counter()
+        self._without_class = self._detections = 0
+        self._any_class = False
+
+    def add(self, number: int, drawn: DrawnObject) -> None:
+        """Keep the polygons of an object if they may be of one of the classes."""
+        if drawn.left_out or (drawn.detection and not drawn.names):
+            self._left_out[drawn.left_out or DETECTIONS] += 1
+        elif not drawn.names:
+            self._without_class += 1
+            if len(self._bits) == 1 and not self._any_class:
+                bit = next(iter(self._bits.values()))
+                self._unclassified += self._polygons(number, drawn, bit)
+        else:
+            self._add_classified(number, drawn)
+
+    def _add_classified(self, number: int, drawn: DrawnObject) -> None:
+        known = [name.lower() for name in drawn.names if name.lower() in self._bits]
+        self._any_class = self._any_class or not drawn.detection
+        if not known:
+            self._left_out[shown(drawn.names[0])] += 1
+            return
+        polygons = self._polygons(number, drawn, self._bits[known[0]])
+        if drawn.detection:
+            self._detections += 1
+            self._found_by_program += polygons
+        else:
+            self._of_classes += polygons
+
+    def polygons(self) -> list[tuple[int, Polygon]]:
+        """Return the bit and the rings of the polygons of the classes; warn of other objects."""
+        chosen = self._of_classes
+        if self._any_class or len(self._bits) != 1:
+            self._left_out[UNCLASSIFIED] += self._without_class
+        else:
+            chosen = chosen + self._unclassified
+        if chosen:
+            self._left_out[DETECTIONS] += self._detections
+        elif self._detections:
+            chosen = self._found_by_program
+            logger.warning("%s: no annotation has one of the classes: detections are", self._path)
+        listed = [f"{name} ({n})" for name, n in (+self._left_out).most_common(SHOWN)]
+        if listed:
+            logger.warning(
+                "%s: objects that are none of the classes are left out: %s; looked for: %s",
+                self._path,
+                ", ".join(listed),
+                ", ".join(self._bits),
+            )
+        return chosen
+
+    def _polygons(self, number: int, drawn: DrawnObject, bit: int) -> list[tuple[int, Polygon]]:
         try:
-            yield from ((bit, polygon) for polygon in _rings(feature.get("geometry") or {}))
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+            return [(bit, polygon) for polygon in drawn.polygons()]
+        except MISTAKES as error:
             raise HolohistoError(
-                path,
-                f"the geometry of object {number} makes no sense ({error})",
-                allowed="Polygon or MultiPolygon of numbers",
+                self._path,
+                f"the geometry of object {number} makes no sense: {shown(error, 120)}",
+                allowed="polygons of numbers",
             ) from error
-    if ignored:
-        names = ", ".join(f"{name} ({count})" for name, count in ignored.most_common(8))
-        logger.warning(
-            "%s: objects of other classes are left out: %s; looked for: %s",
+
+
+def _scaled(
+    polygons: list[tuple[int, Polygon]],
+    path: Path,
+    drawn_on: tuple[int, int] | None,
+    size: tuple[int, int],
+) -> list[tuple[int, Polygon]]:
+    """Bring polygons to level-0 pixels from the picture on which they were drawn."""
+    if drawn_on is None or drawn_on == size:
+        return polygons
+    scale = size[0] / max(1, drawn_on[0])
+    if abs(size[1] - scale * drawn_on[1]) > max(scale, 1):
+        raise HolohistoError(
             path,
-            names,
-            ", ".join(bits),
+            "the outlines were drawn on a picture of other proportions than the slide",
+            found="{}x{}".format(*drawn_on),
+            allowed="{}x{}, or the same reduced".format(*size),
         )
-
-
-def _name(properties: dict[str, Any]) -> str:
-    """The name of the classification, in any form that a version of QuPath writes."""
-    classification = properties.get("classification")
-    if isinstance(classification, dict):
-        names = classification.get("names")
-        joined = ": ".join(map(str, names)) if names else None
-        classification = classification.get("name") or joined
-    return str(classification or "").strip()
-
-
-def _bit(name: str, bits: dict[str, int]) -> int | None:
-    """The bit of a classification's class; None where it is none of the classes."""
-    if not name:
-        return next(iter(bits.values())) if len(bits) == 1 else None
-    known = bits.get(name.lower())
-    return bits.get(name.split(":")[0].strip().lower()) if known is None else known
-
-
-def _rings(geometry: dict[str, Any]) -> Iterator[list[np.ndarray]]:
-    """Yield the closed rings of each polygon of a geometry; lines and points have no area."""
-    kind = geometry.get("type")
-    if kind == "Polygon":
-        yield [_closed(ring) for ring in geometry["coordinates"]]
-    elif kind == "MultiPolygon":
-        for polygon in geometry["coordinates"]:
-            yield [_closed(ring) for ring in polygon]
-    elif kind == "GeometryCollection":
-        for member in geometry["geometries"]:
-            yield from _rings(member)
-
-
-def _closed(ring: Any) -> np.ndarray:
-    """A ring of GeoJSON as (n, 2) float64, its last point equal to its first."""
-    points = np.asarray([point[:2] for point in ring], np.float64)
-    if points.ndim != 2 or len(points) < 3 or not np.isfinite(points).all():
-        raise ValueError("a ring is not a list of three points or more")
-    if not np.array_equal(points[0], points[-1]):
-        points = np.concatenate([points, points[:1]])
-    return points
+    return [(bit, [ring * scale for ring in rings]) for bit, rings in polygons]

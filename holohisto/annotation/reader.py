@@ -9,7 +9,7 @@ from holohisto.annotation.picture import RasterAnnotation
 from holohisto.config.sections import Classes
 from holohisto.errors import HolohistoError
 from holohisto.runtime.arithmetic import ceil_div
-from holohisto.sheet.rows import is_outlines
+from holohisto.sheet.annotations import is_outlines
 
 SOURCE_PIXELS = 2**22
 """Approximate number of the annotation's pixels that are reduced at a time."""
@@ -41,10 +41,11 @@ class Annotation:
         """Open the file.
 
         Args:
-            path: TIFF, PNG or JPEG: grey, RGB or with a palette; or QuPath's GeoJSON.
+            path: TIFF, PNG or JPEG: grey, RGB or with a palette; or drawn objects: GeoJSON, COCO,
+                labelme, XML of ASAP, ImageScope or HALO.
             classes: The classes in the order of their bits. Their `values` are grey values (indices
-                of a palette, or the largest channel of RGB) or #rrggbb colours. Objects of GeoJSON
-                are classified by name.
+                of a palette, or the largest channel of RGB) or #rrggbb colours. Drawn objects are
+                classified by name.
             slide_size: Width and height of the slide's level 0.
             factor: Level-0 pixels a side of a working pixel.
             annotated: Names of the classes that are annotated on this slide; no pixel has any other
@@ -109,6 +110,13 @@ class Annotation:
         width, height = self.size
         bands = (self.bits(0, y, width, BAND) for y in range(0, height, BAND))
         return not any(band.any() for band in bands)
+
+    @property
+    def advice(self) -> str:
+        """What to do where it shows none of the classes, and should."""
+        if isinstance(self._drawing, OutlineAnnotation):
+            return "give the objects, or `classes` in the configuration, the same names"
+        return "set `classes.<name>.values`"
 
     def close(self) -> None:
         """Close the file."""

@@ -119,7 +119,7 @@ def _inspect(row: Row, options: CheckOptions, classes: dict[str, ClassOptions]) 
     ) as annotation:
         if not annotation.is_empty():
             return record
-    warning = "the annotation shows none of the classes; if wrong, set `classes.<name>.values`"
+        warning = f"the annotation shows none of the classes; if wrong, {annotation.advice}"
     return record.model_copy(update={"warnings": [*record.warnings, warning]})
 
 

@@ -27,8 +27,6 @@ OPTIONAL = (
 )
 RENAMED = {"threshold": "saturation"}
 """Former names of columns."""
-OUTLINES = (".geojson", ".geojson.gz")
-"""Endings of annotations from QuPath."""
 
 
 def read_sheet(path: Path, classes: tuple[str, ...] | None = None) -> dict[str, Row]:
@@ -74,11 +72,6 @@ def read_sheet(path: Path, classes: tuple[str, ...] | None = None) -> dict[str, 
     if mistakes:
         raise SeveralErrors(mistakes)
     return rows
-
-
-def is_outlines(path: Path) -> bool:
-    """Whether an annotation is GeoJSON from QuPath, by its name; any other is a picture."""
-    return path.name.lower().endswith(OUTLINES)
 
 
 def missing_files(path: Path, rows: Iterable[Row]) -> list[str]:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from holohisto.config.sections import CheckOptions
 from holohisto.errors import HolohistoError
 from holohisto.runtime.arithmetic import ceil_div
-from holohisto.sheet.rows import is_outlines
+from holohisto.sheet.annotations import is_outlines
 from holohisto.slide import Slide
 from holohisto.slide.probe import picture_size, probe
 

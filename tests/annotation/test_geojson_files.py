@@ -8,7 +8,8 @@ import pytest
 import shapely
 from outline_files import feature, read_all, square, write
 
-from holohisto.annotation import geojson
+from holohisto.annotation import json_text
+from holohisto.annotation.formats import Drawing
 from holohisto.errors import HolohistoError
 from holohisto.masks.geojson import geometry
 
@@ -47,10 +48,14 @@ def test_other_forms_of_geojson(tmp_path):
 def test_features_do_not_depend_on_where_the_file_is_cut_while_reading(
     tmp_path, monkeypatch, chunk
 ):
-    shapes = [feature(square(i, 2 * i, 5.25)) for i in range(9)]
+    shapes = [feature(square(i, 2 * i, 5.25), f"class {i}") for i in range(9)]
     path = write(tmp_path / "a.geojson", shapes, indent=1)
-    monkeypatch.setattr(geojson, "CHUNK", chunk)
-    assert list(geojson.features(path)) == shapes
+    monkeypatch.setattr(json_text, "CHUNK", chunk)
+    found = list(Drawing(path).objects())
+    assert [number for number, _ in found] == list(range(1, 10))
+    assert [drawn.names for _, drawn in found] == [(f"class {i}",) for i in range(9)]
+    rings = [[ring.tolist() for (ring,) in drawn.polygons()] for _, drawn in found]
+    assert rings == [shape["geometry"]["coordinates"] for shape in shapes]
 
 
 def test_a_large_file_is_read_piece_by_piece(tmp_path):
@@ -61,7 +66,7 @@ def test_a_large_file_is_read_piece_by_piece(tmp_path):
         file.write('{"features": [' + ", ".join([shape] * 600) + "]}")
     assert path.stat().st_size > 15e6
     tracemalloc.start()
-    assert sum(1 for _ in geojson.features(path)) == 600
+    assert sum(1 for _ in Drawing(path).objects()) == 600
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 12e6
@@ -69,11 +74,11 @@ def test_a_large_file_is_read_piece_by_piece(tmp_path):
 
 RING = [[1, 1], [9, 1], [9, 9], [1, 1]]
 BAD = {
-    "cut": ('{"features": [{"type": "Fea', "no whole GeoJSON: it ends early"),
-    "unclosed": ('{"features": [', "no whole GeoJSON: it ends early"),
-    "text": ("hello", "no whole GeoJSON: h where { should be"),
-    "empty": ("", "no whole GeoJSON: the end where"),
-    "item": ("[3]", "item 1 is no feature"),
+    "cut": ('{"features": [{"type": "Fea', "no whole JSON: it ends early"),
+    "unclosed": ('{"features": [', "no whole JSON: it ends early"),
+    "text": ("hello", "no whole JSON: h where { should be"),
+    "empty": ("", "no whole JSON: the end where"),
+    "item": ("[3]", "object 1 of the GeoJSON makes no sense: it is no feature"),
     "more": ("[] []", "there is more after its end"),
     "short": (json.dumps([feature({"type": "Polygon", "coordinates": [[[1, 2]]]})]), "of object 1"),
     "nan": (
@@ -84,7 +89,7 @@ BAD = {
     "none": (json.dumps([feature({"type": "Polygon"})]), "makes no sense"),
     "far": (
         json.dumps([feature(square(500, 20, 9))]),
-        r"lie outside of the slide \(found x 500 to 509, y 20 to 29; allowed 0 to 341",
+        r"1 of 1 outlines lie outside the slide \(found x 500 to 509, y 20 to 29; allowed 0 to 341",
     ),
 }
 

@@ -84,8 +84,13 @@ def test_objects_of_other_classes_are_left_out_and_told(tmp_path, caplog):
     ]
     path = write(tmp_path / "a.geojson", shapes)
     assert np.unique(read_all(path, TWO), return_counts=True)[1].tolist() == [341 * 267 - 25, 25]
-    assert "left out: Tissue (2), without class (1); looked for: capsule, tuft" in caplog.text
-    # only the capsule is drawn here: what has no class is one
+    assert (
+        "left out: Tissue (2), tiles (1), objects without class (1); looked for: capsule, tuft"
+        in caplog.text
+    )
+    # Only the capsule is annotated here: what has no class is one, unless other objects have one.
+    assert read_all(path, TWO, annotated=("capsule",)).sum() == 0
+    path = write(tmp_path / "b.geojson", [shapes[3]])
     found = read_all(path, TWO, annotated=("capsule",))
     assert (found.sum(), found[50, 90]) == (25, 1)
 

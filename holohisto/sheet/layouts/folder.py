@@ -5,8 +5,8 @@ import re
 from pathlib import Path
 
 from holohisto.errors import HolohistoError
+from holohisto.sheet.annotations import OUTLINES, is_drawn
 from holohisto.sheet.layouts.found import FoundSlide, files, unique, with_splits
-from holohisto.sheet.rows import OUTLINES, is_outlines
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ def find(folder: Path) -> list[FoundSlide]:
         key = _annotates(folder, path)
         if key is None:
             images.append(path)
-        elif is_outlines(path) or path.suffix.lower() in ANNOTATION_SUFFIXES:
+        elif is_drawn(path) or path.suffix.lower() in ANNOTATION_SUFFIXES:
             annotations.setdefault(key, path)
         else:
             lossy += 1
@@ -81,7 +81,9 @@ def find(folder: Path) -> list[FoundSlide]:
 
 def _files(folder: Path) -> list[Path]:
     """All slides and outlines by their suffixes, without the JPEGs of VMS slides."""
-    paths = list(files(folder, SLIDE_SUFFIXES + OUTLINES))
+    paths = list(
+        files(folder, (*SLIDE_SUFFIXES, *OUTLINES, *(f"{ending}.gz" for ending in OUTLINES)))
+    )
     hamamatsu = {path.parent for path in paths if path.suffix.lower() in (".vms", ".vmu")}
     paths = [
         path
@@ -99,7 +101,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _stem(path: Path) -> str:
-    return re.sub(r"\.(ome\.\w+|geojson(\.gz)?|\w+)$", "", path.name, flags=re.IGNORECASE)
+    return re.sub(r"\.(ome\.\w+|\w+\.gz|\w+)$", "", path.name, flags=re.IGNORECASE)
 
 
 def _annotates(folder: Path, path: Path) -> tuple[Path, str] | None:
@@ -113,7 +115,7 @@ def _annotates(folder: Path, path: Path) -> tuple[Path, str] | None:
     for depth, name in enumerate(inner):
         if name.lower() in ANNOTATION_FOLDERS:
             return folder.joinpath(*inner[:depth], "masks"), stem.lower()
-    return (path.parent, stem.lower()) if match or is_outlines(path) else None
+    return (path.parent, stem.lower()) if match or is_drawn(path) else None
 
 
 def _annotation(annotations: dict[tuple[Path, str], Path], image: Path) -> Path | None:

@@ -1,0 +1,49 @@
+"""Hostile outlines: many crossings of rows are rasterised in bounded memory."""
+
+import json
+import tracemalloc
+
+import numpy as np
+import pytest
+from outline_files import ONE, feature, read_all, write
+
+from holohisto.annotation import Annotation, scanlines
+
+SIZE = (341, 267)
+
+
+def zigzag(count):
+    """A ring whose every edge crosses all rows of the slide."""
+    return [[i * SIZE[0] / count, (i % 2) * SIZE[1]] for i in range(count)]
+
+
+def test_bands_of_rows_give_the_same_pixels(tmp_path, monkeypatch):
+    path = write(
+        tmp_path / "a.geojson", [feature({"type": "Polygon", "coordinates": [zigzag(201)]})]
+    )
+    whole = read_all(path)
+    assert 0.3 < whole.mean() < 0.7
+    for limit in (1, 300, 5000):
+        monkeypatch.setattr(scanlines, "MOST_CROSSINGS", limit)
+        monkeypatch.setattr(scanlines, "MOST_PIXELS", 50 * limit)
+        np.testing.assert_array_equal(read_all(path), whole)
+
+
+def test_memory_is_bounded(tmp_path):
+    """20,000 edges cross 267 rows each: 5 million crossings, 0.5 GB at once."""
+    path = tmp_path / "a.geojson"
+    path.write_text(json.dumps([feature({"type": "Polygon", "coordinates": [zigzag(20_000)]})]))
+    with Annotation(path, ONE, SIZE, 1) as annotation:
+        tracemalloc.start()
+        annotation.read((0, 0), SIZE)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < 150e6
+
+
+@pytest.mark.parametrize("count", [300, 40_000])
+def test_any_number_of_objects_may_lie_on_one_another(tmp_path, count):
+    corners = [[10, 20], [30, 20], [30, 40], [10, 40], [10, 20]]
+    squares = feature({"type": "MultiPolygon", "coordinates": [[corners]] * count})
+    found = read_all(write(tmp_path / "a.geojson", [squares]))
+    assert found.sum() == found[20:40, 10:30].sum() == 400
