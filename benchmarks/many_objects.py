@@ -12,6 +12,7 @@ from holohisto.config.sections import MaskOptions
 from holohisto.masks import cleaning, geojson, outlines
 from holohisto.masks.cleaning import BAND, Bands
 from holohisto.masks.frame import Frame
+from holohisto.slide.scale import Scale
 
 SIZE, SIDE = (22_448, 23_205), 100
 
@@ -33,7 +34,7 @@ def bands() -> Bands:
 def main() -> None:
     """Run once and print."""
     labels = bands()
-    frame = Frame("s", "m", (SIZE[0] * 2, SIZE[1] * 2), 0.25, 2)
+    frame = Frame("s", "m", (SIZE[0] * 2, SIZE[1] * 2), 0.25, Scale.whole(2))
     start = time.perf_counter()
     objects = cleaning.find(labels, [0], frame.pixel_um2, MaskOptions())
     cleaned = time.perf_counter()
@@ -41,7 +42,7 @@ def main() -> None:
     searched = time.perf_counter()
     count = characters = 0
     for _, numbers, polygons in outlines.polygons_of(labels, objects):
-        exact = outlines.scaled(polygons, 2, frame.size)
+        exact = outlines.scaled(polygons, frame.scale, frame.size)
         areas = np.array([polygon.area for polygon in exact])
         thinned = outlines.thin(exact, 1.0)
         for text in geojson.features(

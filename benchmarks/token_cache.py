@@ -29,6 +29,7 @@ from holohisto.runtime.arithmetic import ceil_div
 from holohisto.segmenter.file import build_segmenter
 from holohisto.segmenter.inputs import Inputs, TileEncoder
 from holohisto.slide import Slide
+from holohisto.slide.scale import Scale
 from holohisto.tokens.token_map import TokenMap
 from holohisto.training.loss import dice_bce
 from holohisto.training.sampler import RandomSampler, SamplingArea
@@ -50,11 +51,13 @@ def training_slide(folder: Path) -> TrainingSlide:
     some = random.integers(0, CODES, shape).astype(np.uint16)
     return TrainingSlide(
         name="slide",
-        tissue=Tissue(Slide(image), 1, Foreground(foreground, CELL, 0.0)),
-        annotation=Annotation(outlines, {"glomerulus": ClassOptions()}, SIZE, 1, None),
+        tissue=Tissue(Slide(image), Scale.whole(1), Foreground(foreground, CELL, 0.0)),
+        annotation=Annotation(outlines, {"glomerulus": ClassOptions()}, SIZE, Scale.whole(1), None),
         known=(True,),
         area=SamplingArea(SIZE, CELL, foreground, ~foreground),
-        token_map=TokenMap([some], "slide", "", "", 16, (0,), "fp32", TokensOptions()),
+        token_map=TokenMap(
+            [some], "slide", "", "", 16, (0,), "fp32", TokensOptions(), Scale.whole(1)
+        ),
     )
 
 

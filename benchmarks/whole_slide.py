@@ -22,6 +22,7 @@ from holohisto.config.training import TokensOptions
 from holohisto.runtime.arithmetic import ceil_div
 from holohisto.segmenter.file import ModelCard, build_segmenter, save_segmenter
 from holohisto.slide.record import SlideRecord
+from holohisto.slide.scale import Scale
 from holohisto.tokens.token_map import TokenMap, save_token_map
 
 
@@ -40,7 +41,9 @@ def prepare(folder: Path, width: int, height: int) -> list[str]:
     shape = ceil_div(height, 16), ceil_div(width, 16)
     tokens = random.integers(0, 1024, shape).astype(np.uint16)
     fingerprint = SlideRecord.read(record).fingerprint
-    token_map = TokenMap([tokens], "s", fingerprint, own, 16, (0,), "fp32", TokensOptions())
+    token_map = TokenMap(
+        [tokens], "s", fingerprint, own, 16, (0,), "fp32", TokensOptions(), Scale.whole(1)
+    )
     save_token_map(token_map, folder / "tokens.safetensors")
     return command(
         "infer",

@@ -8,8 +8,8 @@ from holohisto.annotation.outlines import OutlineAnnotation
 from holohisto.annotation.picture import RasterAnnotation
 from holohisto.config.sections import Classes
 from holohisto.errors import HolohistoError
-from holohisto.runtime.arithmetic import ceil_div
 from holohisto.sheet.annotations import is_outlines
+from holohisto.slide.scale import Scale
 
 SOURCE_PIXELS = 2**22
 """Approximate number of the annotation's pixels that are reduced at a time."""
@@ -25,9 +25,9 @@ class Annotation:
 
     Attributes:
         path: The file.
-        factor: Level-0 pixels a side of a working pixel.
+        scale: Level-0 pixels per working pixel.
         size: Width and height of the annotation in its own pixels.
-        block: Own pixels a side of a working pixel: the factor, or 1.
+        own_scale: Own pixels per working pixel: the scale, or 1.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Annotation:
         path: Path,
         classes: Classes,
         slide_size: tuple[int, int],
-        factor: int,
+        scale: Scale,
         annotated: tuple[str, ...] | None = None,
     ) -> None:
         """Open the file.
@@ -47,7 +47,7 @@ class Annotation:
                 of a palette, or the largest channel of RGB) or #rrggbb colours. Drawn objects are
                 classified by name.
             slide_size: Width and height of the slide's level 0.
-            factor: Level-0 pixels a side of a working pixel.
+            scale: Level-0 pixels per working pixel.
             annotated: Names of the classes that are annotated on this slide; no pixel has any other
                 class. None: all.
 
@@ -55,14 +55,14 @@ class Annotation:
             HolohistoError: unreadable, or neither of level-0 nor of working size.
         """
         self.path = Path(path)
-        self.factor = factor
+        self.scale = scale
         drawn = tuple(classes) if annotated is None else annotated
         if is_outlines(self.path):
             self._drawing = OutlineAnnotation(self.path, classes, drawn, slide_size)
         else:
             self._drawing = RasterAnnotation(self.path, classes, drawn)
         self.size = self._drawing.size
-        working = (ceil_div(slide_size[0], factor), ceil_div(slide_size[1], factor))
+        working = scale.working_size(slide_size)
         if self.size not in (slide_size, working):
             self._drawing.close()
             raise HolohistoError(
@@ -71,7 +71,7 @@ class Annotation:
                 found="{}x{}".format(*self.size),
                 allowed="{}x{} (level 0) or {}x{} (working)".format(*slide_size, *working),
             )
-        self.block = factor if self.size == slide_size else 1
+        self.own_scale = scale if self.size == slide_size else Scale.whole(1)
         self._count = len(classes)
 
     def read(self, xy: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
@@ -81,7 +81,7 @@ class Annotation:
         outside the slide have none.
 
         Args:
-            xy: Level-0 position of the top-left corner, a multiple of the factor; may lie outside.
+            xy: Top-left corner, working pixels; may lie outside.
             size: Width and height of the result, working pixels.
 
         Returns:
@@ -89,14 +89,10 @@ class Annotation:
 
         Raises:
             HolohistoError: the file is damaged.
-            ValueError: `xy` is no multiple of the factor.
         """
-        if xy[0] % self.factor or xy[1] % self.factor:
-            raise ValueError(f"position {xy} is no multiple of {self.factor}")
-        scale = self.factor // self.block
-        x, y = xy[0] // scale, xy[1] // scale
+        block = self.own_scale.factor or 1
+        x, y = xy[0] * block, xy[1] * block
         width, height = size
-        block = self.block
         result = np.empty((height, width), np.uint8)
         rows = max(1, SOURCE_PIXELS // max(1, width * block * block))
         for top in range(0, height, rows):

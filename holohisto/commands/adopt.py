@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> None:
         "slide": record.slide,
         "size": list(record.size),
         "mpp": record.mpp,
-        "factor": record.factor,
+        "scale": record.scale.texts,
         "classes": list(classes),
         "model": arguments.model,
         "pretrained": "masks from elsewhere",
@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> None:
     }
     size, mpp = record.working_size, record.working_mpp
     with (
-        Annotation(arguments.masks, classes, record.size, record.factor) as masks,
+        Annotation(arguments.masks, classes, record.size, record.scale) as masks,
         phase("labels"),
     ):
         write_rows(arguments.labels, adopted_bands(masks, record), size, mpp, header)

@@ -63,5 +63,5 @@ def run(arguments: argparse.Namespace) -> None:
             100 * foreground.share,
             foreground.saturation,
         )
-        write_picture(arguments.picture, slide, foreground, record.factor)
+        write_picture(arguments.picture, slide, foreground, record.scale)
     save_foreground(arguments.foreground, foreground, record)

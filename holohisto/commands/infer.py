@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> None:
         record.open(image) as slide,
         phase("segmenting"),
     ):
-        tissue = Tissue(slide, record.factor, foreground)
+        tissue = Tissue(slide, record.scale, foreground)
         labels = segmentation.labels(input_reader(predictor, tissue, token_map), journal)
         write_rows(arguments.labels, labels, job.size, record.working_mpp, header)
         header, mpp = {**header, "divisor": DIVISOR}, record.working_mpp * DIVISOR

@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> None:
     classes = arguments.classes
     record = SlideRecord.read(arguments.record)
     annotated = annotated_classes(arguments.annotated, classes)
-    annotation = Annotation(arguments.annotation, classes, record.size, record.factor, annotated)
+    annotation = Annotation(arguments.annotation, classes, record.size, record.scale, annotated)
     with (
         Raster(arguments.labels) as labels,
         Raster(arguments.probability) as probability,
@@ -86,7 +86,7 @@ def run(arguments: argparse.Namespace) -> None:
         "model": frame.model,
         "pretrained": frame.pretrained,
         "mpp": frame.mpp,
-        "working_mpp": frame.mpp * frame.factor,
+        "working_mpp": frame.working_mpp,
         "classes": scores,
     }
     atomic.write_text(frame.fill(arguments.output), json.dumps(result, indent=1) + "\n")

@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> None:
     )
     journal = Journal(arguments.tokens.with_suffix(".journal"), identity)
     with journal, staged(arguments.image, arguments.scratch) as image, record.open(image) as slide:
-        tissue = Tissue(slide, record.factor, foreground)
+        tissue = Tissue(slide, record.scale, foreground)
         slide_encoder = SlideEncoder(tissue, record.working_size, encoder, options)
         with phase("encoding"):
             encoded = [

@@ -6,6 +6,7 @@ from holohisto.foreground.cells import pixels_of
 from holohisto.foreground.detect import optical_density, saturation_and_brightness
 from holohisto.foreground.surround import FRAME, blacked_out, surround
 from holohisto.slide import Slide
+from holohisto.slide.scale import Scale
 from holohisto.tiles.colour import Colour
 
 SQUARES, SIDE = 128, 48
@@ -19,7 +20,7 @@ cells at the tissue's edge, whose number says nothing of the stain."""
 
 def colour_of(
     slide: Slide,
-    factor: int,
+    scale: Scale,
     stained: np.ndarray,
     cell: int,
     glass: tuple[int, int, int],
@@ -28,7 +29,7 @@ def colour_of(
 
     Args:
         slide: The slide.
-        factor: Level-0 pixels a side of a working pixel.
+        scale: Level-0 pixels per working pixel.
         stained: (rows, columns) bool, cells of tissue that are stained.
         cell: Side of a cell, working pixels.
         glass: Colour of the empty slide.
@@ -45,8 +46,8 @@ def colour_of(
     densities = []
     for row, column in zip(*np.unravel_index(chosen, stained.shape), strict=True):
         y, x = (int(at) * cell + (cell - SIDE) // 2 for at in (row, column))
-        corner = (x - FRAME) * factor, (y - FRAME) * factor
-        wide = slide.read(corner, (SIDE + 2 * FRAME, SIDE + 2 * FRAME), factor)
+        corner, side = (x - FRAME, y - FRAME), SIDE + 2 * FRAME
+        wide = slide.resampled(corner, (side, side), scale)
         kept = pixels_of(stained, cell, (x, y), (SIDE, SIDE))
         if blacked_out(glass):
             kept &= ~surround(wide)

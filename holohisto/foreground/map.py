@@ -16,9 +16,9 @@ from holohisto.foreground.detect import detect
 from holohisto.pyramid.raster import Raster
 from holohisto.pyramid.write import write_rows
 from holohisto.runtime import progress
-from holohisto.runtime.arithmetic import ceil_div
 from holohisto.slide import Slide
 from holohisto.slide.record import SlideRecord
+from holohisto.slide.scale import Scale
 from holohisto.slide.slide import block_means
 from holohisto.tiles.colour import COMMON, Colour
 
@@ -81,7 +81,7 @@ def find_foreground(
     Raises:
         HolohistoError: no tissue was found, or the slide cannot be read.
     """
-    cells = read_cells(slide, record.factor, options.cell)
+    cells = read_cells(slide, record.scale, options.cell)
     cell_um = record.working_mpp * options.cell
     mask, used = detect(cells, options, cell_um, saturation, record.background)
     if not mask.any():
@@ -95,11 +95,11 @@ def find_foreground(
     colour = None
     if options.common_stain:
         stained = stained_cells(cells, mask, used, record.background)
-        colour = colour_of(slide, record.factor, stained, options.cell, record.background)
+        colour = colour_of(slide, record.scale, stained, options.cell, record.background)
     return Foreground(mask, options.cell, used, colour)
 
 
-def read_cells(slide: Slide, factor: int, cell: int) -> np.ndarray:
+def read_cells(slide: Slide, scale: Scale, cell: int) -> np.ndarray:
     """Return the mean colour of each cell.
 
     The slide is read in regions from a level near the cells' resolution, so memory is that of the
@@ -107,7 +107,7 @@ def read_cells(slide: Slide, factor: int, cell: int) -> np.ndarray:
 
     Args:
         slide: The slide.
-        factor: Level-0 pixels a side of a working pixel.
+        scale: Level-0 pixels per working pixel.
         cell: Working pixels a side of a cell.
 
     Returns:
@@ -117,9 +117,8 @@ def read_cells(slide: Slide, factor: int, cell: int) -> np.ndarray:
     Raises:
         HolohistoError: the slide is damaged.
     """
-    step = factor * cell
-    fine = step // FINER
-    width, height = (ceil_div(side, step) for side in slide.size)
+    fine = scale.times(cell // FINER)
+    width, height = scale.times(cell).working_size(slide.size)
     cells = np.empty((height, width, 3), np.uint8)
     side = READ_SIDE // FINER
     corners = list(product(range(0, height, side), range(0, width, side)))
@@ -128,7 +127,7 @@ def read_cells(slide: Slide, factor: int, cell: int) -> np.ndarray:
         top, left = corner
         size = min(side, width - left), min(side, height - top)
         fine_size = size[0] * FINER, size[1] * FINER
-        pixels = slide.read((left * step, top * step), fine_size, fine)
+        pixels = slide.resampled((left * FINER, top * FINER), fine_size, fine)
         return top, left, block_means(pixels, FINER)
 
     with ThreadPoolExecutor(READERS) as pool:
@@ -148,7 +147,7 @@ def save_foreground(path: Path, foreground: Foreground, record: SlideRecord) -> 
     header = {
         "slide": record.slide,
         "cell": foreground.cell,
-        "factor": record.factor,
+        "scale": record.scale.texts,
         "saturation": foreground.saturation,
         "fingerprint": record.fingerprint,
         "colour": asdict(foreground.colour) if foreground.colour else None,
@@ -170,7 +169,7 @@ def load_foreground(path: Path, record: SlideRecord | None = None) -> Foreground
     """
     with Raster(path) as raster:
         header = raster.header
-        if not {"cell", "saturation", "colour"} <= header.keys():
+        if not {"cell", "saturation", "colour", "scale"} <= header.keys():
             raise HolohistoError(
                 path,
                 "is not a map of this version of `holohisto foreground`",
@@ -182,6 +181,14 @@ def load_foreground(path: Path, record: SlideRecord | None = None) -> Foreground
                 "was made from another image",
                 found=f"slide {header.get('slide')}",
                 allowed=f"slide {record.slide} as checked",
+                advice="run `holohisto foreground`",
+            )
+        if record is not None and header["scale"] != record.scale.texts:
+            raise HolohistoError(
+                path,
+                "is of another working resolution",
+                found=f"{Scale.parse(header['scale'])} level-0 pixels per working pixel",
+                allowed=record.scale,
                 advice="run `holohisto foreground`",
             )
         mask = raster.read((0, 0), raster.size) > 0

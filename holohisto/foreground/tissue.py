@@ -16,6 +16,7 @@ from holohisto.foreground.detect import optical_density
 from holohisto.foreground.map import Foreground
 from holohisto.foreground.surround import FRAME, blacked_out, surround
 from holohisto.slide import Slide
+from holohisto.slide.scale import Scale
 from holohisto.tiles.colour import COMMON, mapped
 from holohisto.tiles.grid import Tile
 
@@ -27,8 +28,8 @@ class Tissue:
     """The pixels of one slide at working resolution, as networks see them."""
 
     slide: Slide
-    factor: int
-    """Level-0 pixels a side of a working pixel."""
+    scale: Scale
+    """Level-0 pixels per working pixel."""
     foreground: Foreground
 
     def read(self, tile: Tile) -> np.ndarray:
@@ -61,8 +62,7 @@ class Tissue:
         return rgb
 
     def _read(self, tile: Tile) -> np.ndarray:
-        xy = tile.x * self.factor, tile.y * self.factor
-        return self.slide.read(xy, (tile.width, tile.height), self.factor)
+        return self.slide.resampled((tile.x, tile.y), (tile.width, tile.height), self.scale)
 
     @cached_property
     def _colours(self) -> np.ndarray | None:

@@ -8,6 +8,8 @@ import numpy as np
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 from scipy import ndimage
 
+from holohisto.slide.scale import Scale, first_pixels
+
 LINE = 2
 """Width of an outline, picture pixels."""
 WHITE = "#ffffff"
@@ -18,7 +20,7 @@ LONGEST = 4096
 
 @dataclass(frozen=True)
 class FieldOfView:
-    """A rectangle of a slide, level-0 pixels; both corners are multiples of the working factor."""
+    """A rectangle of a slide, level-0 pixels."""
 
     xy: tuple[int, int]
     size: tuple[int, int]
@@ -26,22 +28,23 @@ class FieldOfView:
 
     @staticmethod
     def around(
-        centre: Sequence[float], side: float, slide: tuple[int, int], factor: int
+        centre: Sequence[float], side: float, slide: tuple[int, int], scale: Scale
     ) -> "FieldOfView":
         """A square about `centre`, moved into the slide where it would reach beyond it.
 
         Args:
             centre: x and y, level-0 pixels.
-            side: of the square, level-0 pixels; rounded to a multiple of `factor`.
+            side: of the square, level-0 pixels; rounded to whole working pixels.
             slide: width and height, level-0 pixels.
-            factor: level-0 pixels to a working pixel.
+            scale: level-0 pixels per working pixel.
         """
-        length = max(1, round(side / factor)) * factor
-        corner = []
-        for middle, whole in zip(centre, slide, strict=True):
+        corner, size = [], []
+        for middle, whole, step in zip(centre, slide, (scale.x, scale.y), strict=True):
+            length = int(first_pixels(step, max(1, round(side / step))))
             start = min(max(0.0, middle - length / 2), max(0, whole - length))
-            corner.append(int(start) // factor * factor)
-        return FieldOfView((corner[0], corner[1]), (length, length))
+            corner.append(int(first_pixels(step, int(start // step))))
+            size.append(length)
+        return FieldOfView((corner[0], corner[1]), (size[0], size[1]))
 
 
 def shrunk(pixels: np.ndarray, side: int) -> np.ndarray:

@@ -65,7 +65,7 @@ def _error(
     middle = (left + right) / 2, (top + bottom) / 2
     if length > LONGEST:
         length, middle = LONGEST, (entry["x"], entry["y"])
-    field = FieldOfView.around(middle, length, record.size, record.factor)
+    field = FieldOfView.around(middle, length, record.size, record.scale)
     picture = shrunk(slide.pixels(field), side)
     masks = slide.annotated(field, name), slide.predicted(field, reference, name)
     for mask, colour in zip(masks, (WHITE, slide.colour(name)), strict=True):

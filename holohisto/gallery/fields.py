@@ -76,7 +76,7 @@ def _field(slide: GallerySlide, reference: str, side_um: float) -> FieldOfView:
     points = objects_drawn(slide.metrics(reference))
     middle = record.size[0] / 2, record.size[1] / 2
     centre = densest(points, length) if len(points) else middle
-    return FieldOfView.around(centre, length, record.size, record.factor)
+    return FieldOfView.around(centre, length, record.size, record.scale)
 
 
 def _with_outlines(

@@ -19,6 +19,7 @@ from holohisto.runtime.results import Results
 from holohisto.sheet.cells import Row
 from holohisto.slide import Slide
 from holohisto.slide.record import SlideRecord
+from holohisto.slide.scale import working_pixels
 
 
 @dataclass
@@ -51,7 +52,7 @@ class GallerySlide:
         with (
             record.open(row.image) as slide,
             Annotation(
-                row.annotation, classes, record.size, record.factor, row.annotated
+                row.annotation, classes, record.size, record.scale, row.annotated
             ) as annotation,
         ):
             yield GallerySlide(row, record, slide, annotation, results, classes)
@@ -93,10 +94,14 @@ class GallerySlide:
 
     def annotated(self, field: FieldOfView, name: str) -> np.ndarray:
         """The annotation of a class at full resolution: (height, width) bool."""
-        factor, bit = self.record.factor, list(self.all_classes).index(name)
-        size = field.size[0] // factor, field.size[1] // factor
-        mask = (self.annotation.read(field.xy, size) >> bit) & 1 != 0
-        return mask.repeat(factor, axis=0).repeat(factor, axis=1)
+        scale, bit = self.record.scale, list(self.all_classes).index(name)
+        columns, rows = (
+            working_pixels(step, np.arange(start, start + length))
+            for step, start, length in zip((scale.x, scale.y), field.xy, field.size, strict=True)
+        )
+        x, y = int(columns[0]), int(rows[0])
+        bits = self.annotation.read((x, y), (int(columns[-1]) + 1 - x, int(rows[-1]) + 1 - y))
+        return (bits[np.ix_(rows - y, columns - x)] >> bit) & 1 != 0
 
     def whole(self, field: FieldOfView, model: str, side: int) -> np.ndarray:
         """The whole slide with a model's outlines and a frame around the field.

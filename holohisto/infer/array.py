@@ -103,7 +103,7 @@ class _Picture:
         slide = ArraySlide(rgb, mpp=mpp)
         record = record_of(NAME, slide, mpp, None, config.check)
         foreground = find_foreground(slide, record, config.foreground, None)
-        return cls(record, Tissue(slide, record.factor, foreground), config)
+        return cls(record, Tissue(slide, record.scale, foreground), config)
 
     def job(self, card: ModelCard, tile: tuple[int, int] | None) -> Job:
         foreground, size = self.tissue.foreground, self.record.working_size

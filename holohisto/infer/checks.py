@@ -14,6 +14,7 @@ from holohisto.tokens.token_map import (
     load_token_map,
     require_mode,
     require_precision,
+    require_scale,
     require_slide,
     require_tokenizer,
 )
@@ -77,6 +78,7 @@ def token_map_for(
     token_map = load_token_map(tokens)
     require_tokenizer(token_map, card.tokenizer, tokens)
     require_slide(token_map, record.fingerprint, record.slide, tokens)
+    require_scale(token_map, record.scale, tokens)
     require_mode(token_map, card.mode, tokens)
     require_precision(token_map, card.precision, tokens)
     return token_map

@@ -179,7 +179,7 @@ def labels_header(record: SlideRecord, card: ModelCard, digest: str, job: Job) -
         "slide": record.slide,
         "size": list(record.size),
         "mpp": record.mpp,
-        "factor": record.factor,
+        "scale": record.scale.texts,
         "classes": list(card.classes),
         "model": card.name,
         "pretrained": card.summary.get("pretrained", ""),

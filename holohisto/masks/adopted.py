@@ -23,7 +23,7 @@ def adopted_bands(masks: Annotation, record: SlideRecord) -> Iterator[np.ndarray
     """
     width, height = record.working_size
     for top in range(0, height, BAND):
-        yield masks.read((0, top * record.factor), (width, min(BAND, height - top)))
+        yield masks.read((0, top), (width, min(BAND, height - top)))
 
 
 def certain(labels: np.ndarray) -> np.ndarray:

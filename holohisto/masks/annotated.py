@@ -21,6 +21,6 @@ def add_annotation(overlay: Overlay, annotation: Annotation, frame: Frame, class
     bands = annotation_bands(annotation, frame)
     objects = cleaning.find(bands, list(range(classes)), frame.pixel_um2, UNCLEANED)
     for _, _, polygons in outlines.polygons_of(bands, objects):
-        overlay.add(outlines.scaled(polygons, frame.factor, frame.size), None)
+        overlay.add(outlines.scaled(polygons, frame.scale, frame.size), None)
     count = sum(len(of_class.table) for of_class in objects.values())
     overlay.name_objects("annotation", count, None)

@@ -17,6 +17,7 @@ from holohisto.pyramid.verify import ReadMask, verified_mask, verified_ome_mask
 from holohisto.pyramid.write import write_mask_pyramid, write_ome_mask
 from holohisto.runtime import progress
 from holohisto.runtime.atomic import replacing
+from holohisto.slide.scale import first_pixels, working_pixels
 
 STEP = 64
 """Working rows enlarged at a time."""
@@ -47,13 +48,14 @@ class Witness:
         Raises:
             HolohistoError: a pixel of the mask differs from the labels.
         """
-        factor = frame.factor
+        scale = frame.scale
         for (left, top), mask in self.seen:
-            x, y = left * factor, top * factor
-            width = min(mask.shape[1] * factor, frame.size[0] - x)
-            height = min(mask.shape[0] * factor, frame.size[1] - y)
-            expected = np.kron(mask, np.full((factor, factor), 255, np.uint8))[:height, :width]
-            if not np.array_equal(read((x, y), (width, height)), expected):
+            x, y = scale.first_pixel((left, top))
+            right, bottom = scale.first_pixel((left + mask.shape[1], top + mask.shape[0]))
+            columns = working_pixels(scale.x, np.arange(x, min(right, frame.size[0]))) - left
+            rows = working_pixels(scale.y, np.arange(y, min(bottom, frame.size[1]))) - top
+            expected = mask[np.ix_(rows, columns)] * np.uint8(255)
+            if expected.size and not np.array_equal(read((x, y), expected.shape[::-1]), expected):
                 raise HolohistoError(path, f"the mask differs from the labels at {(x, y)}")
 
 
@@ -149,7 +151,7 @@ def enlarged(
 ) -> Iterator[np.ndarray]:
     """Yield the cleaned mask at level 0, (rows, width) bool, from the top.
 
-    A working pixel becomes factor x factor pixels; the last column and row are cut to the slide.
+    A level-0 pixel is that of the working pixel that its centre lies in.
 
     Args:
         bands: The labels.
@@ -158,7 +160,7 @@ def enlarged(
         witness: Sees the labels on their way.
         touching: Borders, and (objects,) bool in which objects that touch one are marked.
     """
-    (width, height), factor = frame.size, frame.factor
+    (width, height), scale = frame.size, frame.scale
     for band, rows, labels in bands:
         runs, number = objects.runs(labels, rows, band)
         if witness:
@@ -166,12 +168,14 @@ def enlarged(
         if touching:
             borders, marked = touching
             marked[number[borders.touched(runs)]] = True
-        wide = Runs(runs.y, runs.start * factor, np.minimum(runs.end * factor, width))
+        start, end = (np.minimum(first_pixels(scale.x, x), width) for x in (runs.start, runs.end))
+        wide = Runs(runs.y, start, end)
         for top in range(rows[0], rows[1], STEP):
             step = (top, min(top + STEP, rows[1]))
             low, high = np.searchsorted(wide.y, step)
             mask = rle.paint(wide[low:high], step, width)
-            yield np.repeat(mask, factor, axis=0)[: height - top * factor]
+            edges = np.minimum(first_pixels(scale.y, np.arange(step[0], step[1] + 1)), height)
+            yield np.repeat(mask, np.diff(edges), axis=0)
 
 
 def _cut(runs: Runs, rows: tuple[int, int], columns: tuple[int, int]) -> np.ndarray:

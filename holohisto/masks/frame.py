@@ -10,6 +10,7 @@ from holohisto.masks.cleaning import BAND, Bands, Probability
 from holohisto.pyramid.raster import Raster
 from holohisto.runtime.arithmetic import ceil_div
 from holohisto.slide.record import SlideRecord
+from holohisto.slide.scale import Scale
 
 
 @dataclass(frozen=True)
@@ -22,21 +23,25 @@ class Frame:
     """Width and height of the slide, level-0 pixels."""
     mpp: float
     """Micrometres per level-0 pixel."""
-    factor: int
-    """Level-0 pixels to a working pixel, in both directions."""
+    scale: Scale
+    """Level-0 pixels per working pixel."""
     pretrained: str = ""
     """Weights that the model's training started from, according to the labels; empty: unknown."""
 
     @property
     def pixel_um2(self) -> float:
         """Area of a working pixel, µm²."""
-        return (self.mpp * self.factor) ** 2
+        return self.working_mpp**2
+
+    @property
+    def working_mpp(self) -> float:
+        """Micrometres per working pixel."""
+        return self.mpp * float(self.scale.x)
 
     @property
     def working_size(self) -> tuple[int, int]:
         """Width and height at working resolution, rounded up."""
-        width, height = self.size
-        return ceil_div(width, self.factor), ceil_div(height, self.factor)
+        return self.scale.working_size(self.size)
 
     def fill(self, pattern: str | Path, **names: str) -> Path:
         """Fill {slide}, {model} and other names in a path."""
@@ -58,13 +63,13 @@ def frame_of(labels: Raster, record: SlideRecord, classes: dict[str, ClassOption
         str(header.get("model", "")),
         record.size,
         record.mpp,
-        record.factor,
+        record.scale,
         str(header.get("pretrained", "")),
     )
     for fact, found, allowed in (
         ("slide", header.get("slide"), record.slide),
         ("size", tuple(labels.size), frame.working_size),
-        ("factor", header.get("factor"), record.factor),
+        ("scale", header.get("scale"), record.scale.texts),
         ("classes", header.get("classes"), list(classes)),
     ):
         if found != allowed:
@@ -89,7 +94,7 @@ def annotation_bands(annotation: Annotation, frame: Frame) -> Bands:
 
     def read():  # noqa: ANN202
         for top in range(0, height, BAND):
-            yield annotation.read((0, top * frame.factor), (width, min(BAND, height - top)))
+            yield annotation.read((0, top), (width, min(BAND, height - top)))
 
     return Bands((width, height), read)
 

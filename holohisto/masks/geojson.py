@@ -49,7 +49,7 @@ def write(
     with _text_file(path) as file:
         file.write(HEAD)
         for bit, numbers, polygons in outlines.polygons_of(bands, objects):
-            exact = outlines.scaled(polygons, frame.factor, frame.size)
+            exact = outlines.scaled(polygons, frame.scale, frame.size)
             thinned = outlines.thin(exact, simplify_um / frame.mpp)
             areas, table = shapely.area(exact), objects[bit].table
             colour = classes[names[bit]].colour

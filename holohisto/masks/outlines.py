@@ -11,6 +11,7 @@ from holohisto.masks import runs as rle
 from holohisto.masks.cleaning import Bands, Objects
 from holohisto.masks.components import BOTTOM
 from holohisto.masks.runs import Runs
+from holohisto.slide.scale import Scale
 
 POLYGON, MULTIPOLYGON = 3, 6
 """Shapely's type ids."""
@@ -65,9 +66,10 @@ def thin(polygons: np.ndarray, tolerance: float) -> np.ndarray:
     return thinned
 
 
-def scaled(polygons: np.ndarray, factor: int, size: tuple[int, int]) -> np.ndarray:
+def scaled(polygons: np.ndarray, scale: Scale, size: tuple[int, int]) -> np.ndarray:
     """From working to level-0 pixels, cut at the border of a slide of `size`."""
-    return shapely.transform(polygons, lambda points: np.minimum(points * factor, size))
+    steps = float(scale.x), float(scale.y)
+    return shapely.transform(polygons, lambda points: np.minimum(points * steps, size))
 
 
 def _corners(

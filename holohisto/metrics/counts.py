@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from holohisto.runtime.arithmetic import ceil_div
+from holohisto.slide.scale import Scale
 
 
 def counts(predicted: np.ndarray, annotated: np.ndarray) -> np.ndarray:
@@ -64,16 +65,16 @@ class TileCounts:
                 if not_empty:
                     self.tiles[row, column] += counts(predicted[tile], annotated[tile])
 
-    def scores(self, factor: int) -> dict[str, Any]:
+    def scores(self, scale: Scale) -> dict[str, Any]:
         """Counts and Dice of the foreground, of everything and of each tile with foreground.
 
         Args:
-            factor: level-0 pixels to a working pixel; a tile's `xy` is in level-0 pixels.
+            scale: level-0 pixels per working pixel; a tile's `xy` is in level-0 pixels.
         """
         tiles = []
         for row, column in np.argwhere(self.tissue > 0).tolist():
-            xy = [column * self.tile[0] * factor, row * self.tile[1] * factor]
-            tiles.append({"xy": xy, **_with_dice(self.tiles[row, column])})
+            xy = scale.first_pixel((column * self.tile[0], row * self.tile[1]))
+            tiles.append({"xy": list(xy), **_with_dice(self.tiles[row, column])})
         values = [tile["dice"] for tile in tiles]
         return {
             "foreground": _with_dice(self.foreground),

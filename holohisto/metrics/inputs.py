@@ -50,8 +50,8 @@ def annotated_mask(
 
 def _zoomed(annotation: Annotation, frame: Frame) -> Rows:
     """Rows of the annotation as the KPIs scorer reads it; not zoomed if already of working size."""
-    grid = kpis2024.grid_size(frame.size, frame.factor)
-    size = frame.size if annotation.block == frame.factor else grid
+    grid = kpis2024.grid_size(frame.size, frame.scale)
+    size = frame.size if annotation.own_scale == frame.scale else grid
 
     def read(top: int, bottom: int) -> np.ndarray:
         return annotation.bits(0, top, size[0], bottom - top)

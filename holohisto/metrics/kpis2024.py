@@ -22,6 +22,7 @@ from holohisto.masks import runs as rle
 from holohisto.masks.cleaning import Bands, Objects
 from holohisto.masks.components import Components
 from holohisto.metrics.counts import counts, dice
+from holohisto.slide.scale import Scale
 
 WINDOW, STRIDE = 2048, 1024
 """Side of a window and distance to the next, working pixels."""
@@ -33,10 +34,9 @@ STEP = 64
 """Rows of the grid that are interpolated at a time."""
 
 
-def grid_size(size: tuple[int, int], factor: int) -> tuple[int, int]:
+def grid_size(size: tuple[int, int], scale: Scale) -> tuple[int, int]:
     """The scorer's working width and height: rounded half to even, as scipy does."""
-    width, height = (round(side / factor) for side in size)
-    return width, height
+    return round(size[0] / scale.x), round(size[1] / scale.y)
 
 
 def votes(length: int) -> np.ndarray:

@@ -13,6 +13,7 @@ from holohisto.masks.components import Table
 from holohisto.masks.frame import Frame
 from holohisto.masks.runs import Runs
 from holohisto.metrics.counts import dice
+from holohisto.slide.scale import first_pixels
 
 
 def match_objects(
@@ -156,8 +157,11 @@ def missed_table(table: Table, frame: Frame, matching: Matching) -> list[dict[st
 
 def _entries(table: Table, frame: Frame) -> Iterator[dict[str, Any]]:
     """Area, centre and box of each object."""
-    boxes = np.minimum(table.box * frame.factor, [*frame.size, *frame.size])
-    for area, (x, y), box in zip(table.area, table.centre * frame.factor, boxes, strict=True):
+    scale = frame.scale
+    corners = [first_pixels((scale.x, scale.y)[i % 2], table.box[:, i]) for i in range(4)]
+    boxes = np.minimum(np.stack(corners, axis=1), [*frame.size, *frame.size])
+    centres = table.centre * (float(scale.x), float(scale.y))
+    for area, (x, y), box in zip(table.area, centres, boxes, strict=True):
         yield {
             "area_um2": round(float(area) * frame.pixel_um2, 3),
             "x": round(float(x), 2),

@@ -50,7 +50,7 @@ class _ClassScores:
         options: MetricsOptions,
     ) -> "_ClassScores":
         """Sums before the first band."""
-        tolerance = options.boundary_um / (frame.mpp * frame.factor)
+        tolerance = options.boundary_um / frame.working_mpp
         boundary = Boundary(frame.working_size[0], tolerance)
         counts = TileCounts(frame.working_size, options.tile)
         return cls(bit, predicted, annotated, counts, boundary)
@@ -142,7 +142,7 @@ def _annotated(sums: _ClassScores, frame: Frame, options: MetricsOptions) -> dic
     tables = sums.predicted.table, sums.annotated.table
     return {
         "annotated": True,
-        **sums.counts.scores(frame.factor),
+        **sums.counts.scores(frame.scale),
         "boundary": {"tolerance_um": options.boundary_um, **sums.boundary.scores()},
         "objects": object_scores(matched, len(tables[0]), len(tables[1])),
         **_amount("found", sums.predicted, frame),
@@ -161,7 +161,7 @@ def _amount(origin: str, objects: Objects, frame: Frame) -> dict[str, Any]:
 def _challenge(
     labels: Bands, sums: _ClassScores, annotation: AnnotatedMask, frame: Frame
 ) -> dict[str, Any]:
-    grid = kpis2024.grid_size(frame.size, frame.factor)
+    grid = kpis2024.grid_size(frame.size, frame.scale)
 
     def drawn(rows: tuple[int, int]) -> np.ndarray:
         return (annotation.zoomed(rows) >> sums.bit) & 1 != 0

@@ -8,6 +8,7 @@ from holohisto.config.config import Config
 from holohisto.errors import HolohistoError
 from holohisto.planning.cost import cost_of, estimate
 from holohisto.slide.record import SlideRecord
+from holohisto.slide.scale import Scale
 
 UNSEEN_SIZE = (150_000, 100_000)
 """Width and height assumed for a slide without a record yet, at half the working mpp: a large
@@ -96,7 +97,7 @@ def unseen() -> SlideRecord:
         compression="",
         levels=[UNSEEN_SIZE],
         background=(255, 255, 255),
-        factor=2,
+        scale=Scale.whole(2),
         working_size=working,
         working_mpp=0.5,
         fingerprint="",

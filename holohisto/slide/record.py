@@ -8,10 +8,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from holohisto.config.sections import CheckOptions
 from holohisto.errors import HolohistoError
-from holohisto.runtime.arithmetic import ceil_div
 from holohisto.sheet.annotations import is_outlines
 from holohisto.slide import Slide
 from holohisto.slide.probe import picture_size, probe
+from holohisto.slide.scale import Scale, ScaleField
 
 SAMPLED_TILES = 64
 """Number of tiles of each level that are decoded."""
@@ -41,8 +41,8 @@ class SlideRecord(BaseModel):
     compression: str
     levels: list[tuple[int, int]]
     background: tuple[int, int, int]
-    factor: int
-    """Level-0 pixels a side of a working pixel."""
+    scale: ScaleField
+    """Level-0 pixels per working pixel."""
     working_size: tuple[int, int]
     working_mpp: float
     fingerprint: str
@@ -139,7 +139,8 @@ def record_of(
         HolohistoError: the resolution is unsuited, or the annotation has another size.
     """
     factor = working_factor(slide.path, mpp, options)
-    working_size = (ceil_div(slide.size[0], factor), ceil_div(slide.size[1], factor))
+    scale = Scale.whole(factor)
+    working_size = scale.working_size(slide.size)
     return SlideRecord(
         slide=slide_id,
         image=str(slide.path),
@@ -150,7 +151,7 @@ def record_of(
         compression=slide.compression,
         levels=slide.levels,
         background=slide.background,
-        factor=factor,
+        scale=scale,
         working_size=working_size,
         working_mpp=mpp * factor,
         fingerprint=slide.fingerprint,

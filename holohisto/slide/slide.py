@@ -13,6 +13,7 @@ from holohisto.slide.background import background_of
 from holohisto.slide.integrity import file_bytes
 from holohisto.slide.probe import Probe, probe
 from holohisto.slide.samples import has_alpha, to_rgb
+from holohisto.slide.scale import Scale
 from holohisto.slide.sources import Source, open_source
 from holohisto.slide.tiff import whole_downsample
 
@@ -121,6 +122,24 @@ class Slide:
             ValueError: `xy` is no multiple of `factor`, or `factor` or `size` is too small.
         """
         return self._read(xy, size, factor, self.background)
+
+    def resampled(self, xy: tuple[int, int], size: tuple[int, int], scale: Scale) -> np.ndarray:
+        """Return the pixels of a rectangle at the resolution of a scale.
+
+        Args:
+            xy: Top-left corner, pixels of that resolution; may lie outside.
+            size: Width and height, pixels of that resolution.
+            scale: Level-0 pixels per pixel of the result.
+
+        Returns:
+            (height, width, 3) uint8.
+
+        Raises:
+            HolohistoError: the file is damaged in the rectangle.
+        """
+        factor = scale.factor
+        assert factor is not None
+        return self.read((xy[0] * factor, xy[1] * factor), size, factor)
 
     def overview(self, max_side: int) -> tuple[np.ndarray, float]:
         """Return a small picture of the whole slide, in bounded memory.

@@ -10,7 +10,6 @@ from holohisto.annotation.cells import annotated_cells
 from holohisto.config.sections import Classes
 from holohisto.foreground.map import load_foreground
 from holohisto.foreground.tissue import Tissue
-from holohisto.runtime.arithmetic import ceil_div
 from holohisto.runtime.results import Results
 from holohisto.sheet.rows import read_sheet
 from holohisto.slide.record import SlideRecord
@@ -39,8 +38,7 @@ class AnnotatedTissue:
     @property
     def size(self) -> tuple[int, int]:
         """Working width and height."""
-        width, height = (ceil_div(side, self.tissue.factor) for side in self.tissue.slide.size)
-        return width, height
+        return self.tissue.scale.working_size(self.tissue.slide.size)
 
     @property
     def annotated_cells(self) -> np.ndarray:
@@ -48,15 +46,14 @@ class AnnotatedTissue:
         foreground = self.tissue.foreground
         if self.annotation is None:
             return np.zeros(foreground.mask.shape, bool)
-        bits = annotated_cells(self.annotation, self.size, self.tissue.factor, foreground.cell)
+        bits = annotated_cells(self.annotation, self.size, foreground.cell)
         return foreground.mask & (bits > 0)
 
     def annotated(self, tile: Tile) -> np.ndarray:
         """Return where classes are annotated, (height, width, classes) bool."""
         if self.annotation is None:
             return np.zeros((tile.height, tile.width, len(self.known)), bool)
-        xy = tile.x * self.tissue.factor, tile.y * self.tissue.factor
-        bits = self.annotation.read(xy, (tile.width, tile.height))
+        bits = self.annotation.read((tile.x, tile.y), (tile.width, tile.height))
         return (bits[..., None] >> np.arange(len(self.known), dtype=np.uint8) & 1).astype(bool)
 
 
@@ -77,11 +74,11 @@ def training_tissue(sheet: Path, results: Results, classes: Classes) -> list[Ann
             continue
         record = SlideRecord.read(results.record(row.slide))
         foreground = load_foreground(results.foreground(row.slide), record)
-        tissue = Tissue(record.open(row.image), record.factor, foreground)
+        tissue = Tissue(record.open(row.image), record.scale, foreground)
         annotation, known = None, tuple(False for _ in classes)
         if classes and row.annotation is not None:
             annotation = Annotation(
-                row.annotation, classes, record.size, record.factor, row.annotated
+                row.annotation, classes, record.size, record.scale, row.annotated
             )
             known = tuple(row.annotated is None or name in row.annotated for name in classes)
         opened.append(AnnotatedTissue(tissue, annotation, known))

@@ -35,6 +35,7 @@ def token_map_of(
         backgrounds=tuple(variant.background for variant in variants),
         precision=encoder.precision,
         options=options,
+        scale=record.scale,
     )
 
 

@@ -14,10 +14,11 @@ from holohisto.config.training import TokensOptions
 from holohisto.device import Precision
 from holohisto.errors import HolohistoError
 from holohisto.runtime import atomic
+from holohisto.slide.scale import Scale
 from holohisto.tiles.grid import Tile
 from holohisto.tiles.variants import Variant, variants_of
 
-FORMAT = "holohisto-tokens-5"
+FORMAT = "holohisto-tokens-6"
 PREFIX = "tokens."
 
 
@@ -41,6 +42,8 @@ class TokenMap:
     precision: Precision
     """Precision that the encoder computed in; `options.precision` may be `auto`."""
     options: TokensOptions
+    scale: Scale
+    """Level-0 pixels per working pixel of the slide."""
 
     @cached_property
     def variants(self) -> list[Variant]:
@@ -59,6 +62,7 @@ def save_token_map(token_map: TokenMap, path: Path) -> None:
         "backgrounds": json.dumps(token_map.backgrounds),
         "precision": token_map.precision,
         "options": token_map.options.model_dump_json(),
+        "scale": json.dumps(token_map.scale.texts),
     }
     with atomic.replacing(path) as temporary:
         tensors = {f"{PREFIX}{n}": tokens for n, tokens in enumerate(token_map.tokens)}
@@ -91,6 +95,7 @@ def load_token_map(path: Path) -> TokenMap:
                 backgrounds=tuple(json.loads(header["backgrounds"])),
                 precision=TypeAdapter(Precision).validate_python(header["precision"]),
                 options=TokensOptions.model_validate_json(header["options"]),
+                scale=Scale.parse(json.loads(header["scale"])),
             )
     except (OSError, SafetensorError, ValidationError, KeyError, ValueError) as error:
         raise HolohistoError(path, f"token map cannot be read: {error}") from error
@@ -123,6 +128,22 @@ def require_slide(token_map: TokenMap, fingerprint: str, slide: str, path: Path)
             path,
             f"token map is not of the present content of slide {slide}",
             found=f"slide {token_map.slide}",
+            advice="compute the token map again",
+        )
+
+
+def require_scale(token_map: TokenMap, scale: Scale, path: Path) -> None:
+    """Check that the tokens were computed at the slide's present working resolution.
+
+    Raises:
+        HolohistoError: naming `path`, the file of the map: they were not.
+    """
+    if token_map.scale != scale:
+        raise HolohistoError(
+            path,
+            f"token map of slide {token_map.slide} is of another working resolution",
+            found=f"{token_map.scale} level-0 pixels per working pixel",
+            allowed=scale,
             advice="compute the token map again",
         )
 

@@ -31,7 +31,8 @@ def training_identity(
     ]
     for split, opened in slides.items():
         for slide in opened:
-            facts = [slide.name, slide.tissue.slide.fingerprint, slide.factor, slide.known.tolist()]
+            tissue, known = slide.tissue, slide.known.tolist()
+            facts = [slide.name, tissue.slide.fingerprint, tissue.scale.texts, known]
             inputs += [split, *facts, slide.annotation.path, slide.area.foreground]
             if slide.token_map is not None:
                 inputs += [slide.token_map.tokenizer, *slide.token_map.tokens]

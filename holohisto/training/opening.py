@@ -19,6 +19,7 @@ from holohisto.tokens.token_map import (
     TokenMap,
     load_token_map,
     require_mode,
+    require_scale,
     require_slide,
     require_tokenizer,
 )
@@ -53,15 +54,15 @@ def open_slide(job: TrainingJob, row: Row, tokenizer: str | None) -> TrainingSli
     foreground = load_foreground(job.results.foreground(row.slide), record)
     if row.annotation is None:
         raise HolohistoError(job.sheet, f"slide {row.slide} has no annotation to train with")
-    annotation = Annotation(row.annotation, job.classes, record.size, record.factor, row.annotated)
+    annotation = Annotation(row.annotation, job.classes, record.size, record.scale, row.annotated)
     size, cell = record.working_size, foreground.cell
     if row.split == "train" and job.options.annotated_share > 0:
-        annotated = annotated_cells(annotation, size, record.factor, cell)
+        annotated = annotated_cells(annotation, size, cell)
     else:  # nothing is drawn from them
         annotated = np.zeros(foreground.mask.shape, np.uint8)
     return TrainingSlide(
         name=row.slide,
-        tissue=Tissue(record.open(row.image), record.factor, foreground),
+        tissue=Tissue(record.open(row.image), record.scale, foreground),
         annotation=annotation,
         known=tuple(row.annotated is None or name in row.annotated for name in job.classes),
         area=SamplingArea(size, cell, foreground.mask, annotated),
@@ -96,5 +97,6 @@ def _token_map(job: TrainingJob, record: SlideRecord, slide: str, tokenizer: str
     token_map = load_token_map(path)
     require_tokenizer(token_map, tokenizer, path)
     require_slide(token_map, record.fingerprint, slide, path)
+    require_scale(token_map, record.scale, path)
     require_mode(token_map, job.tokens.mode, path)
     return token_map

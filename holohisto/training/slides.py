@@ -72,7 +72,7 @@ class TrainingSlide:
             area: Where training tiles are drawn.
             token_map: Its token map; None where the network reads no cached tokens.
         """
-        self.name, self.tissue, self.factor = name, tissue, tissue.factor
+        self.name, self.tissue = name, tissue
         self.annotation, self.known = annotation, np.array(known)
         self.area, self.token_map = area, token_map
 
@@ -90,8 +90,7 @@ class TrainingSlide:
 
         Nothing is known beyond the slide's borders.
         """
-        xy = (tile.x * self.factor, tile.y * self.factor)
-        bits = self.annotation.read(xy, (tile.width, tile.height))
+        bits = self.annotation.read((tile.x, tile.y), (tile.width, tile.height))
         classes = np.arange(len(self.known), dtype=np.uint8)[:, None, None]
         inside = np.zeros(bits.shape, bool)
         width, height = self.area.size

@@ -8,6 +8,7 @@ import pytest
 from outline_files import ONE, feature, read_all, write
 
 from holohisto.annotation import Annotation, scanlines
+from holohisto.slide.scale import Scale
 
 SIZE = (341, 267)
 
@@ -33,7 +34,7 @@ def test_memory_is_bounded(tmp_path):
     """20,000 edges cross 267 rows each: 5 million crossings, 0.5 GB at once."""
     path = tmp_path / "a.geojson"
     path.write_text(json.dumps([feature({"type": "Polygon", "coordinates": [zigzag(20_000)]})]))
-    with Annotation(path, ONE, SIZE, 1) as annotation:
+    with Annotation(path, ONE, SIZE, Scale.whole(1)) as annotation:
         tracemalloc.start()
         annotation.read((0, 0), SIZE)
         peak = tracemalloc.get_traced_memory()[1]

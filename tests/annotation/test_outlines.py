@@ -9,6 +9,7 @@ from outline_files import ONE, SIZE, TWO, blobs, feature, features_of, read_all,
 
 from holohisto.annotation import Annotation
 from holohisto.masks.geojson import geometry
+from holohisto.slide.scale import Scale
 
 
 @pytest.mark.parametrize("name", ["a.geojson", "a.GeoJSON.gz"])
@@ -24,7 +25,7 @@ def test_any_rectangle_is_a_part_of_the_whole(tmp_path):
     mask = blobs(SIZE, 4)
     path = write(tmp_path / "a.geojson", features_of(mask))
     rng = np.random.default_rng(2)
-    with Annotation(path, ONE, SIZE, 1) as annotation:
+    with Annotation(path, ONE, SIZE, Scale.whole(1)) as annotation:
         for _ in range(40):
             x, y, width, height = rng.integers((-30, -30, 1, 1), (SIZE[0], SIZE[1], 200, 200))
             expected = np.pad(mask, 300)[y + 300 : y + 300 + height, x + 300 : x + 300 + width]
@@ -96,6 +97,6 @@ def test_objects_of_other_classes_are_left_out_and_told(tmp_path, caplog):
 
 
 def test_an_annotation_without_objects_is_empty(tmp_path):
-    with Annotation(write(tmp_path / "a.geojson", []), ONE, SIZE, 1) as annotation:
+    with Annotation(write(tmp_path / "a.geojson", []), ONE, SIZE, Scale.whole(1)) as annotation:
         assert annotation.is_empty()
         assert annotation.read((0, 0), (9, 4)).tolist() == [[0] * 9] * 4

@@ -9,6 +9,7 @@ from holohisto.config.sections import ClassOptions
 from holohisto.errors import HolohistoError
 from holohisto.pyramid.write import write_mask_pyramid
 from holohisto.runtime.arithmetic import ceil_div, round_up
+from holohisto.slide.scale import Scale
 
 SIZE = (341, 267)
 ONE = {"glomerulus": ClassOptions()}
@@ -30,7 +31,7 @@ def write(path, pixels, **options):
 
 
 def read_all(path, classes=ONE, size=SIZE, factor=1):
-    with Annotation(path, classes, size, factor) as annotation:
+    with Annotation(path, classes, size, Scale.whole(factor)) as annotation:
         return annotation.read((0, 0), (ceil_div(size[0], factor), ceil_div(size[1], factor)))
 
 
@@ -49,8 +50,8 @@ def test_a_working_pixel_has_the_class_of_half_its_block(tmp_path, name, factor)
     write(tmp_path / name, mask)
     expected = brute_majority(mask, factor)
     np.testing.assert_array_equal(read_all(tmp_path / name, factor=factor), expected)
-    with Annotation(tmp_path / name, ONE, SIZE, factor) as annotation:
-        read = annotation.read((-2 * factor, 30 * factor), (50, 90))
+    with Annotation(tmp_path / name, ONE, SIZE, Scale.whole(factor)) as annotation:
+        read = annotation.read((-2, 30), (50, 90))
     assert (read[:, :2] == 0).all()
     below = expected[30:120, :48]
     np.testing.assert_array_equal(read[: len(below), 2:], below)
@@ -62,16 +63,16 @@ def test_an_annotation_of_working_size_is_taken_as_it_is(tmp_path):
     write(tmp_path / "a.tif", mask)
     slide = (SIZE[0] * 4 - 3, SIZE[1] * 4)
     np.testing.assert_array_equal(read_all(tmp_path / "a.tif", size=slide, factor=4), mask // 255)
-    with Annotation(tmp_path / "a.tif", ONE, slide, 4) as annotation:
+    with Annotation(tmp_path / "a.tif", ONE, slide, Scale.whole(4)) as annotation:
         np.testing.assert_array_equal(
-            annotation.read((40, 80), (33, 21)), mask[20:41, 10:43] // 255
+            annotation.read((10, 20), (33, 21)), mask[20:41, 10:43] // 255
         )
 
 
 def test_another_size_is_refused_with_both_allowed(tmp_path):
     write(tmp_path / "a.png", drawn())
     with pytest.raises(HolohistoError, match=r"341x267.*342x267 \(level 0\) or 171x134"):
-        Annotation(tmp_path / "a.png", ONE, (342, 267), 2)
+        Annotation(tmp_path / "a.png", ONE, (342, 267), Scale.whole(2))
 
 
 @pytest.mark.parametrize(
@@ -168,9 +169,9 @@ def test_the_one_annotated_class_is_what_is_bright(tmp_path):
     pixels = drawn(0)
     pixels[0, :4] = [0, 1, 127, 255]
     write(tmp_path / "a.png", pixels)
-    with Annotation(tmp_path / "a.png", classes, SIZE, 1, ("TUFT",)) as annotation:
+    with Annotation(tmp_path / "a.png", classes, SIZE, Scale.whole(1), ("TUFT",)) as annotation:
         assert annotation.read((0, 0), (4, 1)).tolist() == [[0, 0, 0, 4]]
-    with Annotation(tmp_path / "a.png", classes, SIZE, 1) as annotation:
+    with Annotation(tmp_path / "a.png", classes, SIZE, Scale.whole(1)) as annotation:
         assert annotation.read((0, 0), (4, 1)).tolist() == [[0, 1, 0, 0]]
 
 
@@ -183,7 +184,7 @@ def test_classes_that_are_not_annotated_are_in_no_pixel(tmp_path):
     pixels = drawn(0)
     pixels[0, :3] = [7, 8, 3]
     write(tmp_path / "a.tif", pixels)
-    with Annotation(tmp_path / "a.tif", classes, SIZE, 1, ("a", "c")) as annotation:
+    with Annotation(tmp_path / "a.tif", classes, SIZE, Scale.whole(1), ("a", "c")) as annotation:
         assert annotation.read((0, 0), (3, 1)).tolist() == [[1, 0, 4]]
 
 
@@ -207,9 +208,9 @@ def test_emptiness(tmp_path):
     pixels = drawn(0)
     pixels[-1, -1] = 255
     write(tmp_path / "one.tif", pixels)
-    with Annotation(tmp_path / "none.tif", ONE, SIZE, 1) as none:
+    with Annotation(tmp_path / "none.tif", ONE, SIZE, Scale.whole(1)) as none:
         assert none.is_empty()
-    with Annotation(tmp_path / "one.tif", ONE, SIZE, 1) as one:
+    with Annotation(tmp_path / "one.tif", ONE, SIZE, Scale.whole(1)) as one:
         assert not one.is_empty()
 
 

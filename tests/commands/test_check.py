@@ -43,7 +43,7 @@ def test_the_verb_writes_the_record_and_warns_of_an_empty_annotation(slide, tmp_
     )
     assert code == 0
     record = json.loads(output.read_text())
-    assert (record["slide"], record["factor"], record["mpp_source"]) == ("s1", 2, "sheet")
+    assert (record["slide"], record["scale"], record["mpp_source"]) == ("s1", ["2", "2"], "sheet")
     assert any("shows none of the classes" in text for text in record["warnings"])
 
 
@@ -94,7 +94,7 @@ def test_a_config_that_was_named_must_be_there(slide, tmp_path, capsys, monkeypa
 
 
 HEADINGS = (
-    "slide split group reader compression levels size mpp factor background annotation tokens "
+    "slide split group reader compression levels size mpp scale background annotation tokens "
     "variants map disk gpu cpu status"
 )
 ONE = (

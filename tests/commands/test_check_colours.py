@@ -8,6 +8,7 @@ from slide_files import tissue, write_levels
 
 from holohisto.cli import main
 from holohisto.foreground.map import Foreground, save_foreground
+from holohisto.slide.scale import Scale
 from holohisto.tiles.colour import COMMON, Colour
 
 BLUE = Colour.of((0.48, 0.30, 0.21), COMMON.covariance)
@@ -15,7 +16,7 @@ HALF = {"resolution": (20_000, 20_000), "resolutionunit": "CENTIMETER"}
 
 
 class Record:
-    slide, factor, fingerprint, working_mpp = "s", 1, "p", 0.5
+    slide, scale, fingerprint, working_mpp = "s", Scale.whole(1), "p", 0.5
 
 
 def statuses(capsys):

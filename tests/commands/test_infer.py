@@ -20,6 +20,7 @@ from holohisto.pyramid.write import write_slide_pyramid
 from holohisto.runtime.arithmetic import ceil_div
 from holohisto.segmenter.file import ModelCard, build_segmenter, save_segmenter
 from holohisto.slide.record import SlideRecord
+from holohisto.slide.scale import Scale
 from holohisto.tokens.token_map import TokenMap, save_token_map
 
 SIZE = (611, 907)
@@ -40,7 +41,9 @@ def folder(tmp_path_factory):
     shape = (ceil_div(SIZE[1], 16), ceil_div(SIZE[0], 16))
     tokens = [random.integers(0, 64, shape).astype(np.uint16)]
     fingerprint = SlideRecord.read(record).fingerprint
-    token_map = TokenMap(tokens, "s1", fingerprint, "0" * 64, 16, (0,), "fp32", TokensOptions())
+    token_map = TokenMap(
+        tokens, "s1", fingerprint, "0" * 64, 16, (0,), "fp32", TokensOptions(), Scale.whole(1)
+    )
     save_token_map(token_map, folder / "tokens.safetensors")
     return folder
 

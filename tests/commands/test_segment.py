@@ -174,7 +174,7 @@ def test_a_slide_of_another_resolution_in_level_0_pixels(tmp_path, floor):
     made, (disc,) = results(tmp_path, "s")
     assert disc.area == pytest.approx(area, rel=0.03)
     assert made == {name.format("s") for name in FILES} | {"s.work"}
-    assert json.loads((tmp_path / "out/s.work/check.json").read_text())["factor"] == 2
+    assert json.loads((tmp_path / "out/s.work/check.json").read_text())["scale"] == ["2", "2"]
 
 
 def test_tokens_are_computed_on_the_way(tmp_path):

@@ -19,6 +19,7 @@ from holohisto.pyramid.write import write_slide_pyramid
 from holohisto.runtime.results import Results
 from holohisto.segmenter.file import ModelCard, build_segmenter, load_segmenter, save_segmenter
 from holohisto.slide.record import SlideRecord
+from holohisto.slide.scale import Scale
 from holohisto.statistics.files import read_table
 from holohisto.tiles.grid import Tile
 from holohisto.tokens.altered import shuffled
@@ -61,7 +62,9 @@ def write_slide(folder: Path, name: str, random: np.random.Generator) -> None:
     run("foreground", image, "--record", record, "--foreground", foreground, *picture)
     tokens = random.integers(0, 64, (17, 20)).astype(np.uint16)
     fingerprint = SlideRecord.read(record).fingerprint
-    token_map = TokenMap([tokens], name, fingerprint, "0" * 64, 16, (0,), "fp32", TokensOptions())
+    token_map = TokenMap(
+        [tokens], name, fingerprint, "0" * 64, 16, (0,), "fp32", TokensOptions(), Scale.whole(1)
+    )
     save_token_map(token_map, results.tokens(name))
 
 
@@ -111,7 +114,7 @@ def expected(folder: Path, name: str, condition: str) -> np.ndarray:
     tokens = torch.from_numpy(tile_tokens(token_map, whole))
     if condition == "left out":
         tokens = torch.full_like(tokens, -1)
-    rgb = Tissue(record.open(folder / f"{name}.tif"), record.factor, foreground).read(whole)
+    rgb = Tissue(record.open(folder / f"{name}.tif"), record.scale, foreground).read(whole)
     model, _, _ = load_segmenter(folder / "m1.safetensors")
     pixels = torch.from_numpy(rgb.transpose(2, 0, 1).copy())
     with torch.no_grad():

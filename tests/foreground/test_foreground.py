@@ -20,6 +20,7 @@ from holohisto.pyramid.raster import Raster
 from holohisto.pyramid.write import write_slide_pyramid
 from holohisto.runtime.arithmetic import ceil_div
 from holohisto.slide.record import inspect
+from holohisto.slide.scale import Scale
 
 CELLS = (90, 61)
 BOX = (20, 15, 70, 45)
@@ -159,7 +160,7 @@ def test_a_slide_is_found_in_cells_of_working_pixels(slide, tmp_path, mpp, facto
         assert raster.header == {
             "slide": "s",
             "cell": 16,
-            "factor": factor,
+            "scale": [str(factor)] * 2,
             "saturation": found.saturation,
             "fingerprint": record.fingerprint,
             "colour": {
@@ -205,7 +206,7 @@ def test_cells_read_in_parts_are_means_of_16_pixels(tmp_path, monkeypatch):
     monkeypatch.setattr(map, "READ_SIDE", 24)
     record = inspect("s", tmp_path / "a.tif", None, None, CheckOptions())
     with record.open(tmp_path / "a.tif") as opened:
-        cells = read_cells(opened, 1, 16)
+        cells = read_cells(opened, Scale.whole(1), 16)
     assert cells.shape == (14, 21, 3)
     blocks = pixels[:208, :320].reshape(13, 16, 20, 16, 3).mean(axis=(1, 3))
     assert np.abs(cells[:13, :20] - blocks).max() <= 1  # rounded twice

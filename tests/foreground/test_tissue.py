@@ -13,6 +13,7 @@ from holohisto.pyramid.write import write_slide_pyramid
 from holohisto.slide import Slide
 from holohisto.slide.array import ArraySlide
 from holohisto.slide.record import inspect, record_of
+from holohisto.slide.scale import Scale
 from holohisto.tiles.colour import COMMON, LEAST_SPREAD, Colour
 from holohisto.tiles.grid import Tile
 
@@ -43,7 +44,7 @@ def tissue_of(tmp_path):
         record = inspect("s", path, None, None, CheckOptions())
         slide = record.open(path)
         found = find_foreground(slide, record, ForegroundOptions(), None)
-        return Tissue(slide, record.factor, found), pixels, away
+        return Tissue(slide, record.scale, found), pixels, away
 
     return made
 
@@ -99,7 +100,7 @@ def seen_in_memory(rgb):
     record = record_of("s", slide, 0.5, None, CheckOptions())
     found = find_foreground(slide, record, ForegroundOptions(), 0.05)
     assert found.mask.all()
-    return Tissue(slide, 1, found).read(Tile(0, 0, *SIZE)).astype(int)
+    return Tissue(slide, Scale.whole(1), found).read(Tile(0, 0, *SIZE)).astype(int)
 
 
 def test_a_slide_of_another_stain_is_seen_as_the_original():
@@ -114,7 +115,7 @@ def test_a_slide_of_another_stain_is_seen_as_the_original():
 
 def test_a_foreground_without_colour_leaves_tissue_as_it_is(tissue_of):
     tissue, _, away = tissue_of((255, 255, 255), (255, 255, 255))
-    plain = Tissue(tissue.slide, 1, replace(tissue.foreground, colour=None))
+    plain = Tissue(tissue.slide, Scale.whole(1), replace(tissue.foreground, colour=None))
     as_read = tissue.slide.read((ALL.x, ALL.y), (ALL.width, ALL.height))
     np.testing.assert_array_equal(inside(plain.read(ALL))[away < 330], inside(as_read)[away < 330])
 
@@ -123,7 +124,7 @@ def test_a_tiny_spread_is_not_blown_up(tissue_of):
     tissue, _, away = tissue_of((255, 255, 255), (255, 255, 255))
     before = densities(inside(tissue.slide.read((ALL.x, ALL.y), (1600, 1120)))[away < 320])
     flat = Colour.of(before.mean(axis=0), np.diag([1e-9, 0.0, 1e-4]))
-    pale = Tissue(tissue.slide, 1, replace(tissue.foreground, colour=flat))
+    pale = Tissue(tissue.slide, Scale.whole(1), replace(tissue.foreground, colour=flat))
     after = densities(inside(pale.read(ALL))[away < 320])
     factor = np.array(COMMON.spread) / LEAST_SPREAD
     expected = COMMON.mean + factor * (before - before.mean(axis=0))
@@ -154,7 +155,7 @@ def test_no_dark_line_is_left_where_the_surround_touches_glass(tissue_of):
     write_slide_pyramid(tissue.slide.path, pixels, 0.5, 95)
     with Slide(tissue.slide.path, background=(0, 0, 0)) as slide:
         as_read = inside(slide.read((ALL.x, ALL.y), (ALL.width, ALL.height)))
-        rgb = inside(Tissue(slide, 1, tissue.foreground).read(ALL))
+        rgb = inside(Tissue(slide, Scale.whole(1), tissue.foreground).read(ALL))
     rim = away > 338
     assert ((as_read[rim] > 60) & (as_read[rim] < 180)).any(axis=1).sum() > 1000
     assert rgb[rim].min() > 200
@@ -169,7 +170,7 @@ def test_a_speck_on_tissue_stays_as_small_as_it_is(tissue_of):
     tifffile.imwrite(raw, pixels, photometric="rgb", tile=(256, 256))
     with Slide(raw, mpp=0.5, background=(0, 0, 0)) as slide:
         plain = replace(tissue.foreground, colour=None)
-        rgb = Tissue(slide, 1, plain).read(Tile(430, 690, 21, 23))
+        rgb = Tissue(slide, Scale.whole(1), plain).read(Tile(430, 690, 21, 23))
     white = (rgb == 255).all(axis=2)
     assert white[10:12, 10:12].all()
     assert white.sum() == 4
@@ -183,7 +184,7 @@ def test_dark_pixels_of_tissue_stay_where_the_surround_is_not_black(tissue_of):
     record = inspect("s", tissue.slide.path, None, None, CheckOptions())
     with record.open(tissue.slide.path) as slide:
         as_it_is = replace(tissue.foreground, colour=None)
-        rgb = Tissue(slide, record.factor, as_it_is).read(Tile(445, 695, 10, 10))
+        rgb = Tissue(slide, record.scale, as_it_is).read(Tile(445, 695, 10, 10))
     assert (rgb < 30).all()
 
 

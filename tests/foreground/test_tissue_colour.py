@@ -9,6 +9,7 @@ from holohisto.foreground.colour import DARKEST, colour_of, stained_cells
 from holohisto.foreground.map import Foreground, find_foreground, load_foreground, save_foreground
 from holohisto.slide.array import ArraySlide
 from holohisto.slide.record import record_of
+from holohisto.slide.scale import Scale
 from holohisto.tiles.colour import COMMON
 
 SIZE = (437, 331)
@@ -46,7 +47,7 @@ def test_it_is_mean_and_covariance_of_the_density_against_the_glass(glass):
     rgb = drawn(glass)
     stained = np.zeros(SHAPE, bool)
     stained[4:17, 5:22] = True
-    found = colour_of(ArraySlide(rgb, mpp=0.5), 1, stained, 16, glass)
+    found = colour_of(ArraySlide(rgb, mpp=0.5), Scale.whole(1), stained, 16, glass)
     expected = densities(rgb[64:272, 80:352], glass)
     np.testing.assert_allclose(found.mean, expected.mean(axis=0), atol=0.003)
     np.testing.assert_allclose(found.covariance, np.cov(expected.T), atol=0.0005)
@@ -55,24 +56,26 @@ def test_it_is_mean_and_covariance_of_the_density_against_the_glass(glass):
 
 def test_only_stained_cells_count():
     rgb = drawn()
-    found = colour_of(ArraySlide(rgb, mpp=0.5), 1, cells((6, 9), (14, 20)), 16, WHITE)
+    found = colour_of(ArraySlide(rgb, mpp=0.5), Scale.whole(1), cells((6, 9), (14, 20)), 16, WHITE)
     values = np.concatenate([densities(rgb[96:112, 144:160]), densities(rgb[224:240, 320:336])])
     np.testing.assert_allclose(found.mean, values.mean(axis=0))
     np.testing.assert_allclose(found.covariance, np.cov(values.T))
-    assert colour_of(ArraySlide(rgb, mpp=0.5), 1, cells(), 16, WHITE) is None
+    assert colour_of(ArraySlide(rgb, mpp=0.5), Scale.whole(1), cells(), 16, WHITE) is None
 
 
 def test_it_is_measured_at_working_resolution():
     rgb = np.kron(drawn(), np.ones((2, 2, 1), np.uint8))
     double, single = ArraySlide(rgb, mpp=0.25), ArraySlide(drawn(), mpp=0.5)
     stained = cells((6, 9), (14, 20))
-    assert colour_of(double, 2, stained, 16, WHITE) == colour_of(single, 1, stained, 16, WHITE)
+    assert colour_of(double, Scale.whole(2), stained, 16, WHITE) == colour_of(
+        single, Scale.whole(1), stained, 16, WHITE
+    )
 
 
 def test_pen_counts_no_more_than_the_darkest_density():
     rgb = drawn()
     rgb[96:100, 144:160] = 0
-    found = colour_of(ArraySlide(rgb, mpp=0.5), 1, cells((6, 9)), 16, WHITE)
+    found = colour_of(ArraySlide(rgb, mpp=0.5), Scale.whole(1), cells((6, 9)), 16, WHITE)
     values = np.minimum(densities(rgb[96:112, 144:160]), DARKEST)
     assert (values[:64] == 2.5).all()
     np.testing.assert_allclose(found.mean, values.mean(axis=0))
@@ -82,7 +85,7 @@ def test_a_black_surround_does_not_count():
     rgb = drawn((2, 1, 3), box=(80, 64, 352, 272))
     rgb[64:272, 80:352] = drawn()[64:272, 80:352]
     rgb[96:100, 144:160] = (39, 12, 40)
-    found = colour_of(ArraySlide(rgb, mpp=0.5), 1, cells((6, 9)), 16, (2, 1, 3))
+    found = colour_of(ArraySlide(rgb, mpp=0.5), Scale.whole(1), cells((6, 9)), 16, (2, 1, 3))
     values = densities(rgb[102:112, 144:160])  # two rows beside black are blended with it
     np.testing.assert_allclose(found.mean, values.mean(axis=0))
     np.testing.assert_allclose(found.covariance, np.cov(values.T))
@@ -134,5 +137,5 @@ def test_holes_that_are_filled_do_not_count():
 
 def test_a_foreground_of_noise_on_any_side_is_read():
     slide = ArraySlide(noise(SIZE), mpp=0.5)
-    found = colour_of(slide, 1, np.ones(SHAPE, bool), 16, WHITE)
+    found = colour_of(slide, Scale.whole(1), np.ones(SHAPE, bool), 16, WHITE)
     assert Foreground(np.ones(SHAPE, bool), 16, 0.1, found).common_colour.mean == COMMON.mean

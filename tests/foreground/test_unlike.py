@@ -5,6 +5,7 @@ import pytest
 
 from holohisto.foreground.map import Foreground, save_foreground
 from holohisto.foreground.unlike import LIMIT, colours_in, distance, unlike
+from holohisto.slide.scale import Scale
 from holohisto.tiles.colour import COMMON, Colour
 
 
@@ -59,7 +60,7 @@ def test_without_training_slides_nothing_is_unlike():
 
 
 class Record:
-    slide, factor, fingerprint, working_mpp = "e1", 1, "p", 0.5
+    slide, scale, fingerprint, working_mpp = "e1", Scale.whole(1), "p", 0.5
 
 
 def test_colours_are_read_from_the_maps_that_are_there(tmp_path):

@@ -6,6 +6,7 @@ import pytest
 
 from holohisto.gallery.choice import densest, largest_errors, objects_drawn, typical, worst
 from holohisto.gallery.drawing import FieldOfView, bar_length, outlined, with_bar
+from holohisto.slide.scale import Scale
 
 
 def scores(dice: dict[str, float]) -> pd.DataFrame:
@@ -79,7 +80,7 @@ def test_the_largest_errors_of_all_classes():
 
 def test_fields_lie_in_the_slide_on_working_pixels():
     for centre in ((0, 0), (1203, 611), (601, 305)):
-        field = FieldOfView.around(centre, 301, (1203, 611), 4)
+        field = FieldOfView.around(centre, 301, (1203, 611), Scale.whole(4))
         assert field.size == (300, 300)
         assert all(corner % 4 == 0 for corner in field.xy)
         for corner, length, whole, middle in zip(
@@ -87,7 +88,9 @@ def test_fields_lie_in_the_slide_on_working_pixels():
         ):
             assert 0 <= corner <= whole - length
             assert corner <= middle <= corner + length + 3
-    assert FieldOfView.around((50, 50), 300, (100, 90), 2) == FieldOfView((0, 0), (300, 300))
+    assert FieldOfView.around((50, 50), 300, (100, 90), Scale.whole(2)) == FieldOfView(
+        (0, 0), (300, 300)
+    )
 
 
 def test_outlines_are_two_pixels_inside_the_mask():

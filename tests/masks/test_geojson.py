@@ -13,6 +13,7 @@ from objects import cleaned_slowly
 
 from holohisto.annotation import Annotation
 from holohisto.config.sections import ClassOptions
+from holohisto.slide.scale import Scale
 
 
 @pytest.mark.parametrize(("size", "factor", "mpp"), CASES)
@@ -170,5 +171,5 @@ def test_gzipped_outlines_hold_the_same_and_are_an_annotation(tmp_path):
     assert run_mask(slide, CLASSES, "{slide}.geojson.gz", gzip=True) == 0
     assert packed.read_bytes() == first
     classes = {name: ClassOptions() for name in CLASSES}
-    with Annotation(packed, classes, slide.size, 1, tuple(CLASSES)) as annotation:
+    with Annotation(packed, classes, slide.size, Scale.whole(1), tuple(CLASSES)) as annotation:
         assert not annotation.is_empty()

@@ -5,6 +5,7 @@ import pytest
 from scored_slide import slow_dice
 
 from holohisto.metrics.counts import TileCounts, counts, dice
+from holohisto.slide.scale import Scale
 
 
 def test_dice_of_all_empty_cases():
@@ -36,7 +37,7 @@ def test_tile_counts_equal_brute_force():
         for top in range(0, height, 7):
             band = np.s_[top : top + 7]
             sums.add(top, p[band], a[band], tissue[band])
-        scores = sums.scores(3)
+        scores = sums.scores(Scale.whole(3))
         tiles, empty = [], 0
         for y in range(0, height, tile[1]):
             for x in range(0, width, tile[0]):

@@ -11,6 +11,7 @@ from holohisto.masks import cleaning
 from holohisto.masks.cleaning import Bands
 from holohisto.metrics import kpis2024
 from holohisto.runtime.arithmetic import ceil_div
+from holohisto.slide.scale import Scale
 
 SQUARE = np.ones((3, 3))
 AS_IT_IS = MaskOptions(min_object_um2=0, max_hole_um2=0)
@@ -60,7 +61,7 @@ def test_slides_equal_the_scorers_steps(height, width):
     mask = blobs((height, width), 1, 0.2).astype(np.uint8) * 255
     labels = blobs((ceil_div(height, 2), ceil_div(width, 2)), 2, 0.15)
     labels |= mask[::2, ::2] > 0
-    grid = kpis2024.grid_size((width, height), 2)
+    grid = kpis2024.grid_size((width, height), Scale.whole(2))
 
     def read(top, bottom):
         return (mask[top:bottom] > 0).astype(np.uint8)
@@ -78,7 +79,7 @@ def test_slides_equal_the_scorers_steps(height, width):
 def test_the_annotation_is_interpolated_like_scipy(size, factor):
     mask = np.random.default_rng(6).random(size[::-1]) < 0.85
     zoomed = ndimage.zoom(mask.astype(np.uint8) * 255, 1 / factor, order=1)
-    grid = kpis2024.grid_size(size, factor)
+    grid = kpis2024.grid_size(size, Scale.whole(factor))
     assert zoomed.shape == grid[::-1]
 
     def read(top, bottom):

@@ -10,6 +10,7 @@ from holohisto.annotation import Annotation
 from holohisto.config.sections import ClassOptions
 from holohisto.masks import cleaning
 from holohisto.runtime.arithmetic import ceil_div
+from holohisto.slide.scale import Scale
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +145,9 @@ def test_scores_do_not_depend_on_the_band_height(tmp_path, monkeypatch):
 def test_a_real_annotation_scores_one_against_itself(tmp_path, data):
     image, marked = data / "slides" / "mosaic_a.tif", data / "slides" / "mosaic_a_mask.tif"
     slide = LabelledSlide(tmp_path, (4519, 2693), 1, 0.5, image)
-    labels = Annotation(marked, {"tuft": ClassOptions()}, slide.size, 1).read((0, 0), slide.size)
+    labels = Annotation(marked, {"tuft": ClassOptions()}, slide.size, Scale.whole(1)).read(
+        (0, 0), slide.size
+    )
     slide.write_labels(labels, CLASSES)
     slide.write_annotation(labels)
     slide.write_foreground(np.ones((169, 283), bool))

@@ -11,6 +11,7 @@ from holohisto.config.parsing import parse_config
 from holohisto.planning.cost import cost_of, estimate, summary, token_summary
 from holohisto.runtime.units import bytes_text, time_text
 from holohisto.slide.record import SlideRecord
+from holohisto.slide.scale import Scale
 
 SIZE = (33_000, 16_001)
 """At level 0; twice the working resolution: 517,032 tokens, 8.801 s to read, 13.202 s (or 1320.16
@@ -34,7 +35,7 @@ def record() -> SlideRecord:
         compression="jpeg",
         levels=[SIZE],
         background=(255, 255, 255),
-        factor=2,
+        scale=Scale.whole(2),
         working_size=working,
         working_mpp=0.5,
         fingerprint="0",

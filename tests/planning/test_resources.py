@@ -7,6 +7,7 @@ from holohisto.planning.cost import estimate
 from holohisto.planning.resources import Need, need_of, read_or_unseen, unseen
 from holohisto.runtime.arithmetic import ceil_div
 from holohisto.slide.record import SlideRecord
+from holohisto.slide.scale import Scale
 
 
 def record(width: int, height: int, factor: int = 2) -> SlideRecord:
@@ -15,7 +16,7 @@ def record(width: int, height: int, factor: int = 2) -> SlideRecord:
         update={
             "size": (width, height),
             "working_size": working,
-            "factor": factor,
+            "scale": Scale.whole(factor),
             "estimates": estimate((width, height), working),
         }
     )

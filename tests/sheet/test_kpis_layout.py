@@ -10,6 +10,7 @@ from public_datasets import KPIS, ROOT, SIZE, Pair, init
 from holohisto import cli
 from holohisto.annotation import Annotation
 from holohisto.slide.record import inspect
+from holohisto.slide.scale import Scale
 
 
 def slides_side_by_side(folder: Path) -> None:
@@ -60,10 +61,10 @@ def test_kpis_slides_are_checked_at_their_magnifications_and_their_masks_read(tm
     rows = init("kpis", tmp_path / "kpis", tmp_path / "s.tsv")
     for row in rows.values():
         record = inspect(row.slide, row.image, row.annotation, row.mpp, KPIS.check)
-        assert record.factor == (1 if row.group == "NEP25" else 2)
+        assert record.scale.factor == (1 if row.group == "NEP25" else 2)
         assert record.working_mpp == 0.5
         assert record.background == (0, 0, 0)
-        annotation = Annotation(row.annotation, KPIS.classes, record.size, record.factor)
+        annotation = Annotation(row.annotation, KPIS.classes, record.size, record.scale)
         labels = annotation.read((0, 0), record.working_size)
         expected = 101 * 103 if row.group == "NEP25" else 51 * 52 - 1  # half a block counts
         assert labels.sum() == expected
@@ -113,8 +114,10 @@ def test_kpis_patches(tmp_path):
     row = rows["56Nx-12-299-37-11264-1024"]
     assert row.annotation.name == "12-299_37_11264_1024_mask.jpg"
     record = inspect(row.slide, row.image, row.annotation, row.mpp, KPIS.check)
-    assert (record.factor, record.reader) == (1, "libvips")
-    labels = Annotation(row.annotation, KPIS.classes, record.size, 1).read((0, 0), record.size)
+    assert (record.scale.factor, record.reader) == (1, "libvips")
+    labels = Annotation(row.annotation, KPIS.classes, record.size, Scale.whole(1)).read(
+        (0, 0), record.size
+    )
     assert labels.sum() == 101 * 103  # JPEG noise is cut at half
     assert len(np.unique(np.asarray(Image.open(row.annotation)))) > 10
 

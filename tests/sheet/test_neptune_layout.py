@@ -8,6 +8,7 @@ from public_datasets import NEPTUNE, ROOT, Pair, init
 from holohisto import cli
 from holohisto.annotation import Annotation
 from holohisto.slide.record import inspect
+from holohisto.slide.scale import Scale
 
 
 def test_neptune_layout(tmp_path):
@@ -68,7 +69,9 @@ def test_the_real_neptune_structures(data, tmp_path):
     for row in rows.values():
         record = inspect(row.slide, row.image, row.annotation, row.mpp, options)
         place = list(NEPTUNE.classes).index(row.annotated[0])
-        annotation = Annotation(row.annotation, NEPTUNE.classes, record.size, 1, row.annotated)
+        annotation = Annotation(
+            row.annotation, NEPTUNE.classes, record.size, Scale.whole(1), row.annotated
+        )
         expected = np.asarray(Image.open(row.annotation).convert("RGB")).max(axis=2) > 127
         np.testing.assert_array_equal(annotation.read((0, 0), record.size), expected << place)
 

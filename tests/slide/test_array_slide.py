@@ -30,7 +30,7 @@ def test_the_same_pixels_background_and_record_as_from_a_file(rgb, tmp_path, fac
         one, other = (
             record_of("s", slide, 0.25, None, CheckOptions(mpp=0.5)) for slide in (file, array)
         )
-    same = ("size", "mpp", "levels", "background", "factor", "working_size", "working_mpp")
+    same = ("size", "mpp", "levels", "background", "scale", "working_size", "working_mpp")
     assert [getattr(one, name) for name in same] == [getattr(other, name) for name in same]
 
 

@@ -28,7 +28,7 @@ def test_a_record_holds_what_later_verbs_need(slide, tmp_path):
     assert (record.mpp, record.mpp_source) == (pytest.approx(0.5), "tags")
     assert (record.reader, record.compression) == ("cucim", "lzw")
     assert record.levels == [SIZE, (358, 261)]
-    assert (record.factor, record.working_size) == (2, (359, 262))
+    assert (record.scale.factor, record.working_size) == (2, (359, 262))
     assert record.working_mpp == pytest.approx(1.0)
     assert record.background == (243, 243, 243)
     assert (record.annotation, record.warnings) == (None, [])
@@ -58,7 +58,7 @@ def test_no_mpp_names_the_column(tmp_path):
     with pytest.raises(HolohistoError, match=r"slide s1: .*set the column `mpp` of the sheet"):
         inspect("s1", tmp_path / "a.tif", None, None, CheckOptions())
     record = inspect("s1", tmp_path / "a.tif", None, 0.25, CheckOptions())
-    assert (record.mpp, record.mpp_source, record.factor) == (0.25, "sheet", 2)
+    assert (record.mpp, record.mpp_source, record.scale.factor) == (0.25, "sheet", 2)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_real_slides(data):
     record = inspect(
         "a", folder / "mosaic_a.tif", folder / "mosaic_a_mask.tif", None, CheckOptions()
     )
-    assert (record.size, record.factor, record.mpp) == ((4519, 2693), 1, pytest.approx(0.5))
+    assert (record.size, record.scale.factor, record.mpp) == ((4519, 2693), 1, pytest.approx(0.5))
     assert record.annotation == {"size": [4519, 2693], "fits": "level 0"}
     assert estimate(record.size, record.working_size)["token_map"] == [283, 169]
     with pytest.raises(HolohistoError, match="column `mpp`"):

@@ -11,6 +11,7 @@ from vendor_files import write_mrxs, write_scn
 from holohisto.foreground.map import Foreground
 from holohisto.foreground.tissue import Tissue
 from holohisto.slide import Slide
+from holohisto.slide.scale import Scale
 from holohisto.tiles.colour import COMMON
 from holohisto.tiles.grid import Tile
 
@@ -82,7 +83,7 @@ def test_networks_see_glass_where_nothing_was_scanned(unscanned):
     path, (x, y) = unscanned
     with Slide(path, mpp=0.5) as slide:
         mask = np.ones([side // 16 + 1 for side in reversed(slide.size)], bool)
-        tissue_of = Tissue(slide, 1, Foreground(mask, 16, 0.05, COMMON))
+        tissue_of = Tissue(slide, Scale.whole(1), Foreground(mask, 16, 0.05, COMMON))
         read = tissue_of.read(Tile(y, x, 300, MARGIN - 10))
         assert read.min() >= 250
         assert (tissue_of.read(Tile(y, -99, 60, 48)) == 255).all()

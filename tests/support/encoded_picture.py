@@ -8,6 +8,7 @@ from holohisto.foreground.colour import colour_of
 from holohisto.foreground.map import Foreground
 from holohisto.foreground.tissue import Tissue
 from holohisto.slide.array import ArraySlide
+from holohisto.slide.scale import Scale
 from holohisto.tiles.variants import Variant
 from holohisto.tokenizer.architecture import Architecture
 from holohisto.tokenizer.calibration import calibrate
@@ -47,8 +48,8 @@ def slide_encoder(model=None, rgb=None, common_stain=False, **options):
     """Encodes the picture, all of it tissue, as a slide at its own statistics."""
     slide = ArraySlide(picture() if rgb is None else rgb, mpp=0.5, background=(255, 255, 255))
     cells = np.ones((25, 41), bool)
-    colour = colour_of(slide, 1, cells, 16, slide.background) if common_stain else None
-    tissue = Tissue(slide, 1, Foreground(cells, 16, 0.05, colour))
+    colour = colour_of(slide, Scale.whole(1), cells, 16, slide.background) if common_stain else None
+    tissue = Tissue(slide, Scale.whole(1), Foreground(cells, 16, 0.05, colour))
     model = tokenizer(codebook=64, dimension=3, levels=(4, 4, 4)) if model is None else model
     options = TokensOptions(**({"calibration_tiles": 4, "block": 256} | options))
     return SlideEncoder(tissue, SIZE, encoder_for(model, options.mode), options)

@@ -13,6 +13,7 @@ from holohisto.config.sections import CheckOptions
 from holohisto.pyramid.write import write_rows, write_slide_pyramid
 from holohisto.runtime.arithmetic import ceil_div
 from holohisto.slide.record import inspect
+from holohisto.slide.scale import Scale
 
 
 @dataclass
@@ -29,7 +30,7 @@ class LabelledSlide:
             pixels = rng.integers(180, 256, (self.size[1], self.size[0], 3)).astype(np.uint8)
             write_slide_pyramid(self.image, pixels, self.mpp)
         record = inspect("s1", self.image, None, None, CheckOptions(mpp=self.mpp * self.factor))
-        assert record.factor == self.factor
+        assert record.scale == Scale.whole(self.factor)
         self.check.write_text(record.text())
 
     @property
@@ -65,7 +66,7 @@ class LabelledSlide:
             "slide": "s1",
             "size": self.size,
             "mpp": self.mpp,
-            "factor": self.factor,
+            "scale": Scale.whole(self.factor).texts,
             "classes": list(classes),
             "model": "m1",
             "segmenter": "0",
@@ -85,7 +86,12 @@ class LabelledSlide:
     def write_foreground(self, mask: np.ndarray, cell: int = 16) -> None:
         size = mask.shape[1], mask.shape[0]
         mpp = self.mpp * self.factor * cell
-        header = {"slide": "s1", "cell": cell, "factor": self.factor, "saturation": 0.1}
+        header = {
+            "slide": "s1",
+            "cell": cell,
+            "scale": Scale.whole(self.factor).texts,
+            "saturation": 0.1,
+        }
         header["colour"] = None
         record = json.loads(self.check.read_text())
         header["fingerprint"] = record["fingerprint"]

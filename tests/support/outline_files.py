@@ -13,6 +13,7 @@ from holohisto.masks import outlines
 from holohisto.masks import runs as rle
 from holohisto.masks.geojson import geometry
 from holohisto.runtime.arithmetic import ceil_div
+from holohisto.slide.scale import Scale
 
 SIZE = (341, 267)
 ONE = {"glomerulus": ClassOptions()}
@@ -34,7 +35,7 @@ def write(path, features, **options):
 
 
 def read_all(path, classes=ONE, size=SIZE, factor=1, annotated=None):
-    with Annotation(path, classes, size, factor, annotated) as annotation:
+    with Annotation(path, classes, size, Scale.whole(factor), annotated) as annotation:
         return annotation.read((0, 0), (ceil_div(size[0], factor), ceil_div(size[1], factor)))
 
 

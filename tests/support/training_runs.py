@@ -13,6 +13,7 @@ from holohisto.foreground.tissue import Tissue
 from holohisto.runtime.arithmetic import ceil_div
 from holohisto.segmenter.file import build_segmenter
 from holohisto.slide import Slide
+from holohisto.slide.scale import Scale
 from holohisto.tokens.token_map import TokenMap
 from holohisto.training.sampler import SamplingArea
 from holohisto.training.slides import TrainingSlide
@@ -37,9 +38,9 @@ class Pixels:
         noise = random.integers(0, 60, (*SIZE[::-1], 3))
         self.rgb = (noise + 150 * self.bits[..., None]).astype(np.uint8)
 
-    def read(self, xy, size, factor):
-        assert factor == 2
-        return _padded(self.rgb, xy[0] // 2, xy[1] // 2, *size)
+    def resampled(self, xy, size, scale):
+        assert scale == Scale.whole(2)
+        return _padded(self.rgb, *xy, *size)
 
 
 class Bits:
@@ -49,7 +50,7 @@ class Bits:
         self.pixels = pixels
 
     def read(self, xy, size):
-        return _padded(self.pixels.bits, xy[0] // 2, xy[1] // 2, *size)
+        return _padded(self.pixels.bits, *xy, *size)
 
 
 def _padded(array, x, y, width, height):
@@ -67,12 +68,20 @@ def slide(seed, known=(True,)):
     tokens = means.reshape(shape[0], 16, shape[1], 16).mean(axis=(1, 3)) // 8
     return TrainingSlide(
         name=f"slide{seed}",
-        tissue=Tissue(cast(Slide, pixels), 2, Foreground(everywhere, 16, 0.0)),
+        tissue=Tissue(cast(Slide, pixels), Scale.whole(2), Foreground(everywhere, 16, 0.0)),
         annotation=Bits(pixels),
         known=known,
         area=SamplingArea(SIZE, 16, everywhere, everywhere.astype(np.uint8)),
         token_map=TokenMap(
-            [tokens.astype(np.uint16)], "s", "p", "t", 16, (0,), "fp32", TokensOptions()
+            [tokens.astype(np.uint16)],
+            "s",
+            "p",
+            "t",
+            16,
+            (0,),
+            "fp32",
+            TokensOptions(),
+            Scale.whole(2),
         ),
     )
 

@@ -11,6 +11,7 @@ from holohisto.pyramid.write import write_slide_pyramid
 from holohisto.runtime.results import Results
 from holohisto.slide.array import ArraySlide
 from holohisto.slide.record import inspect, record_of
+from holohisto.slide.scale import Scale
 from holohisto.tiles.appearance import Appearance, Strength
 from holohisto.tiles.grid import Tile
 from holohisto.tokenizer.tissue_tiles import AnnotatedTissue, TissueTiles, training_tissue
@@ -49,7 +50,9 @@ def slide_of(seed, light, annotated=True):
     record = record_of("s", slide, 0.5, None, CheckOptions())
     found = find_foreground(slide, record, ForegroundOptions(common_stain=False), 0.05)
     known = (False, True) if annotated else (False, False)
-    return AnnotatedTissue(Tissue(slide, 1, found), Discs(dark) if annotated else None, known)
+    return AnnotatedTissue(
+        Tissue(slide, Scale.whole(1), found), Discs(dark) if annotated else None, known
+    )
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +129,7 @@ def test_all_orientations_occur():
 
     class Ramp:
         foreground = source.slides[0].tissue.foreground
-        slide, factor = source.slides[0].tissue.slide, 1
+        slide, scale = source.slides[0].tissue.slide, Scale.whole(1)
 
         def read(self, _tile):
             return ramp

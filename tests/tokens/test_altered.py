@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from holohisto.config.training import TokensOptions
+from holohisto.slide.scale import Scale
 from holohisto.tiles.grid import Tile
 from holohisto.tokens.altered import CONDITIONS, left_out, shuffled
 from holohisto.tokens.needed import tissue_tokens
@@ -14,7 +15,9 @@ TISSUE = np.zeros((6, 9), bool)
 TISSUE[1:5, 2:8] = True
 TOKENS = np.where(TISSUE, np.arange(1, 55).reshape(6, 9), 0).astype(np.uint16)
 OTHER = np.full((9, 6), 99, np.uint16)
-MAP = TokenMap([TOKENS.copy(), OTHER], "s1", "p", "t", 16, (0, 99), "fp32", TokensOptions())
+MAP = TokenMap(
+    [TOKENS.copy(), OTHER], "s1", "p", "t", 16, (0, 99), "fp32", TokensOptions(), Scale.whole(1)
+)
 OVER_THE_BORDER = Tile(128, 64, 64, 64)
 
 

@@ -1,10 +1,13 @@
 """The file of a token map."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
 from holohisto.config.training import TokensOptions
 from holohisto.errors import HolohistoError
+from holohisto.slide.scale import Scale
 from holohisto.tiles.grid import Tile
 from holohisto.tiles.variants import variants_of
 from holohisto.tokens.token_map import (
@@ -12,6 +15,7 @@ from holohisto.tokens.token_map import (
     load_token_map,
     require_mode,
     require_precision,
+    require_scale,
     require_slide,
     require_tokenizer,
     save_token_map,
@@ -28,6 +32,7 @@ def token_map(values, **facts):
         "backgrounds": tuple(range(99, 99 + len(values))),
         "precision": "fp32",
         "options": TokensOptions(appearances=3),
+        "scale": Scale(Fraction(20, 13), Fraction(2)),
     }
     return TokenMap(list(values), **(given | facts))
 
@@ -51,6 +56,10 @@ def test_file_keeps_everything_and_another_tokenizer_or_mode_is_refused(tmp_path
     assert (found.slide, found.fingerprint, found.tokenizer) == ("s", "p", "digest")
     assert (found.downscale, found.backgrounds) == (16, (99, 100))
     assert found.variants == variants_of(TokensOptions(appearances=3), "p")[:2]
+    assert found.scale == saved.scale
+    require_scale(found, Scale(Fraction(20, 13), Fraction(2)), path)
+    with pytest.raises(HolohistoError, match=r"found 1\.5385 x 2 level-0.*; allowed 2\)"):
+        require_scale(found, Scale.whole(2), path)
     require_tokenizer(found, "digest", path)
     with pytest.raises(HolohistoError, match="another tokenizer"):
         require_tokenizer(found, "other", path)
@@ -84,10 +93,10 @@ def test_a_map_without_precision_or_of_an_unknown_one_is_refused(tmp_path):
 
 def test_a_map_of_the_format_before_is_refused(tmp_path, monkeypatch):
     path = tmp_path / "a.safetensors"
-    monkeypatch.setattr("holohisto.tokens.token_map.FORMAT", "holohisto-tokens-4")
+    monkeypatch.setattr("holohisto.tokens.token_map.FORMAT", "holohisto-tokens-5")
     save_token_map(token_map(np.zeros((1, 2, 2), np.uint16)), path)
     monkeypatch.undo()
-    with pytest.raises(HolohistoError, match="tokens-4; allowed holohisto-tokens-5"):
+    with pytest.raises(HolohistoError, match="tokens-5; allowed holohisto-tokens-6"):
         load_token_map(path)
 
 

@@ -8,6 +8,7 @@ from training_runs import OPTIONS, SIZE, Bits, Pixels, slide, trainer
 from holohisto.annotation.cells import annotated_cells
 from holohisto.config.training import Augmentation, TokensOptions
 from holohisto.runtime.arithmetic import ceil_div
+from holohisto.slide.scale import Scale
 from holohisto.tiles.grid import Tile
 from holohisto.tiles.variants import Variant, restore, variants_of
 from holohisto.tokens.token_map import TokenMap
@@ -84,7 +85,7 @@ def test_annotated_cells_hold_the_classes_with_a_pixel():
     pixels = Pixels(5)
     pixels.bits[:, 100:] *= 4
     pixels.bits[:, 60:150] |= pixels.bits[:, 60:150] >> 2
-    found = annotated_cells(Bits(pixels), SIZE, 2, 16)
+    found = annotated_cells(Bits(pixels), SIZE, 16)
     assert found.shape == (16, 21)
     for row in range(16):
         for column in range(21):
@@ -113,7 +114,7 @@ def with_variants(a_slide, count=8):
         rows = np.arange(ceil_div(height, 16), dtype=np.uint16)[:, None]
         values.append(np.repeat(100 * k + rows, ceil_div(width, 16), axis=1))
     a_slide.token_map = TokenMap(
-        values, "s", "p", "t", 16, tuple(range(900, 900 + count)), "fp32", options
+        values, "s", "p", "t", 16, tuple(range(900, 900 + count)), "fp32", options, Scale.whole(2)
     )
     return a_slide
 

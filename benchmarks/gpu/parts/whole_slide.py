@@ -120,7 +120,7 @@ def _segmenter(cohort: Cohort) -> tuple[Path, bool]:
         name=size,
         options=options,
         classes=("glomerulus",),
-        mpp=record_of_slide["mpp"] * record_of_slide["factor"],
+        mpp=record_of_slide["working_mpp"],
         tile=cohort.sizes.tile,
         tokenizer=tokenizer_digest(tokenizer),
         downscale=downscale,
