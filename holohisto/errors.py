@@ -1,5 +1,29 @@
 """The one error that a user can cause and correct."""
 
+LONGEST = 300
+"""Characters of an error's line; of a longer one the middle is left out."""
+MOST_LINES = 100
+"""Mistakes of one file that are listed."""
+
+
+def one_line(text: str) -> str:
+    """Return text from a file or library as one printable line of at most LONGEST characters.
+
+    Control characters, such as a terminal's escapes, become their codes.
+    """
+    line = printable(" ".join(text[: 100 * LONGEST].split()))
+    if len(line) <= LONGEST:
+        return line
+    half = (LONGEST - 5) // 2
+    return f"{line[: LONGEST - 5 - half]} ... {line[-half:]}"
+
+
+def printable(text: str) -> str:
+    """Return text with the codes of unprintable characters in place of them."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
 
 class HolohistoError(Exception):
     """A mistake in the input, reported in one line: where, what, found, allowed, what to do.
@@ -27,12 +51,15 @@ class HolohistoError(Exception):
             text += f" ({'; '.join(details)})"
         if advice:
             text += f"; {advice}"
-        super().__init__(" ".join(text.split()))
+        super().__init__(one_line(text))
 
 
 class SeveralErrors(HolohistoError):
     """All mistakes of one file at once, one line each."""
 
     def __init__(self, lines: list[str]) -> None:
-        """Keep the lines unchanged, one per mistake."""
-        Exception.__init__(self, "\n".join(lines))
+        """Keep the lines, one per mistake; of very many the first ones."""
+        shown = [one_line(line) for line in lines[:MOST_LINES]]
+        if more := len(lines) - MOST_LINES:
+            shown += [f"and {more} more mistakes"] * (more > 0)
+        Exception.__init__(self, "\n".join(shown))

@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> None:
         phase("labels"),
     ):
         write_rows(arguments.labels, adopted_bands(masks, record), size, mpp, header)
-    with Raster(arguments.labels) as labels:
+    with Raster(arguments.labels, sealed=True) as labels:
         if not any(band.any() for band in labels.rows()):
             logger.warning(
                 "%s: shows none of the classes; if wrong, set `classes.<name>.values`",

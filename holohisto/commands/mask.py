@@ -49,8 +49,8 @@ def run(arguments: argparse.Namespace) -> None:
     classes: Classes = arguments.classes
     record, bits = SlideRecord.read(arguments.record), list(range(len(arguments.classes)))
     with (
-        Raster(arguments.labels) as labels,
-        Raster(arguments.probability) as raster,
+        Raster(arguments.labels, sealed=True) as labels,
+        Raster(arguments.probability, sealed=True) as raster,
         contextlib.ExitStack() as outputs,  # renames all files at the end, or none
     ):
         frame = frame_of(labels, record, classes)

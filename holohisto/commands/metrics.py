@@ -1,7 +1,6 @@
 """`holohisto metrics`: score a slide's labels, cleaned as delivered, against its annotation."""
 
 import argparse
-import json
 import logging
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from holohisto.metrics.score import score
 from holohisto.metrics.summary import summary_lines
 from holohisto.pyramid.raster import Raster
 from holohisto.runtime import atomic, progress
+from holohisto.runtime.seal import sealed_json
 from holohisto.slide.record import SlideRecord
 
 logger = logging.getLogger(__name__)
@@ -67,8 +67,8 @@ def run(arguments: argparse.Namespace) -> None:
     annotated = annotated_classes(arguments.annotated, classes)
     annotation = Annotation(arguments.annotation, classes, record.size, record.scale, annotated)
     with (
-        Raster(arguments.labels) as labels,
-        Raster(arguments.probability) as probability,
+        Raster(arguments.labels, sealed=True) as labels,
+        Raster(arguments.probability, sealed=True) as probability,
         progress.phase("scores"),
     ):
         frame = frame_of(labels, record, classes)
@@ -89,6 +89,6 @@ def run(arguments: argparse.Namespace) -> None:
         "working_mpp": frame.working_mpp,
         "classes": scores,
     }
-    atomic.write_text(frame.fill(arguments.output), json.dumps(result, indent=1) + "\n")
+    atomic.write_text(frame.fill(arguments.output), sealed_json(result))
     for line in summary_lines(scores):
         logger.info("%s", line)

@@ -15,7 +15,13 @@ FitPath = Annotated[Path, AfterValidator(fit_path)]
 Split = Literal["train", "val", "test", "predict"]
 PixelRange = Literal["-1..1", "0..1"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Mpp = Annotated[float, Field(ge=0.001, le=1000, allow_inf_nan=False)]
+"""Micrometres per pixel."""
+Side = Annotated[int, Field(ge=1, lt=2**31)]
+"""Length of a side, pixels."""
+Pixels = tuple[Side, Side]
+"""Width and height."""
 Count = Annotated[int, Field(ge=1)]
 Colour = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
 TileSize = tuple[Annotated[int, Field(ge=64)], Annotated[int, Field(ge=64)]]

@@ -5,9 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+from pydantic import BaseModel, Field, ValidationError
 
+from holohisto.config.fields import Fraction
 from holohisto.config.sections import ForegroundOptions
 from holohisto.errors import HolohistoError
 from holohisto.foreground.cells import pixels_of
@@ -18,7 +21,7 @@ from holohisto.pyramid.write import write_rows
 from holohisto.runtime import progress
 from holohisto.slide import Slide
 from holohisto.slide.record import SlideRecord
-from holohisto.slide.scale import Scale
+from holohisto.slide.scale import Scale, ScaleField
 from holohisto.slide.slide import block_means
 from holohisto.tiles.colour import COMMON, Colour
 
@@ -29,6 +32,17 @@ FINER = 4
 colour, so a finer level is read."""
 READERS = 4
 """Threads that read regions."""
+
+
+class _Header(BaseModel):
+    """The header of a map's file, with the bounds of its values."""
+
+    slide: str
+    cell: Annotated[int, Field(ge=1, le=1024)]
+    saturation: Fraction
+    fingerprint: str
+    colour: Colour | None
+    scale: ScaleField
 
 
 @dataclass(frozen=True)
@@ -167,31 +181,30 @@ def load_foreground(path: Path, record: SlideRecord | None = None) -> Foreground
     Raises:
         HolohistoError: missing, damaged, no such map, or made from another image than `record`.
     """
-    with Raster(path) as raster:
-        header = raster.header
-        if not {"cell", "saturation", "colour", "scale"} <= header.keys():
+    with Raster(path, sealed=True) as raster:
+        try:
+            header = _Header.model_validate(raster.header)
+        except ValidationError as error:
             raise HolohistoError(
                 path,
                 "is not a map of this version of `holohisto foreground`",
                 advice="run `holohisto foreground`",
-            )
-        if record is not None and header.get("fingerprint") != record.fingerprint:
+            ) from error
+        if record is not None and header.fingerprint != record.fingerprint:
             raise HolohistoError(
                 path,
                 "was made from another image",
-                found=f"slide {header.get('slide')}",
+                found=f"slide {header.slide}",
                 allowed=f"slide {record.slide} as checked",
                 advice="run `holohisto foreground`",
             )
-        if record is not None and header["scale"] != record.scale.texts:
+        if record is not None and header.scale != record.scale:
             raise HolohistoError(
                 path,
                 "is of another working resolution",
-                found=f"{Scale.parse(header['scale'])} level-0 pixels per working pixel",
+                found=f"{header.scale} level-0 pixels per working pixel",
                 allowed=record.scale,
                 advice="run `holohisto foreground`",
             )
         mask = raster.read((0, 0), raster.size) > 0
-    stored = header["colour"]
-    colour = Colour.of(stored["mean"], stored["covariance"]) if stored else None
-    return Foreground(mask, int(header["cell"]), float(header["saturation"]), colour)
+    return Foreground(mask, header.cell, header.saturation, header.colour)

@@ -1,7 +1,6 @@
 """A slide of the gallery: its pixels, its annotation, and the masks of every model."""
 
 import contextlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from holohisto.gallery.drawing import FieldOfView, outlined, with_box
 from holohisto.masks.overlay import fitted
 from holohisto.pyramid.raster import Raster
 from holohisto.runtime.results import Results
+from holohisto.runtime.seal import read_sealed_json
 from holohisto.sheet.cells import Row
 from holohisto.slide import Slide
 from holohisto.slide.record import SlideRecord
@@ -75,8 +75,8 @@ class GallerySlide:
         """
         path = self.results.metrics(model, self.row.slide)
         try:
-            return json.loads(path.read_text())
-        except (OSError, ValueError) as error:
+            return read_sealed_json(path)
+        except OSError as error:
             raise HolohistoError(path, f"cannot be read ({error})") from error
 
     def mask_path(self, model: str, name: str) -> Path:

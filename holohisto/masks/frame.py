@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from holohisto.annotation import Annotation
+from holohisto.config.fields import NAME
 from holohisto.config.sections import ClassOptions
 from holohisto.errors import HolohistoError
 from holohisto.masks.cleaning import BAND, Bands, Probability
@@ -60,7 +61,7 @@ def frame_of(labels: Raster, record: SlideRecord, classes: dict[str, ClassOption
     header, again = labels.header, "run infer again"
     frame = Frame(
         record.slide,
-        str(header.get("model", "")),
+        _model(header.get("model", ""), labels.path),
         record.size,
         record.mpp,
         record.scale,
@@ -81,6 +82,13 @@ def frame_of(labels: Raster, record: SlideRecord, classes: dict[str, ClassOption
                 advice=again,
             )
     return frame
+
+
+def _model(name: object, path: Path) -> str:
+    """The model's name, which becomes part of paths."""
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise HolohistoError(path, "has no name of a model in its header", found=repr(name))
+    return name
 
 
 def label_bands(labels: Raster) -> Bands:

@@ -10,6 +10,7 @@ import numpy as np
 import tifffile
 
 from holohisto.errors import HolohistoError
+from holohisto.runtime import seal
 from holohisto.runtime.arithmetic import ceil_div
 from holohisto.slide.tiff import Page
 
@@ -26,13 +27,20 @@ class Raster:
         mpp: Micrometres per pixel; None without resolution tags.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, sealed: bool = False) -> None:
         """Open `path`.
 
+        Args:
+            path: The file.
+            sealed: Whether `write_rows` wrote it, with a digest at its end, which is checked.
+
         Raises:
-            HolohistoError: the file is missing, truncated or not such a TIFF.
+            HolohistoError: the file is missing, truncated, not such a TIFF, or differs from what
+                was written.
         """
         self.path = Path(path)
+        if sealed:
+            seal.require_file(self.path)
         try:
             self._handle = os.open(self.path, os.O_RDONLY)
         except OSError as error:

@@ -18,6 +18,7 @@ import tifffile
 from holohisto.errors import HolohistoError
 from holohisto.pyramid.levels import TILE, Level, TileEncoder, pyramid_sizes, top_tiles
 from holohisto.runtime.atomic import replacing
+from holohisto.runtime.seal import seal_file
 
 SPOOL_BYTES = 64 * 2**20
 """Size up to which the encoded tiles of reduced levels stay in memory; more go to a file."""
@@ -32,6 +33,8 @@ def write_rows(
 ) -> None:
     """Write a one-level tiled LZW TIFF from bands of rows, in memory of one row of tiles.
 
+    Its last line, after the TIFF, is a digest that `Raster` checks.
+
     Args:
         path: The file, written atomically.
         bands: Arrays (rows, width) uint8 from top to bottom, of any heights.
@@ -43,13 +46,11 @@ def write_rows(
         HolohistoError: the bands do not add up to `size`, or the file cannot be written.
     """
     rows = _regroup(path, bands, size)
-    with (
-        replacing(path) as temporary,
-        tifffile.TiffWriter(temporary, bigtiff=True) as writer,
-        TileEncoder() as encoder,
-    ):
-        tiles = (tile for row in rows for tile in encoder.tiles(row))
-        _write_page(writer, tiles, size, mpp, description=json.dumps(header), metadata=None)
+    with replacing(path) as temporary:
+        with tifffile.TiffWriter(temporary, bigtiff=True) as writer, TileEncoder() as encoder:
+            tiles = (tile for row in rows for tile in encoder.tiles(row))
+            _write_page(writer, tiles, size, mpp, description=json.dumps(header), metadata=None)
+        seal_file(temporary)
 
 
 def write_mask_pyramid(

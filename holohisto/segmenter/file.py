@@ -2,46 +2,61 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, cast
 
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter
+from pydantic.dataclasses import dataclass
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from holohisto.config.models import HolohistoModel, ModelOptions, PixelModel
+from holohisto.config.fields import NAME, Mpp, Pixels
+from holohisto.config.models import (
+    DynunetModel,
+    HolohistoModel,
+    ModelOptions,
+    PixelModel,
+    SwinunetrModel,
+    UnetModel,
+    reads_tokens,
+)
 from holohisto.device import Precision
 from holohisto.errors import HolohistoError
 from holohisto.runtime import atomic
+from holohisto.runtime.seal import require_header, sealed_header
+from holohisto.runtime.tensor_file import read_header
 from holohisto.segmenter.baselines.pixels import PixelSegmenter
 from holohisto.segmenter.baselines.threshold import ThresholdSegmenter
 from holohisto.segmenter.holohisto.model import HolohistoSegmenter
 
-FORMAT = "holohisto-segmenter-6"
+FORMAT = "holohisto-segmenter-7"
 Network = HolohistoSegmenter | PixelSegmenter
 """A segmenter that is trained step by step."""
 Segmenter = Network | ThresholdSegmenter
+
+
+Name = Annotated[str, Field(pattern=NAME.pattern)]
 
 
 @dataclass(frozen=True)
 class ModelCard:
     """Everything in a segmenter file besides its weights."""
 
-    name: str
+    name: Name
     options: ModelOptions
-    classes: tuple[str, ...]
-    mpp: float
+    classes: Annotated[tuple[Name, ...], Field(min_length=1, max_length=8)]
+    mpp: Mpp
     """Working resolution of the training, micrometres per pixel."""
-    tile: tuple[int, int]
+    tile: Pixels
     """Width and height of a training tile, working pixels."""
     tokenizer: str | None
     """Digest of the tokenizer whose tokens it reads; None if it reads pixels only."""
-    downscale: int
+    downscale: Annotated[int, Field(ge=1, le=64)]
     """Side of a token, or of a square that is embedded linearly, pixels; 1 for other networks."""
-    mode: str
+    mode: Literal["frozen", "window", "online"]
     """`tokens.mode` of the training."""
     precision: Precision | None
     """Precision of the encoder of the tokens of the training; None if it reads pixels only."""
@@ -84,6 +99,7 @@ def save_segmenter(state: dict[str, Tensor], card: ModelCard, path: Path) -> Non
         "digest": _digest(state),
         "summary": json.dumps(card.summary),
     }
+    header = sealed_header(header)
     with atomic.replacing(path) as temporary:
         save_file(state, temporary, metadata=header)
 
@@ -95,28 +111,42 @@ def load_segmenter(path: Path) -> tuple[Segmenter, ModelCard, str]:
         HolohistoError: the file is missing, of another format, or damaged: its weights do not match
             the digest in its header.
     """
+    header = read_header(path, "segmenter", FORMAT, "train it with this version")
+    require_header(path, header)
     try:
         with safe_open(path, framework="pt") as file:
-            header, names = file.metadata() or {}, file.keys()
-            state = {name: file.get_tensor(name) for name in names}
-        if header.get("format") != FORMAT:
-            raise HolohistoError(
-                path,
-                "is not a HoloHisto segmenter of this version",
-                found=header.get("format", "no format in the header"),
-                allowed=FORMAT,
-                advice="train it with this version",
-            )
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         card = _card(header)
+        _require_weights(card, state, path)
         model = build_segmenter(
             card.options, state.get("codebook"), card.downscale, len(card.classes)
         )
         model.load_state_dict(state)
-    except (OSError, SafetensorError, ValidationError, RuntimeError, KeyError) as error:
+    except (OSError, SafetensorError, ValueError, RuntimeError, KeyError, TypeError) as error:
         raise HolohistoError(path, f"segmenter cannot be read: {error}") from error
     if header.get("digest") != _digest(state):
         raise HolohistoError(path, "segmenter is damaged: its weights do not match its digest")
     return model.eval().requires_grad_(False), card, header["digest"]
+
+
+def _require_weights(card: ModelCard, state: dict[str, Tensor], path: Path) -> None:
+    """Check, before a network is built, that the file can hold the weights of its options."""
+    if reads_tokens(card.options) and state.get("codebook", torch.zeros(0)).ndim != 2:
+        raise HolohistoError(path, "segmenter cannot be read: it has no codebook")
+    widths: tuple[int, ...] = ()
+    if isinstance(card.options, UnetModel | DynunetModel):
+        widths = card.options.channels
+    elif isinstance(card.options, SwinunetrModel):
+        widths = (card.options.channels, card.options.channels)
+    least = sum(a * b for a, b in pairwise(widths))
+    found = sum(tensor.numel() for tensor in state.values())
+    if found < least:
+        raise HolohistoError(
+            path,
+            "segmenter cannot be read: it has fewer weights than its options need",
+            found=found,
+            allowed=f"{least} at least",
+        )
 
 
 def _card(header: dict[str, str]) -> ModelCard:
@@ -129,7 +159,7 @@ def _card(header: dict[str, str]) -> ModelCard:
         tile=(width, height),
         tokenizer=header["tokenizer"] or None,
         downscale=int(header["downscale"]),
-        mode=header["mode"],
+        mode=cast(Any, header["mode"]),
         precision=TypeAdapter(Precision | None).validate_python(header["precision"] or None),
         summary=json.loads(header["summary"]),
     )

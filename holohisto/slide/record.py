@@ -1,14 +1,16 @@
 """The record of a slide that `check` writes and every later verb reads."""
 
-import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from holohisto.config.fields import Mpp, Pixels
 from holohisto.config.sections import CheckOptions
 from holohisto.errors import HolohistoError
+from holohisto.runtime.seal import read_sealed_json, sealed_json
 from holohisto.sheet.annotations import is_outlines
+from holohisto.sheet.cells import LONGEST_ID, SLIDE_ID
 from holohisto.slide import Slide
 from holohisto.slide.probe import picture_size, probe
 from holohisto.slide.scale import Scale, ScaleField
@@ -24,27 +26,30 @@ MPP_GAP = 0.02
 """Relative difference between two resolutions above which a warning is given."""
 
 
+Grey = Annotated[int, Field(ge=0, le=255)]
+
+
 class SlideRecord(BaseModel):
     """The properties of one slide on which all later verbs rely."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    slide: str
+    slide: Annotated[str, Field(pattern=SLIDE_ID.pattern, max_length=LONGEST_ID)]
     image: str
-    size: tuple[int, int]
+    size: Pixels
     """Width and height of level 0."""
-    mpp: float
+    mpp: Mpp
     """Micrometres per pixel of level 0."""
     mpp_source: str
     """sheet, header or tags."""
     reader: str
     compression: str
-    levels: list[tuple[int, int]]
-    background: tuple[int, int, int]
+    levels: Annotated[list[Pixels], Field(min_length=1, max_length=64)]
+    background: tuple[Grey, Grey, Grey]
     scale: ScaleField
     """Level-0 pixels per working pixel."""
-    working_size: tuple[int, int]
-    working_mpp: float
+    working_size: Pixels
+    working_mpp: Mpp
     fingerprint: str
     annotation: dict[str, Any] | None = None
     """`size` in pixels, and `fits`: the resolution of that size, "level 0" or "working"."""
@@ -56,10 +61,10 @@ class SlideRecord(BaseModel):
         """Read a record that `check` wrote.
 
         Raises:
-            HolohistoError: missing, or not a record of this version.
+            HolohistoError: missing, damaged, or not a record of this version.
         """
         try:
-            return cls.model_validate_json(Path(path).read_text())
+            return cls.model_validate(read_sealed_json(Path(path)))
         except OSError as error:
             raise HolohistoError(
                 path, f"cannot be read: {error.strerror}", advice="run `holohisto check` first"
@@ -86,10 +91,8 @@ class SlideRecord(BaseModel):
         return slide
 
     def text(self) -> str:
-        """Return the record as JSON, one field per line."""
-        fields = self.model_dump(mode="json")
-        lines = (f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in fields.items())
-        return "{\n" + ",\n".join(lines) + "\n}\n"
+        """Return the record as JSON, one field per line, and a digest of them."""
+        return sealed_json(self.model_dump(mode="json"))
 
 
 def inspect(

@@ -8,6 +8,11 @@ from typing import Annotated
 import numpy as np
 from pydantic import PlainSerializer, PlainValidator
 
+LONGEST_TEXT = 100
+"""Characters of a stored fraction."""
+LARGEST = 10_000
+"""Largest number of level-0 pixels per working pixel."""
+
 
 @dataclass(frozen=True)
 class Scale:
@@ -36,12 +41,16 @@ class Scale:
             return value
         if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != 2:
             raise ValueError(f"a scale is two fractions, not {value!r}")
+        if any(len(str(text)) > LONGEST_TEXT or "e" in str(text).lower() for text in value):
+            raise ValueError(f"a scale is two short fractions, not {value!r}")  # 1e999999999
         try:
             x, y = (Fraction(str(text)) for text in value)
         except ZeroDivisionError as error:
             raise ValueError(f"a scale is no division by 0: {value!r}") from error
         if min(x, y) <= 0:
             raise ValueError(f"a scale is positive, not {value!r}")
+        if min(x, y) < 1 / LARGEST or max(x, y) > LARGEST:
+            raise ValueError(f"a scale is from 1/{LARGEST} to {LARGEST}, not {value!r}")
         return cls(x, y)
 
     @property

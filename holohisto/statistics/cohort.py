@@ -1,6 +1,5 @@
 """All tables of a cohort, from the metrics files of its slides."""
 
-import json
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ import pandas as pd
 from holohisto.config.sections import CohortOptions
 from holohisto.errors import HolohistoError
 from holohisto.runtime.results import Results
+from holohisto.runtime.seal import read_sealed_json
 from holohisto.sheet.cells import Row
 from holohisto.statistics.comparisons import comparison_table
 from holohisto.statistics.distributions import distribution_table
@@ -74,7 +74,7 @@ def read_scores(
 
 def _read_metrics(path: Path, model: str) -> dict[str, Any]:
     try:
-        record = json.loads(path.read_text())
+        record = read_sealed_json(path)
         return {**record, "model": model, "classes": dict(record["classes"])}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise HolohistoError(

@@ -5,16 +5,19 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
 from holohisto.errors import HolohistoError
 from holohisto.runtime import atomic
+from holohisto.runtime.seal import require_header, sealed_header
+from holohisto.runtime.tensor_file import read_header
 from holohisto.tokenizer.architecture import Architecture
 from holohisto.tokenizer.vqgan import VQGAN
 
-FORMAT = "holohisto-tokenizer-3"
+FORMAT = "holohisto-tokenizer-4"
 
 
 def tokenizer_digest(model: VQGAN) -> str:
@@ -44,6 +47,7 @@ def save_tokenizer(model: VQGAN, path: Path, summary: dict[str, Any]) -> None:
     state = {
         name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
     }
+    header = sealed_header(header, *(_bytes(state[name]) for name in sorted(state)))
     with atomic.replacing(path) as temporary:
         save_file(state, temporary, metadata=header)
 
@@ -54,20 +58,25 @@ def load_tokenizer(path: Path) -> VQGAN:
     Raises:
         HolohistoError: not a tokenizer file, or its weights do not match its digest.
     """
+    header = read_header(path, "tokenizer", FORMAT)
     try:
         with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            if header.get("format") != FORMAT:
-                raise HolohistoError(
-                    path,
-                    "is not a HoloHisto tokenizer",
-                    found=header.get("format", "no format in the header"),
-                    allowed=FORMAT,
-                )
-            model = VQGAN(Architecture.model_validate_json(header["architecture"]))
-            model.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-    except (OSError, SafetensorError, ValidationError, RuntimeError) as error:
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        require_header(path, header, *(_bytes(state[name]) for name in sorted(state)))
+        architecture = Architecture.model_validate_json(header["architecture"])
+        with torch.device("meta"):
+            expected = {name: w.shape for name, w in VQGAN(architecture).state_dict().items()}
+        if {name: weight.shape for name, weight in state.items()} != expected:
+            raise HolohistoError(path, "tokenizer cannot be read: weights of another architecture")
+        model = VQGAN(architecture)
+        model.load_state_dict(state)
+    except (OSError, SafetensorError, ValueError, KeyError, RuntimeError) as error:
         raise HolohistoError(path, f"tokenizer cannot be read: {error}") from error
     if tokenizer_digest(model) != header.get("digest"):
         raise HolohistoError(path, "tokenizer is damaged: its weights do not match its digest")
     return model.eval().requires_grad_(False)
+
+
+def _bytes(tensor: Tensor) -> memoryview:
+    """The bytes of a tensor of any shape and type."""
+    return tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data

@@ -1,10 +1,11 @@
 """Group normalisation by the statistics of one input, of a batch, or of a slide."""
 
-import math
 from enum import Enum
 
 import torch
 from torch import Tensor, nn
+
+from holohisto.tokenizer.architecture import groups_of
 
 
 class Statistics(Enum):
@@ -29,10 +30,8 @@ class FreezableNorm(nn.GroupNorm):
     variance: Tensor
 
     def __init__(self, channels: int, groups: int | None = None) -> None:
-        """32 groups from 128 channels, as published; below, 4 channels per group; eps 1e-6."""
-        if groups is None:
-            groups = math.gcd(channels, 32) if channels >= 128 else channels // 4
-        super().__init__(groups, channels, eps=1e-6)
+        """Normalise in `groups`, or in those of `groups_of`; eps 1e-6."""
+        super().__init__(groups_of(channels, groups), channels, eps=1e-6)
         self.register_buffer("mean", torch.zeros(self.num_groups), persistent=False)
         self.register_buffer("variance", torch.ones(self.num_groups), persistent=False)
         self.statistics = Statistics.NATIVE

@@ -4,9 +4,10 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, Json, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
@@ -14,12 +15,30 @@ from holohisto.config.training import TokensOptions
 from holohisto.device import Precision
 from holohisto.errors import HolohistoError
 from holohisto.runtime import atomic
-from holohisto.slide.scale import Scale
+from holohisto.runtime.seal import require_header, sealed_header
+from holohisto.runtime.tensor_file import read_header
+from holohisto.slide.scale import Scale, ScaleField
 from holohisto.tiles.grid import Tile
 from holohisto.tiles.variants import Variant, variants_of
 
-FORMAT = "holohisto-tokens-6"
+FORMAT = "holohisto-tokens-7"
 PREFIX = "tokens."
+MOST_VARIANTS = 64
+"""Largest number of variants, as the configuration allows."""
+Token = Annotated[int, Field(ge=0, lt=2**16)]
+
+
+class TokenHeader(BaseModel):
+    """The header of a token map's file, with the bounds of its values."""
+
+    slide: str
+    fingerprint: str
+    tokenizer: str
+    downscale: Annotated[int, Field(ge=1, le=64)]
+    backgrounds: Annotated[Json[tuple[Token, ...]], Field(max_length=MOST_VARIANTS)]
+    precision: Precision
+    options: Json[TokensOptions]
+    scale: Annotated[ScaleField, BeforeValidator(json.loads)]
 
 
 @dataclass(frozen=True)
@@ -64,8 +83,9 @@ def save_token_map(token_map: TokenMap, path: Path) -> None:
         "options": token_map.options.model_dump_json(),
         "scale": json.dumps(token_map.scale.texts),
     }
+    tensors = {f"{PREFIX}{n}": np.ascontiguousarray(t) for n, t in enumerate(token_map.tokens)}
+    header = sealed_header(header, *(tokens.data for tokens in tensors.values()))
     with atomic.replacing(path) as temporary:
-        tensors = {f"{PREFIX}{n}": tokens for n, tokens in enumerate(token_map.tokens)}
         save_file(tensors, temporary, metadata=header)
 
 
@@ -75,30 +95,32 @@ def load_token_map(path: Path) -> TokenMap:
     Raises:
         HolohistoError: the file is not a token map, or it is damaged.
     """
+    header = read_header(path, "token map", FORMAT, "run `holohisto tokens` again")
     try:
         with safe_open(path, framework="numpy") as file:
-            header = file.metadata() or {}
-            if header.get("format") != FORMAT:
-                raise HolohistoError(
-                    path,
-                    "is not a token map of this version",
-                    found=header.get("format", "no format"),
-                    allowed=FORMAT,
-                    advice="run `holohisto tokens` again",
-                )
-            return TokenMap(
-                tokens=[file.get_tensor(f"{PREFIX}{n}") for n in range(len(file.keys()))],
-                slide=header["slide"],
-                fingerprint=header["fingerprint"],
-                tokenizer=header["tokenizer"],
-                downscale=int(header["downscale"]),
-                backgrounds=tuple(json.loads(header["backgrounds"])),
-                precision=TypeAdapter(Precision).validate_python(header["precision"]),
-                options=TokensOptions.model_validate_json(header["options"]),
-                scale=Scale.parse(json.loads(header["scale"])),
-            )
-    except (OSError, SafetensorError, ValidationError, KeyError, ValueError) as error:
+            count = min(len(file.keys()), MOST_VARIANTS)
+            tokens = [file.get_tensor(f"{PREFIX}{n}") for n in range(count)]
+        require_header(path, header, *(variant.data for variant in tokens))
+        facts = TokenHeader.model_validate(header)
+    except (OSError, SafetensorError, ValidationError, ValueError) as error:
         raise HolohistoError(path, f"token map cannot be read: {error}") from error
+    if any(t.ndim != 2 or t.dtype != np.uint16 for t in tokens):
+        raise HolohistoError(path, "token map cannot be read: not of (rows, columns) uint16")
+    if not 1 <= len(tokens) == len(facts.backgrounds):
+        raise HolohistoError(
+            path, "token map cannot be read: other variants than in its header", found=len(tokens)
+        )
+    return TokenMap(
+        tokens=tokens,
+        slide=facts.slide,
+        fingerprint=facts.fingerprint,
+        tokenizer=facts.tokenizer,
+        downscale=facts.downscale,
+        backgrounds=facts.backgrounds,
+        precision=facts.precision,
+        options=facts.options,
+        scale=facts.scale,
+    )
 
 
 def require_tokenizer(token_map: TokenMap, digest: str, path: Path) -> None:

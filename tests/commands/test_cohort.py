@@ -104,7 +104,7 @@ def test_broken_metrics_are_an_error_that_names_the_file(folder, tmp_path, capsy
     path.parent.mkdir(parents=True)
     path.write_text("{")
     assert cli.main(words) == 2
-    assert "DN_09.json: is no metrics file" in capsys.readouterr().err
+    assert "DN_09.json: is damaged: no JSON" in capsys.readouterr().err
 
 
 def test_unknown_reference_is_an_error(folder, capsys):

@@ -8,6 +8,7 @@ import report_cohort
 import report_fixture
 
 from holohisto import cli
+from holohisto.runtime.seal import read_sealed_json, sealed_json
 
 
 @pytest.fixture(scope="session")
@@ -30,10 +31,10 @@ def compared(tmp_path_factory):
         tmp_path_factory.mktemp("compared"), slides=32, side=300, models=report_cohort.COMPARED
     )
     for path in folder.glob("results/models/*/metrics/*.json"):
-        record = json.loads(path.read_text())
+        record = read_sealed_json(path)
         record["classes"]["tuft"] = copy.deepcopy(record["classes"]["glomerulus"])
         record["classes"]["tuft"]["foreground"]["dice"] /= 2
-        path.write_text(json.dumps(record))
+        path.write_text(sealed_json(record))
     classes = json.dumps({"glomerulus": {}, "tuft": {}})
     for line in report_fixture.arguments(folder, report_cohort.COMPARED).values():
         line[line.index("--classes") + 1] = classes

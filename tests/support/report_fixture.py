@@ -26,6 +26,7 @@ from report_records import inference, metrics, token_quality, token_value
 from safetensors.numpy import save_file
 
 from holohisto import cli
+from holohisto.runtime.seal import sealed_json
 
 
 def build(
@@ -157,7 +158,7 @@ def _slide(
         write(own / f"labels/{slide}.json", json.dumps(inference(slide, model)))
         objects = {"glomerulus": {"objects": 40, "at_borders": 10}}
         write(own / f"masks/{slide}.json", json.dumps(objects))
-        write(own / f"metrics/{slide}.json", json.dumps(metrics(slide, model, random)))
+        write(own / f"metrics/{slide}.json", sealed_json(metrics(slide, model, random)))
         for stage, seconds in (("infer", 95), ("mask", 60), ("metrics", 14)):
             factor = random.uniform(0.6, 1.6) * (0.2 if model == "floor" else 1)
             write_benchmark(folder, f"{stage}/{model}/{slide}", seconds * factor, 3400)

@@ -93,10 +93,10 @@ def test_a_map_without_precision_or_of_an_unknown_one_is_refused(tmp_path):
 
 def test_a_map_of_the_format_before_is_refused(tmp_path, monkeypatch):
     path = tmp_path / "a.safetensors"
-    monkeypatch.setattr("holohisto.tokens.token_map.FORMAT", "holohisto-tokens-5")
+    monkeypatch.setattr("holohisto.tokens.token_map.FORMAT", "holohisto-tokens-6")
     save_token_map(token_map(np.zeros((1, 2, 2), np.uint16)), path)
     monkeypatch.undo()
-    with pytest.raises(HolohistoError, match="tokens-5; allowed holohisto-tokens-6"):
+    with pytest.raises(HolohistoError, match="tokens-6; allowed holohisto-tokens-7"):
         load_token_map(path)
 
 

@@ -31,8 +31,8 @@ def read(path: Path, pixel_range: PixelRange | None = None) -> VQGAN:
     layout = LAYOUTS[checkpoint.layout]
     configuration = layout.configuration(checkpoint.config)
     pixels = _checked(layout.pixel_range(configuration), pixel_range, checkpoint.config)
-    architecture = layout.architecture(configuration, pixels)
-    strict.check_widths(architecture, checkpoint.config)
+    with strict.one_line_each(checkpoint.config):
+        architecture = layout.architecture(configuration, pixels)
     state = layout.renamed(weights.read(checkpoint.weights), architecture)
     return strict.fill(architecture, state, checkpoint.weights)
 

@@ -1,6 +1,7 @@
 """Checks shared by all layouts: options and weights must be exactly those of a VQGAN."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -31,8 +32,15 @@ def validated(kind: type[Kind], data: Any, where: Path) -> Kind:
     Raises:
         SeveralErrors: one line for each option that is missing, wrong or not supported.
     """
-    try:
+    with one_line_each(where):
         return kind.model_validate(data)
+
+
+@contextlib.contextmanager
+def one_line_each(where: Path) -> Generator[None, None, None]:
+    """Report what pydantic refuses as mistakes of the file `where`, one line each."""
+    try:
+        yield
     except ValidationError as error:
         raise SeveralErrors([_line(where, item) for item in error.errors()]) from error
 
@@ -49,19 +57,6 @@ def _line(where: Path, item: Any) -> str:
 def attended_levels(resolution: int, attended: tuple[int, ...], levels: int) -> tuple[int, ...]:
     """Return the levels with attention, for a network that places it by the feature map's side."""
     return tuple(level for level in range(levels) if resolution // 2**level in attended)
-
-
-def check_widths(architecture: Architecture, where: Path) -> None:
-    """Refuse widths that do not divide into the groups of the normalisation."""
-    groups = architecture.norm_groups or 1
-    for width in (1, *architecture.multipliers):
-        if architecture.channels * width % groups:
-            raise HolohistoError(
-                where,
-                "a level's width is no multiple of the groups of its normalisation",
-                found=architecture.channels * width,
-                allowed=f"multiples of {groups}",
-            )
 
 
 def fill(architecture: Architecture, state: Mapping[str, Tensor], where: Path) -> VQGAN:
