@@ -23,6 +23,7 @@ from holohisto.slide import Slide
 from holohisto.slide.record import SlideRecord
 from holohisto.slide.scale import Scale, ScaleField
 from holohisto.slide.slide import block_means
+from holohisto.slide.verify import verify
 from holohisto.tiles.colour import COMMON, Colour
 
 READ_SIDE = 2048
@@ -84,7 +85,7 @@ class Foreground:
 def find_foreground(
     slide: Slide, record: SlideRecord, options: ForegroundOptions, saturation: float | None
 ) -> Foreground:
-    """Read a slide's cells and find its tissue.
+    """Read a slide's cells and find its tissue; every tile is checked for damage before.
 
     Args:
         slide: The slide.
@@ -93,8 +94,9 @@ def find_foreground(
         saturation: Saturation of this slide's tissue, 0 to 1; None: as `options` say.
 
     Raises:
-        HolohistoError: no tissue was found, or the slide cannot be read.
+        HolohistoError: no tissue was found, or a tile of the slide is damaged.
     """
+    verify(slide, record.scale)
     cells = read_cells(slide, record.scale, options.cell)
     cell_um = record.working_mpp * options.cell
     mask, used = detect(cells, options, cell_um, saturation, record.background)

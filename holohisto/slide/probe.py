@@ -80,6 +80,16 @@ def probe(path: Path, samples: int = 3, ends: int = 64) -> Probe:
     )
 
 
+def is_tiff(path: Path) -> bool:
+    """Whether a file begins as a TIFF or BigTIFF does.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        return file.read(4) in TIFF_MAGIC
+
+
 def pillow() -> Any:
     """Return Pillow's module `Image`, its limit on the size of pictures raised for slides."""
     from PIL import Image
@@ -161,7 +171,7 @@ def probe_vips(path: Path, kind: str, mpp: float | None = None) -> Probe:
     import pyvips
 
     try:
-        image: Any = pyvips.Image.new_from_file(str(path), fail_on="truncated", revalidate=True)
+        image: Any = pyvips.Image.new_from_file(str(path), fail_on="warning", revalidate=True)
     except pyvips.Error as error:
         raise HolohistoError(path, f"the {kind} cannot be opened: {_line(error)}") from error
     if image.format != "uchar" or image.interpretation not in ("srgb", "rgb", "b-w"):

@@ -166,6 +166,27 @@ class Slide:
         step = max((d for d in self._downsamples if d and d <= need), default=1)
         return round_up(need, step)
 
+    def level_of(self, factor: int) -> int:
+        """Return the number of the level that is read for a reduction by `factor`."""
+        usable = [(d, i) for i, d in enumerate(self._downsamples) if d and factor % d == 0]
+        return max(usable)[1]
+
+    def read_level(self, level: int, xy: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
+        """Return pixels of one level.
+
+        Args:
+            level: Number of the level, 0 for the full resolution.
+            xy: Top-left corner in pixels of the level; may lie outside.
+            size: Width and height in pixels of the level.
+
+        Returns:
+            (height, width, 3) uint8.
+
+        Raises:
+            HolohistoError: the file is damaged in the rectangle.
+        """
+        return self._padded(level, xy, size, self.background)
+
     def close(self) -> None:
         """Close the file."""
         self._source.close()
@@ -185,8 +206,8 @@ class Slide:
     ) -> np.ndarray:
         if factor < 1 or xy[0] % factor or xy[1] % factor or min(size) < 0:
             raise ValueError(f"position {xy} and size {size} do not suit factor {factor}")
-        usable = [(d, i) for i, d in enumerate(self._downsamples) if d and factor % d == 0]
-        downsample, level = max(usable)
+        level = self.level_of(factor)
+        downsample = self._downsamples[level] or 1
         block = factor // downsample
         x, y = xy[0] // downsample, xy[1] // downsample
         width, height = size

@@ -140,7 +140,7 @@ class Vips:
         self.levels = list(probe.levels)
         self._vips: Any = pyvips
         self._image: Any = pyvips.Image.new_from_file(
-            str(path), access="random", fail_on="truncated", revalidate=True
+            str(path), access="random", fail_on="warning", revalidate=True
         )
         self._path = path
 

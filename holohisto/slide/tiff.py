@@ -10,15 +10,21 @@ import tifffile
 
 from holohisto.errors import HolohistoError
 from holohisto.runtime.arithmetic import ceil_div
+from holohisto.slide import jpeg
 from holohisto.slide.integrity import COPY_AGAIN, cut_short
 
 JPEG = 7
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 JPEG_PADDING = 4
 """Largest number of bytes after the end mark of a JPEG: some writers round lengths up."""
-NEVER_ZERO_AT_END = (5, 8, 32946, 33003, 33005)
+NEVER_ZERO_AT_END = (5, 8, 32946, 33003, 33005, 34712)
 """Compressions whose data never ends in many zero bytes, unlike a gap in a copied file: LZW,
 deflate and JPEG 2000."""
+NEVER_ZEROS = (5, 33003, 33005, 34712)
+"""Compressions whose data never holds GAP: LZW and JPEG 2000."""
+GAP = bytes(64)
+LARGEST_VERIFIED = 2**26
+UNCOMPRESSED = 1
 ZEROS = 16
 """Number of final bytes that are not all zero in those compressions."""
 
@@ -112,6 +118,7 @@ class Page:
         self._dtype = frame.dtype
         self._across = ceil_div(self.size[0], self.segment[0])
         self._down = ceil_div(self.size[1], self.segment[1])
+        self.segments = self._across * self._down * self._planes
         self.sparse = is_sparse(page)
 
     def check(self, samples: int = 3, ends: int = 64) -> None:
@@ -127,7 +134,7 @@ class Page:
         Raises:
             HolohistoError: bytes are missing, or a segment is incomplete or cannot be decoded.
         """
-        expected = self._across * self._down * self._planes
+        expected = self.segments
         if min(len(self.offsets), len(self.counts)) < expected:
             raise HolohistoError(
                 self.path,
@@ -146,6 +153,28 @@ class Page:
                 )
         for index in _spread(expected, samples):
             self.segment_pixels(index)
+            self.verify(index)
+
+    def verify(self, index: int) -> None:
+        """Check that a segment is whole, more strictly than reading it does.
+
+        Uncompressed segments cannot be checked, and those of over LARGEST_VERIFIED pixels are left
+        out.
+
+        Raises:
+            HolohistoError: it cannot be decoded, or its decoder complains.
+        """
+        if self._omitted(index) or self._compression == UNCOMPRESSED:
+            return
+        if self.segment[0] * self.segment[1] > LARGEST_VERIFIED:
+            return
+        data = os.pread(self._handle, self.counts[index], self.offsets[index])
+        if self._compression in NEVER_ZEROS and GAP in data:
+            raise self._damaged(index, "is damaged: it holds a gap of zeros")
+        if self._compression != JPEG:
+            self.segment_pixels(index)
+        elif problem := jpeg.damage(data, self._tables.get("jpegtables")):
+            raise self._damaged(index, f"is damaged: {problem}")
 
     def read(self, x: int, y: int, width: int, height: int, fill: int = 0) -> np.ndarray:
         """Return the pixels of a rectangle that lies inside the page.
