@@ -10,7 +10,8 @@ import tifffile
 
 from holohisto.config.sections import ClassOptions
 from holohisto.errors import HolohistoError
-from holohisto.slide.probe import TIFF_MAGIC, picture_size, pillow
+from holohisto.slide.pictures import open_picture, picture_size
+from holohisto.slide.probe import TIFF_MAGIC
 from holohisto.slide.tiff import Page
 
 SNIFFED_TILES = 16
@@ -210,7 +211,7 @@ class _FlatPixels:
         with self._lock:
             if self._pixels is None:
                 try:
-                    with pillow().open(self._path) as picture:
+                    with open_picture(self._path) as picture:
                         pixels, self._palette = _unpack(self._path, picture)
                 except (OSError, SyntaxError, ValueError) as error:
                     raise HolohistoError(self._path, f"annotation is damaged: {error}") from error

@@ -14,7 +14,7 @@ from holohisto.errors import HolohistoError
 from holohisto.foreground.unlike import colours_in, unlike
 from holohisto.planning.cost import estimate
 from holohisto.planning.survey import SurveyedSlide, report, survey
-from holohisto.runtime import atomic, progress
+from holohisto.runtime import atomic, memory, progress
 from holohisto.runtime.results import Results
 from holohisto.sheet.cells import MPP_LIMITS, SLIDE_ID, Row, id_problem
 from holohisto.sheet.rows import read_sheet
@@ -24,6 +24,9 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_CONFIG = Path("config/config.yaml")
 """Read with --sheet where --config is not given."""
+LARGEST_MEMORY = 4 * 2**30
+"""Bytes of addresses that the check of a slide may reserve. It uses a fraction of them as memory:
+threads and files that are mapped count as well."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,6 +71,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    with memory.at_most(LARGEST_MEMORY):
+        _check(arguments)
+
+
+def _check(arguments: argparse.Namespace) -> None:
     if arguments.sheet is not None:
         if arguments.image is not None:
             raise HolohistoError("check", "takes an IMAGE or --sheet, not both")

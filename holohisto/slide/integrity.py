@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from holohisto.errors import HolohistoError
+from holohisto.slide.claims import LONGEST_DESCRIPTION, MOST_SUB_PAGES, require_description
 
 COPY_AGAIN = "copy the file again from its source"
 MOST_PAGES = 10_000
@@ -29,7 +30,7 @@ TYPE_BYTES = {
     18: 8,
 }
 """Bytes of a value of each TIFF data type."""
-SUB_PAGES = 330
+DESCRIPTION, SUB_PAGES = 270, 330
 ESSENTIAL = (258, 270, 273, 279, 324, 325, 347, SUB_PAGES)
 """Tags that readers need. Vendors' private tags may point anywhere."""
 
@@ -114,8 +115,16 @@ class _Tags:
         offset = struct.unpack(self._order + self._code(self._size), value)[0]
         if nbytes > self._size and offset + nbytes > self._length:
             raise cut_short(self._path, self._length, offset + nbytes)
+        if tag == DESCRIPTION and nbytes > self._size:
+            if nbytes > LONGEST_DESCRIPTION:
+                raise HolohistoError(self._path, "its description is too long", found=nbytes)
+            require_description(self._path, self._bytes(offset, nbytes))
         if tag != SUB_PAGES:
             return []
+        if count > MOST_SUB_PAGES:
+            raise HolohistoError(
+                self._path, "lists too many reduced levels", found=count, allowed=MOST_SUB_PAGES
+            )
         if nbytes > self._size:
             return list(self._numbers(offset, count, TYPE_BYTES[kind]))
         return [offset] if count else []

@@ -14,14 +14,13 @@ import numpy as np
 import tifffile
 
 from holohisto.errors import HolohistoError
+from holohisto.slide import claims
 from holohisto.slide.integrity import COPY_AGAIN, check_whole
 from holohisto.slide.mpp import plausible, tiff_mpp
 from holohisto.slide.tiff import Page, is_sparse, level_pages
 
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 FLAT_MAGIC = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg"}
-LARGEST_PICTURE = 2**31
-"""Largest number of pixels of a flat picture that Pillow may decode."""
 NONE, LZW, JPEG, ADOBE_DEFLATE, DEFLATE, JP2K_YCBCR, JP2K_RGB = 1, 5, 7, 8, 32946, 33003, 33005
 GREY, RGB, YCBCR = 1, 2, 6
 
@@ -90,39 +89,6 @@ def is_tiff(path: Path) -> bool:
         return file.read(4) in TIFF_MAGIC
 
 
-def pillow() -> Any:
-    """Return Pillow's module `Image`, its limit on the size of pictures raised for slides."""
-    from PIL import Image
-
-    Image.MAX_IMAGE_PIXELS = LARGEST_PICTURE
-    return Image
-
-
-def picture_size(path: Path) -> tuple[int, int]:
-    """Return width and height of an annotation: the first picture of a TIFF, PNG or other file.
-
-    Raises:
-        HolohistoError: missing, damaged, or not a picture.
-    """
-    try:
-        with path.open("rb") as file:
-            magic = file.read(4)
-        if magic in TIFF_MAGIC:
-            check_whole(path)
-            with tifffile.TiffFile(path) as tiff:
-                page = tiff.pages.first
-                return page.imagewidth, page.imagelength
-        with pillow().open(path) as picture:
-            return picture.size
-    except OSError as error:
-        reason = error.strerror or _line(error)
-        raise HolohistoError(path, f"annotation cannot be read: {reason}") from error
-    except HolohistoError:
-        raise
-    except Exception as error:  # tifffile and Pillow raise many kinds on damaged files
-        raise HolohistoError(path, f"annotation is damaged: {_line(error)}") from error
-
-
 def _vendor(path: Path) -> str | None:
     """The vendor format that OpenSlide recognises; None for any other file."""
     import openslide
@@ -153,6 +119,7 @@ def probe_openslide(path: Path) -> Probe:
             f"OpenSlide cannot open the slide: {error}",
             advice="copy the file (with its side files) again, or convert it to a pyramidal TIFF",
         ) from error
+    claims.require_size(path, levels)
     mpp = plausible(sum(mpps) / 2 if min(mpps) > 0 else None)
     return Probe("openslide", vendor, levels, mpp, "header" if mpp else None)
 
@@ -176,6 +143,9 @@ def probe_vips(path: Path, kind: str, mpp: float | None = None) -> Probe:
         raise HolohistoError(path, f"the {kind} cannot be opened: {_line(error)}") from error
     if image.format != "uchar" or image.interpretation not in ("srgb", "rgb", "b-w"):
         raise _not_brightfield(path, f"{image.format} {image.interpretation}")
+    claims.require_size(path, [(image.width, image.height)])
+    if kind != "tiff":
+        claims.require_picture(path, (image.width, image.height), image.bands)
     if kind != "tiff" and image.xres > 0:
         mpp = plausible(1000 / image.xres)
     return Probe("libvips", kind, [(image.width, image.height)], mpp, "tags" if mpp else None)
@@ -187,17 +157,21 @@ def _probe_tiff(path: Path, samples: int, ends: int) -> Probe:
         return probe_openslide(path)
     check_whole(path)
     try:
-        with tifffile.TiffFile(path) as tiff, path.open("rb") as file:
+        # Only this file: OME XML may name others, anywhere.
+        with tifffile.TiffFile(path, _multifile=False) as tiff, path.open("rb") as file:
             series: Any = tiff.series[0]
             pages = level_pages(tiff)
             kind = _TiffKind(tiff, [page.keyframe for page in pages])
+            sizes = [(page.imagewidth, page.imagelength) for page in kind.levels]
+            claims.require_size(path, sizes)
+            for level in kind.levels:
+                claims.require_segment(path, level)
             mpp, source = tiff_mpp(tiff, kind.first)
             _require_brightfield(path, series, kind)
             for page in pages:
                 Page(path, file.fileno(), page).check(samples, ends)
             reader = kind.reader(vendor)
             name = kind.first.compression.name.lower()
-            sizes = [(p.keyframe.imagewidth, p.keyframe.imagelength) for p in pages]
     except HolohistoError:
         raise
     except Exception as error:  # tifffile raises many kinds on damaged files

@@ -12,7 +12,8 @@ from holohisto.runtime.seal import read_sealed_json, sealed_json
 from holohisto.sheet.annotations import is_outlines
 from holohisto.sheet.cells import LONGEST_ID, SLIDE_ID
 from holohisto.slide import Slide
-from holohisto.slide.probe import picture_size, probe
+from holohisto.slide.pictures import picture_size
+from holohisto.slide.probe import probe
 from holohisto.slide.scale import Scale, ScaleField
 
 SAMPLED_TILES = 64

@@ -112,7 +112,7 @@ class Tiff:
     def __init__(self, path: Path, probe: Probe) -> None:
         """Open the file a second time, for positioned reads."""
         self.levels = list(probe.levels)
-        self._tiff = tifffile.TiffFile(path)
+        self._tiff = tifffile.TiffFile(path, _multifile=False)
         self._handle = os.open(path, os.O_RDONLY)
         self._pages = [Page(path, self._handle, page) for page in level_pages(self._tiff)]
 

@@ -11,6 +11,7 @@ import tifffile
 from holohisto.errors import HolohistoError
 from holohisto.runtime.arithmetic import ceil_div
 from holohisto.slide import jpeg
+from holohisto.slide.claims import encoded_size
 from holohisto.slide.integrity import COPY_AGAIN, cut_short
 
 JPEG = 7
@@ -25,6 +26,8 @@ NEVER_ZEROS = (5, 33003, 33005, 34712)
 GAP = bytes(64)
 LARGEST_VERIFIED = 2**26
 UNCOMPRESSED = 1
+ROUNDED = 64
+"""Pixels by which an encoded segment may be larger than its tile."""
 ZEROS = 16
 """Number of final bytes that are not all zero in those compressions."""
 
@@ -116,6 +119,8 @@ class Page:
         self._tables = {} if frame.jpegtables is None else {"jpegtables": frame.jpegtables}
         self._planes = frame.samplesperpixel if frame.planarconfig == 2 else 1
         self._dtype = frame.dtype
+        # Encoders round the last strip up to whole blocks.
+        self._encoded = self.segment[0] + ROUNDED, self.segment[1] + ROUNDED
         self._across = ceil_div(self.size[0], self.segment[0])
         self._down = ceil_div(self.size[1], self.segment[1])
         self.segments = self._across * self._down * self._planes
@@ -253,6 +258,11 @@ class Page:
         if self._omitted(index):
             return None
         data = os.pread(self._handle, self.counts[index], self.offsets[index])
+        claimed = encoded_size(data, self._compression)
+        if claimed and (claimed[0] > self._encoded[0] or claimed[1] > self._encoded[1]):
+            raise self._damaged(
+                index, "claims {}x{} pixels, not {}x{}".format(*claimed, *self._encoded)
+            )
         try:
             pixels, _, shape = self._decode(data, index, **self._tables)
         except Exception as error:  # every codec has exceptions of its own

@@ -31,7 +31,7 @@ def embedded(path: Path, side: int, budget: int) -> EmbeddedPicture | None:
     Quality is lowered first, then size. None if the file is absent or no picture.
     """
     try:
-        with Image.open(path) as opened:
+        with Image.open(path, formats=("JPEG", "PNG")) as opened:
             opened.draft("RGB", (side, side))  # a JPEG decodes at a fraction of its size
             image = opened.convert("RGB")
     except FileNotFoundError:

@@ -81,7 +81,7 @@ def gain_over_plain(path: Path, f: int) -> float:
         path: picture with the original in its upper half, the reconstruction in its lower half.
         f: side of a token, pixels.
     """
-    with Image.open(path) as opened:
+    with Image.open(path, formats=("JPEG", "PNG")) as opened:
         pixels = np.asarray(opened.convert("RGB"), np.float32)
     if f == 0:
         return math.nan
