@@ -11,12 +11,14 @@ from importlib import import_module
 from pathlib import Path
 
 from holohisto import __version__
-from holohisto.errors import HolohistoError
+from holohisto.errors import HolohistoError, printable
 from holohisto.runtime import atomic, progress
 from holohisto.runtime.paths import is_readable_kind
 from holohisto.runtime.slurm import is_first
 
 logger = logging.getLogger(__name__)
+LONGEST_MESSAGE = 4000
+"""Characters of a line of the log."""
 
 DESCRIPTION = "Segment cohorts of gigapixel kidney slides. Each verb is one step of the workflow."
 VERBS = {
@@ -92,6 +94,15 @@ def _refuse_pipes(arguments: argparse.Namespace) -> None:
             )
 
 
+class PrintableLines(logging.Formatter):
+    """Formats a message as one printable line: text from files may hold escapes or line breaks."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # logging's name
+        """Return the line; a traceback follows on lines of its own."""
+        record.message = printable(record.message[:LONGEST_MESSAGE])
+        return super().formatMessage(record)
+
+
 def _peak_megabytes() -> int:
     """Return the peak memory of this process, megabytes."""
     try:  # ru_maxrss includes the process before exec: under Snakemake, Snakemake itself
@@ -117,9 +128,9 @@ def _start_log(path: Path | None) -> None:
             handlers.append(logging.FileHandler(path, mode="w"))
         except OSError as error:
             raise HolohistoError(path, f"log cannot be written: {error.strerror}") from error
+    for handler in handlers:
+        handler.setFormatter(PrintableLines("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
     logging.basicConfig(
-        format="%(asctime)s %(levelname)s %(message)s",
-        datefmt="%H:%M:%S",
         level=logging.INFO,
         handlers=handlers,
         force=True,

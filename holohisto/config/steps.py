@@ -30,4 +30,9 @@ def as_json(config: Config) -> dict[str, str]:
         "split_touching": {},
         "min_probability": {},
     }
-    return {name: json.dumps(value) for name, value in sections.items()}
+    return {name: script_safe(json.dumps(value)) for name, value in sections.items()}
+
+
+def script_safe(text: str) -> str:
+    """Return JSON without `<`: Snakemake's report puts parameters into a script, which it ends."""
+    return text.replace("<", "\\u003c")

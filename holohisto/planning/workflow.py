@@ -4,6 +4,7 @@ Parameters are functions of the wildcards, because Snakemake reads { } in plain 
 wildcards. `slide` and `model` are the wildcards of the rules.
 """
 
+import json
 import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,7 +16,7 @@ from typing import Any
 from holohisto.config import checkpoint_files
 from holohisto.config.config import Config
 from holohisto.config.parsing import parse_config
-from holohisto.config.steps import as_json
+from holohisto.config.steps import as_json, script_safe
 from holohisto.errors import HolohistoError, SeveralErrors
 from holohisto.planning.resources import Need, need_of, read_or_unseen
 from holohisto.runtime.results import Results
@@ -54,8 +55,8 @@ class Plan:
 
     def slides(self, *splits: str, annotated: bool = False) -> list[str]:
         """Return the slides of these splits; with `annotated`, only those with an annotation."""
-        chosen = [row for row in self.rows.values() if row.split in splits]
-        return [row.slide for row in chosen if row.annotation or not annotated]
+        rows = self.rows.values()
+        return [r.slide for r in rows if r.split in splits and (r.annotation or not annotated)]
 
     @property
     def learned(self) -> list[str]:
@@ -116,7 +117,7 @@ class Plan:
     def slide_pattern(self) -> str:
         """Return the regular expression of a slide's id.
 
-        A list of all ids would make planning quadratic in the cohort, so it is used only where
+        A list of all ids makes planning quadratic in the cohort. It is used only where
         `{slide}_{class}` has two readings: one class ends with another, as in `a` and `b_a`.
         """
         names = self.settings.classes
@@ -238,7 +239,8 @@ class Plan:
         The sheet itself is no input: an edited row would rerun every slide.
         """
         rows = [self.rows[slide] for slide in slides]
-        return lambda wildcards: str([[str(getattr(row, c)) for c in columns] for row in rows])
+        texts = json.dumps([[str(getattr(row, c)) for c in columns] for row in rows])
+        return lambda wildcards: script_safe(texts)
 
     def flag(self, name: str, column: str) -> Callable[[Wildcards], str]:
         """Return `name value` with the cell of the slide's row, or nothing where it is empty."""
@@ -254,8 +256,7 @@ class Plan:
     def need(self, rule: str, slide: str) -> Need:
         """Return memory and time for a job, by the slide's size.
 
-        The size is in the slide's record, which may be written after planning, so this is called
-        when the job is submitted.
+        Called when a job is submitted: the slide's record may be written after planning.
         """
         record = read_or_unseen(self.results.record(slide))
         return need_of(rule, record, self.rows[slide].split, self.settings)
@@ -286,8 +287,8 @@ class Plan:
 
     def gpus_per_node(self, gpu_model: str | None) -> str:
         """Return the option of sbatch that gives every node the same number of GPUs."""
-        count = self.settings.train.devices
-        return f"--gpus-per-node={gpu_model}:{count}" if gpu_model else f"--gpus-per-node={count}"
+        model = f"{gpu_model}:" if gpu_model else ""
+        return f"--gpus-per-node={model}{self.settings.train.devices}"
 
 
 def scaled(amount: int) -> Callable[[Wildcards, int], int]:

@@ -1,15 +1,20 @@
 """The outcome of each slide: done, failed (at which step and why) or excluded."""
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from holohisto.errors import printable
 from holohisto.report.results import FINISHED, Run, all_exist
 from holohisto.sheet.cells import Row
 
 DONE, FAILED, EXCLUDED = "done", "failed", "excluded"
 ERROR = re.compile(r"^\d\d:\d\d:\d\d ERROR (.*)$")
 BUG = "this is a bug"
+LONGEST_LINE = 4000
+LONGEST_LOG = 2**20
+"""Bytes that are read from the end of a log."""
 
 
 @dataclass(frozen=True)
@@ -162,13 +167,22 @@ def _failure(step: Step, cohort: dict[tuple[str, str | None], Failure]) -> Failu
     return Failure(step.stage, "not started: the run ended earlier", step.model, False)
 
 
+def _end_of(log: Path) -> str:
+    """The last part of a log."""
+    with log.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - LONGEST_LOG))
+        return file.read().decode(errors="replace")
+
+
 def reason_in(log: Path) -> str | None:
     """The reason of a failure, from the log of the job; None if it never started.
 
     It is the last ERROR line; after a bug, the exception below it; without any, the last line.
     """
     try:
-        text = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+        text = [
+            printable(line[:LONGEST_LINE]) for line in _end_of(log).splitlines() if line.strip()
+        ]
     except OSError:
         return None
     errors = [match.group(1) for line in text if (match := ERROR.match(line))]

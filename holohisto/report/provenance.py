@@ -13,10 +13,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-
 from holohisto import __version__
+from holohisto.errors import HolohistoError
 from holohisto.report.results import Run
+from holohisto.runtime.tensor_file import read_metadata
 
 PACKAGES = ("torch", "numpy", "scipy", "tifffile", "cucim-cu12", "openslide-bin", "snakemake")
 RULE = re.compile(r"^(?P<indent> *)(?:local)?(?:rule|checkpoint) (?P<rule>\w+):$")
@@ -147,9 +147,8 @@ def _devices(run: Run) -> list[str]:
 def _header(path: Path) -> dict[str, str]:
     """Header of a safetensors file; empty if absent or broken."""
     try:
-        with safe_open(path, framework="numpy") as file:
-            return file.metadata() or {}
-    except (OSError, SafetensorError):
+        return read_metadata(path, "file")
+    except HolohistoError:
         return {}
 
 

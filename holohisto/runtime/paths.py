@@ -12,12 +12,13 @@ from holohisto.errors import HolohistoError
 READ_BY_A_SHELL = re.compile(r"""[$`"\\]""")
 """Characters that keep their meaning within double quotes: a cluster's executor passes paths and
 `--config` values to a shell within them."""
-UNFIT = re.compile(READ_BY_A_SHELL.pattern + r"|[{}]")
-"""Characters that no path may have. Snakemake reads { } as wildcards."""
+UNFIT = re.compile(READ_BY_A_SHELL.pattern + r"|[{}<]")
+"""Characters that no path may have. Snakemake reads { } as wildcards, and its report puts paths
+into a script, which `<` could end."""
 LONGEST_NAME = 200
 """Bytes of a file's name; file systems allow 255, and temporary names are longer."""
 ALLOWED = (
-    'no $, `, ", \\, {, } or unprintable character, no - or quote at the start, no ] at the end'
+    'no $, `, ", \\, {, }, < or unprintable character, no - or quote at the start, no ] at the end'
 )
 
 

@@ -25,6 +25,24 @@ def read_header(
         HolohistoError: missing, no safetensors file, a header beyond all limits, or of another
             format.
     """
+    metadata = read_metadata(path, what)
+    if metadata.get("format") != format_name:
+        raise HolohistoError(
+            path,
+            f"is not a HoloHisto {what} of this version",
+            found=metadata.get("format", "no format in the header"),
+            allowed=format_name,
+            advice=advice,
+        )
+    return metadata
+
+
+def read_metadata(path: Path, what: str) -> dict[str, str]:
+    """Return the texts in the header of a safetensors file.
+
+    Raises:
+        HolohistoError: missing, no safetensors file, or a header beyond all limits.
+    """
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
@@ -42,12 +60,4 @@ def read_header(
         raise HolohistoError(path, f"{what} cannot be read: no safetensors file") from error
     texts = cast(dict[str, Any], header).get("__metadata__") if isinstance(header, dict) else None
     metadata = cast(dict[str, Any], texts) if isinstance(texts, dict) else {}
-    if metadata.get("format") != format_name:
-        raise HolohistoError(
-            path,
-            f"is not a HoloHisto {what} of this version",
-            found=metadata.get("format", "no format in the header"),
-            allowed=format_name,
-            advice=advice,
-        )
     return {key: str(value) for key, value in metadata.items()}

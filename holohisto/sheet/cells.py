@@ -7,6 +7,8 @@ from pathlib import Path
 from holohisto.runtime.paths import ALLOWED, unfit
 
 SLIDE_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+"""Characters that no cell has: a terminal or a log would act on them."""
 LONGEST_ID = 100
 """Characters of a slide's id, which is part of file names."""
 MPP_LIMITS = (0.01, 100.0)
@@ -72,6 +74,10 @@ class Cells:
                 f"{self.path}: line {self.line}: has more cells than the header has columns:"
                 f" {extra!r} is under no column"
             )
+        for column, cell in self.cells.items():
+            control = CONTROL.search(cell)
+            if control and column not in ("image", "annotation"):  # paths have rules of their own
+                self._mistake(column, f"{cell!r} has {control[0]!r} in it", "printable text")
         group = self.cells.get("group", "")
         row = Row(
             slide=self._slide(),

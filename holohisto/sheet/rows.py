@@ -12,6 +12,7 @@ import pandas as pd
 
 from holohisto.errors import HolohistoError, SeveralErrors
 from holohisto.runtime.paths import is_readable_kind
+from holohisto.runtime.tsv import unguarded
 from holohisto.sheet.cells import Cells, Row
 
 REQUIRED = ("slide", "image", "split")
@@ -148,7 +149,7 @@ def _table(path: Path) -> dict[int, list[str]]:
 def _plain(cell: str) -> str:
     """The cell without surrounding blanks and quotes; within quotes, "" stands for "."""
     quoted = re.fullmatch(r'"((?:[^"]|"")*)"', cell.strip())
-    return quoted[1].replace('""', '"').strip() if quoted else cell.strip()
+    return unguarded(quoted[1].replace('""', '"').strip() if quoted else cell.strip())
 
 
 def _under(header: list[str], cells: list[str]) -> dict[str, str]:

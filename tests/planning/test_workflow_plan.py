@@ -202,7 +202,7 @@ def test_cells_and_flags_are_those_of_the_slide():
 
 def test_cells_of_several_slides_are_one_text():
     text = plan_of().fields(["t1", "p1"], "slide", "group")
-    assert text(None) == "[['t1', 'DN'], ['p1', 'None']]"
+    assert text(None) == '[["t1", "DN"], ["p1", "None"]]'
 
 
 def test_options_are_the_sections_as_json():

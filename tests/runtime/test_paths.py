@@ -20,6 +20,7 @@ REFUSED = {
     'a"b.tif': "'\"' in it",
     "a\\b.tif": "'\\\\' in it",
     "a{slide}.tif": "'{' in it",
+    "a<script>.tif": "'<' in it",
     "a\nb.tif": "'\\n' in it",
     "a.tif\n": "'\\n' in it",
     "a\xa0b.tif": "'\\xa0' in it",

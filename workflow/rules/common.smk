@@ -2,6 +2,7 @@ import os
 import sys
 from pathlib import Path
 
+from holohisto.config.steps import script_safe
 from holohisto.errors import HolohistoError
 from holohisto.planning.workflow import Plan, any_of, scaled
 from holohisto.runtime import gpus, paths

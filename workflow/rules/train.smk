@@ -34,7 +34,7 @@ rule train:
     params:
         sheet=str(cfg.slides),
         rows=fields(plan.learned, "slide", "split", "annotated"),
-        model=lambda wildcards: cfg.models[wildcards.model].model_dump_json(),
+        model=lambda wildcards: script_safe(cfg.models[wildcards.model].model_dump_json()),
         tokens_options=options("train_tokens"),
         options=options("train"),
         classes=options("values"),

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-
+from holohisto.errors import HolohistoError
 from holohisto.report.results import Run
 from holohisto.report.tables.printed import Cell, Head, PrintedTable, TableLine
 from holohisto.report.words import ABSENT, duration, large
+from holohisto.runtime.tensor_file import read_metadata
 
 logger = logging.getLogger(__name__)
 
@@ -86,12 +86,11 @@ def size(tile: tuple[int, ...]) -> str:
 
 
 def _summary(path: Path) -> dict[str, Any]:
-    try:
-        with safe_open(path, "numpy") as file:
-            summary = json.loads((file.metadata() or {})["summary"])
-    except FileNotFoundError:
+    if not path.exists():
         return {}
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+    try:
+        summary = json.loads(read_metadata(path, "segmenter")["summary"])
+    except (HolohistoError, ValueError, KeyError) as error:
         logger.warning("%s: left out (%s)", path, error)
         return {}
     return summary if isinstance(summary, dict) else {}

@@ -11,6 +11,7 @@ import pandas as pd
 
 from holohisto.errors import HolohistoError
 from holohisto.runtime.paths import unfit
+from holohisto.runtime.tsv import guarded
 
 LONGEST_VALID = 80
 """Characters of a name in an id; a folder and a number may be added."""
@@ -57,7 +58,10 @@ def require(folder: Path) -> None:
 def table(slides: list[FoundSlide]) -> str:
     """Return the text of the sheet; optional columns are omitted where no slide has a value."""
     rows = [
-        {column: "" if value is None else str(value) for column, value in vars(slide).items()}
+        {
+            column: "" if value is None else guarded(str(value))
+            for column, value in vars(slide).items()
+        }
         for slide in slides
     ]
     frame = pd.DataFrame(rows)
