@@ -10,7 +10,7 @@ from holohisto.slide.claims import LONGEST_DESCRIPTION, MOST_SUB_PAGES, require_
 
 COPY_AGAIN = "copy the file again from its source"
 MOST_PAGES = 10_000
-"""Largest number of pages that are checked: a longer chain of pages is a loop."""
+"""Largest number of pages of a TIFF."""
 TYPE_BYTES = {
     1: 1,
     2: 1,
@@ -31,6 +31,10 @@ TYPE_BYTES = {
 }
 """Bytes of a value of each TIFF data type."""
 DESCRIPTION, SUB_PAGES = 270, 330
+WIDTH, LENGTH, TILE_WIDTH, TILE_LENGTH = 256, 257, 322, 323
+SIDES = (WIDTH, LENGTH, TILE_WIDTH, TILE_LENGTH)
+INTEGERS = {3: "H", 4: "I", 16: "Q"}
+"""Codes of the data types of a side."""
 ESSENTIAL = (258, 270, 273, 279, 324, 325, 347, SUB_PAGES)
 """Tags that readers need. Vendors' private tags may point anywhere."""
 
@@ -60,24 +64,36 @@ def check_whole(path: Path) -> None:
     Costs two short reads per page; the data of tiles is not read.
 
     Raises:
-        HolohistoError: the file is shorter than its tags require, or lists no page.
+        HolohistoError: the file is shorter than its tags require, lists no page, or its pages lead
+            back to themselves, or have no pixel.
     """
     with path.open("rb") as file:
         length = file.seek(0, 2)
         tags = _Tags(file, path, length)
-        waiting = [tags.first()]
-        if waiting == [0]:
+        first = tags.first()
+        if not first:
             raise HolohistoError(
                 path,
                 "the TIFF lists no picture: it was never written to its end",
                 advice=COPY_AGAIN,
             )
         seen: set[int] = set()
-        while waiting and len(seen) < MOST_PAGES:
-            offset = waiting.pop()
-            if offset and offset not in seen:
+        chains = [first]
+        while chains:
+            offset, chain = chains.pop(), set[int]()
+            while offset and (offset not in seen or offset in chain):
+                if offset in chain:
+                    raise _senseless(path, "its pages lead back to one another without end")
+                if len(seen) == MOST_PAGES:
+                    raise _senseless(path, f"it lists more than {MOST_PAGES} pages")
+                chain.add(offset)
                 seen.add(offset)
-                waiting += tags.page(offset)
+                offset, sub_pages = tags.page(offset)
+                chains += sub_pages
+
+
+def _senseless(path: Path, problem: str) -> HolohistoError:
+    return HolohistoError(path, f"is a damaged TIFF: {problem}", advice=COPY_AGAIN)
 
 
 class _Tags:
@@ -94,24 +110,31 @@ class _Tags:
         """Return the offset of the first page; 0 without a page."""
         return self._numbers(8 if self._big else 4, 1, self._size)[0]
 
-    def page(self, offset: int) -> list[int]:
+    def page(self, offset: int) -> tuple[int, list[int]]:
         """Check the page at `offset`; returns the offsets of the next page and of sub-pages."""
         width = 8 if self._big else 2
         count = self._numbers(offset, 1, width)[0]
         entry = 20 if self._big else 12
         data = self._bytes(offset + width, count * entry + self._size)
-        following = list(struct.unpack(self._order + self._code(self._size), data[-self._size :]))
+        following: int = struct.unpack(self._order + self._code(self._size), data[-self._size :])[0]
+        sub_pages: list[int] = []
+        sides: dict[int, int] = {}
         for start in range(0, count * entry, entry):
-            following += self._entry(data[start : start + entry])
-        return following
+            sub_pages += self._entry(data[start : start + entry], sides)
+        self._check_sides(sides)
+        return following, sub_pages
 
-    def _entry(self, entry: bytes) -> list[int]:
+    def _entry(self, entry: bytes, sides: dict[int, int]) -> list[int]:
         """Check where the value of one tag lies; returns the offsets of sub-pages."""
         tag, kind = struct.unpack(self._order + "HH", entry[:4])
         count = struct.unpack(self._order + self._code(self._size), entry[4 : -self._size])[0]
+        value = entry[-self._size :]
+        if tag in SIDES and kind in INTEGERS and count == 1:
+            code = self._order + INTEGERS[kind]
+            sides[tag] = struct.unpack(code, value[: struct.calcsize(code)])[0]
         if tag not in ESSENTIAL or kind not in TYPE_BYTES:
             return []
-        nbytes, value = count * TYPE_BYTES[kind], entry[-self._size :]
+        nbytes = count * TYPE_BYTES[kind]
         offset = struct.unpack(self._order + self._code(self._size), value)[0]
         if nbytes > self._size and offset + nbytes > self._length:
             raise cut_short(self._path, self._length, offset + nbytes)
@@ -128,6 +151,11 @@ class _Tags:
         if nbytes > self._size:
             return list(self._numbers(offset, count, TYPE_BYTES[kind]))
         return [offset] if count else []
+
+    def _check_sides(self, sides: dict[int, int]) -> None:
+        if 0 in sides.values():
+            size = f"{sides.get(WIDTH, 1)}x{sides.get(LENGTH, 1)}"
+            raise _senseless(self._path, f"it has a page of {size} pixels, or tiles of none")
 
     def _numbers(self, offset: int, count: int, size: int) -> tuple[int, ...]:
         data = self._bytes(offset, count * size)
