@@ -57,7 +57,8 @@ def prepare(folder: Path, size: tuple[int, int], channels: list[int]) -> None:
     import torch
 
     from holohisto.config.models import UnetModel
-    from holohisto.segmenter.file import ModelCard, build_segmenter, save_segmenter
+    from holohisto.segmenter.card import ModelCard
+    from holohisto.segmenter.file import build_segmenter, save_segmenter
 
     tissue_slide.write(folder / "slide.tif", size)
     torch.manual_seed(0)

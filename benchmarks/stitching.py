@@ -13,8 +13,9 @@ from monai.inferers import sliding_window_inference
 from torch import nn
 
 from holohisto.infer.job import Job, Speed
-from holohisto.infer.pipeline import TileInputs, finished_bands
-from holohisto.infer.predict import Predictor
+from holohisto.infer.pipeline import finished_bands
+from holohisto.infer.predictor import TileInputs
+from holohisto.infer.torch_engine import TorchPredictor
 from holohisto.tiles.grid import Tile
 
 SIDES = (4096, 8192, 16384)
@@ -53,9 +54,9 @@ def build(side: int) -> race.Contenders:
         job = Job((side, side), (TILE, TILE), OVERLAP, lambda tile: True, 16, 1)
 
         def read(tile: Tile) -> TileInputs:
-            return None, tile_of(tile.y, tile.x, tile.height, tile.width)
+            return TileInputs(None, tile_of(tile.y, tile.x, tile.height, tile.width))
 
-        bands = finished_bands(Predictor(model), read, job, Speed(readers=1))
+        bands = finished_bands(TorchPredictor(model), read, job, Speed(readers=1))
         return sum(int(band.labels.sum()) for band in bands)
 
     def monai() -> int:

@@ -20,7 +20,8 @@ from holohisto import cli
 from holohisto.config.models import HolohistoModel
 from holohisto.config.training import TokensOptions
 from holohisto.runtime.arithmetic import ceil_div
-from holohisto.segmenter.file import ModelCard, build_segmenter, save_segmenter
+from holohisto.segmenter.card import ModelCard
+from holohisto.segmenter.file import build_segmenter, save_segmenter
 from holohisto.slide.record import SlideRecord
 from holohisto.slide.scale import Scale
 from holohisto.tokens.token_map import TokenMap, save_token_map

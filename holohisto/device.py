@@ -7,8 +7,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-Precision = Literal["fp32", "bf16"]
-"""Precision of an encoder's arithmetic. The two give different tokens."""
+from holohisto.config.fields import Precision
 
 
 def best_device() -> torch.device:

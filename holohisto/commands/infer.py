@@ -8,11 +8,12 @@ from pathlib import Path
 
 from holohisto.config.parsing import from_json
 from holohisto.config.sections import Classes, InferOptions
-from holohisto.device import best_device
 from holohisto.foreground.map import load_foreground
 from holohisto.foreground.tissue import Tissue
 from holohisto.infer import checks
-from holohisto.infer.predict import Predictor, device_name, fixed_threads, speed_on
+from holohisto.infer.agreement import precision_agreement
+from holohisto.infer.engine import EngineOptions, open_predictor
+from holohisto.infer.job import Speed
 from holohisto.infer.probability_map import DIVISOR
 from holohisto.infer.resume import identity_of
 from holohisto.infer.segmentation import Segmentation, input_reader, job_for, labels_header
@@ -20,7 +21,7 @@ from holohisto.pyramid.write import write_rows
 from holohisto.runtime import atomic, gpus
 from holohisto.runtime.journal import Journal
 from holohisto.runtime.progress import phase
-from holohisto.segmenter.file import load_segmenter
+from holohisto.segmenter.card import load_weights
 from holohisto.slide.record import SlideRecord
 from holohisto.slide.scratch import staged
 
@@ -54,34 +55,40 @@ def run(arguments: argparse.Namespace) -> None:
     gpus.take()
     record = SlideRecord.read(arguments.record)
     foreground = load_foreground(arguments.foreground, record)
-    model, card, digest = load_segmenter(arguments.segmenter)
+    _, card, digest = load_weights(arguments.segmenter)
     checks.require_resolution(card, record, arguments.segmenter)
     checks.require_classes(card, arguments.classes, arguments.segmenter)
     token_map = checks.token_map_for(card, arguments.segmenter, arguments.tokens, record)
-    encoder = checks.tile_encoder(card, arguments.segmenter, arguments.tokenizer)
-    device = best_device()
-    predictor = Predictor(model.to(device), encoder)
-    job = job_for(card, model.tile, record.working_size, foreground, arguments.options)
-    header, name = labels_header(record, card, digest, job), device_name(device)
-    identity = identity_of(header, record, arguments.options, foreground.mask, token_map, name)
-    speed = speed_on(device, arguments.batch, arguments.threads, arguments.queue)
+    job = job_for(card, record.working_size, foreground, arguments.options)
+    threads = max(1, arguments.threads)
+    engine = EngineOptions(job.fitted, arguments.options.precision, threads)
+    predictor = open_predictor(
+        arguments.segmenter, card, digest, arguments.tokenizer, engine, arguments.labels.parent
+    )
+    header = labels_header(record, card, digest, job)
+    device = f"{predictor.name}, {predictor.engine}"
+    identity = identity_of(header, record, arguments.options, foreground.mask, token_map, device)
+    speed = Speed(max(1, arguments.batch), threads, max(1, arguments.queue), predictor.parallel)
     segmentation = Segmentation(predictor, job, speed, arguments.probability.parent)
     with (
-        fixed_threads(),
+        predictor.working(),
         Journal(arguments.labels.with_suffix(".journal"), identity) as journal,
         staged(arguments.image, arguments.scratch) as image,
         record.open(image) as slide,
         phase("segmenting"),
     ):
         tissue = Tissue(slide, record.scale, foreground)
-        labels = segmentation.labels(input_reader(predictor, tissue, token_map), journal)
+        read = input_reader(predictor, tissue, token_map)
+        labels = segmentation.labels(read, journal)
         write_rows(arguments.labels, labels, job.size, record.working_mpp, header)
         header, mpp = {**header, "divisor": DIVISOR}, record.working_mpp * DIVISOR
         probability, size = segmentation.probability(), segmentation.probability_size
         with segmentation.writing():
             write_rows(arguments.probability, probability, size, mpp, header)
-    facts = {"slide": record.slide, "model": card.name, "device": name}
-    facts |= segmentation.facts(card.classes)
+        agreement = precision_agreement(predictor, read, job)
+    facts = {"slide": record.slide, "model": card.name}
+    facts |= {"device": predictor.name, "engine": predictor.engine}
+    facts |= {**segmentation.facts(card.classes), "precision_agreement": agreement}
     if arguments.facts:
         atomic.write_text(arguments.facts, json.dumps(facts, indent=2) + "\n")
     journal.discard()

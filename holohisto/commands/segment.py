@@ -17,7 +17,7 @@ from holohisto.errors import HolohistoError
 from holohisto.infer.fixed_config import config_for
 from holohisto.runtime import atomic
 from holohisto.runtime.paths import require_fit
-from holohisto.segmenter.file import load_segmenter
+from holohisto.segmenter.card import load_weights
 from holohisto.sheet.cells import LONGEST_ID
 
 logger = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     require_fit(arguments.image, "IMAGE")  # it becomes a word of the verbs' command lines
     config = read_config(arguments.config) if arguments.config else Config()
-    _, card, _ = load_segmenter(arguments.model)
+    _, card, _ = load_weights(arguments.model)
     if card.tokenizer is not None and arguments.tokenizer is None:
         raise HolohistoError(arguments.model, "reads tokens", advice="give --tokenizer")
     name = re.sub(r"[^A-Za-z0-9._-]", "_", arguments.image.stem).lstrip("._-")

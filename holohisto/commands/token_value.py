@@ -14,11 +14,12 @@ from holohisto.config.parsing import from_json
 from holohisto.config.sections import Classes
 from holohisto.config.training import TokensOptions, TrainOptions
 from holohisto.infer import checks
-from holohisto.infer.predict import fixed_threads
+from holohisto.infer.torch_engine import fixed_threads
 from holohisto.runtime import gpus
 from holohisto.runtime.progress import track
 from holohisto.runtime.results import Results
-from holohisto.segmenter.file import ModelCard, load_segmenter
+from holohisto.segmenter.card import ModelCard
+from holohisto.segmenter.file import load_segmenter
 from holohisto.segmenter.holohisto.model import HolohistoSegmenter
 from holohisto.sheet.rows import read_sheet
 from holohisto.slide.record import SlideRecord

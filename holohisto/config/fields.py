@@ -13,6 +13,8 @@ NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
 FitPath = Annotated[Path, AfterValidator(fit_path)]
 """A path that every step of a run can pass on."""
 Split = Literal["train", "val", "test", "predict"]
+Precision = Literal["fp32", "bf16"]
+"""Precision of a network's arithmetic. The two give different tokens and labels."""
 PixelRange = Literal["-1..1", "0..1"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]

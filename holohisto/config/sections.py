@@ -110,6 +110,13 @@ class InferOptions(Section):
     threshold: Fraction = Field(
         default=0.5, description="Probability at or above which a pixel belongs to the class."
     )
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        default="auto",
+        description="Precision of the segmenter's arithmetic. `auto`: bf16 on GPUs, fp32 on CPUs."
+        " bf16 is faster on processors with instructions for it (AVX-512 BF16, AMX) and is refused"
+        " on others.",
+        json_schema_extra=EXPERT,
+    )
 
 
 class MaskOptions(Section):

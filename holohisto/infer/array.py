@@ -1,5 +1,6 @@
 """Segmenting a picture in memory, as the verbs segment the file of a slide."""
 
+import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,12 +11,13 @@ from holohisto.device import device_of, resolve_precision
 from holohisto.errors import HolohistoError
 from holohisto.foreground.map import find_foreground
 from holohisto.foreground.tissue import Tissue
-from holohisto.infer.checks import encoder_of, require_own_tokenizer
+from holohisto.infer.engine import EngineOptions, predictor_of
 from holohisto.infer.fixed_config import config_for
 from holohisto.infer.job import DEFAULT_SPEED, Job, Speed
-from holohisto.infer.predict import Predictor, fixed_threads
+from holohisto.infer.online import encoder_of, require_own_tokenizer
 from holohisto.infer.segmentation import Segmentation, input_reader, job_for
-from holohisto.segmenter.file import ModelCard, Segmenter
+from holohisto.segmenter.card import ModelCard
+from holohisto.segmenter.file import Segmenter
 from holohisto.segmenter.inputs import TileEncoder
 from holohisto.slide.array import ArraySlide
 from holohisto.slide.record import SlideRecord, record_of
@@ -73,9 +75,11 @@ def segment_array(
     )
     tokenizer = _checked(tokenizer, card, device_of(model))
     token_map, encoder = picture.tokens(card, tokenizer)
-    predictor = Predictor(model, encoder)
-    segmentation = Segmentation(predictor, picture.job(card, model.tile), speed)
-    with fixed_threads():
+    job, precision = picture.job(card), picture.config.infer.precision
+    engine = EngineOptions(job.fitted, precision, len(os.sched_getaffinity(0)))
+    predictor = predictor_of(model, card, encoder, engine)
+    segmentation = Segmentation(predictor, job, speed)
+    with predictor.working():
         labels = list(segmentation.labels(input_reader(predictor, picture.tissue, token_map)))
     return np.concatenate(labels), np.concatenate(list(segmentation.probability()))
 
@@ -105,9 +109,9 @@ class _Picture:
         foreground = find_foreground(slide, record, config.foreground, None)
         return cls(record, Tissue(slide, record.scale, foreground), config)
 
-    def job(self, card: ModelCard, tile: tuple[int, int] | None) -> Job:
+    def job(self, card: ModelCard) -> Job:
         foreground, size = self.tissue.foreground, self.record.working_size
-        return job_for(card, tile, size, foreground, self.config.infer)
+        return job_for(card, size, foreground, self.config.infer)
 
     def tokens(
         self, card: ModelCard, tokenizer: VQGAN | None

@@ -4,8 +4,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterator
-
-import torch
+from typing import Any
 
 STAGES = ("read", "tokenise", "model", "stitch", "write")
 ON_DEVICE = ("tokenise", "model", "stitch")
@@ -18,17 +17,19 @@ class Clock:
     Work queued on a CUDA device is measured there, by events, and never waited for.
     """
 
-    def __init__(self, device: torch.device) -> None:
-        """All times are 0; `device` is where the stages ON_DEVICE run."""
-        self._device = device
+    def __init__(self, cuda: bool = False) -> None:
+        """All times are 0; `cuda`: whether the stages ON_DEVICE run on a GPU."""
+        self._cuda = cuda
         self._seconds: dict[str, float] = dict.fromkeys(STAGES, 0.0)
-        self._events: list[tuple[str, torch.cuda.Event, torch.cuda.Event]] = []
+        self._events: list[tuple[str, Any, Any]] = []
         self._lock = threading.Lock()
 
     @contextlib.contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
         """Add the time spent inside to a stage."""
-        if self._device.type == "cuda" and stage in ON_DEVICE:
+        if self._cuda and stage in ON_DEVICE:
+            import torch
+
             first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
             first.record()
             yield
@@ -48,7 +49,9 @@ class Clock:
     def seconds(self) -> dict[str, float]:
         """Seconds of each stage so far; waits for the device."""
         if self._events:
-            torch.cuda.synchronize(self._device)
+            import torch
+
+            torch.cuda.synchronize()
         with self._lock:
             for stage, first, last in self._events:
                 self._seconds[stage] += first.elapsed_time(last) / 1000

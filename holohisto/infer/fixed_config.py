@@ -2,7 +2,7 @@
 
 from holohisto.config.config import Config
 from holohisto.config.sections import ClassOptions
-from holohisto.segmenter.file import ModelCard
+from holohisto.segmenter.card import ModelCard
 
 
 def config_for(card: ModelCard, config: Config) -> Config:

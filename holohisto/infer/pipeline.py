@@ -10,22 +10,20 @@ from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from holohisto.infer.arrays import Array, Arrays
 from holohisto.infer.clock import Clock
 from holohisto.infer.job import DEFAULT_SPEED, Job, Speed
 from holohisto.infer.open_rows import OpenRows
-from holohisto.infer.predict import Predictor
+from holohisto.infer.predictor import Predictor, TileInputs
 from holohisto.infer.probability_map import quarter
 from holohisto.infer.seams import Seams
 from holohisto.runtime.prefetch import prefetch
 from holohisto.runtime.progress import track
 from holohisto.tiles.grid import Tile
 
-TileInputs = tuple[np.ndarray | None, np.ndarray | None]
 ReadInputs = Callable[[Tile], TileInputs]
-"""Tokens (h, w) int64 and pixels (height, width, 3) uint8 of a tile; None for what is not read."""
+"""Reads what a segmenter needs of a tile."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +42,7 @@ class Band:
 @dataclass(frozen=True)
 class _Batch:
     tiles: tuple[Tile, ...]
-    tokens: Tensor | None
-    rgb: Tensor | None
+    inputs: TileInputs
 
 
 @dataclass(frozen=True)
@@ -57,27 +54,18 @@ class _Stages:
     clock: Clock
 
     def load(self, tiles: tuple[Tile, ...]) -> _Batch:
-        """Read tiles; for a GPU into page-locked memory, which torch reuses."""
+        """Read tiles."""
         with self.clock("read"):
-            tokens, rgb = zip(*map(self.read, tiles), strict=True)
-            return _Batch(tiles, self._stack(tokens), self._stack(rgb))
+            return _Batch(tiles, self.predictor.stacked([self.read(tile) for tile in tiles]))
 
-    def compute(self, batch: _Batch) -> list[tuple[Tile, Tensor]]:
+    def compute(self, batch: _Batch) -> list[tuple[Tile, Array]]:
         """Return each tile with its probabilities (classes, height, width) float32."""
-        inputs = self.predictor.inputs
-        rgb = None if batch.rgb is None else batch.rgb.permute(0, 3, 1, 2)
-        with self.clock("tokenise" if inputs.encoder is not None else "model"):
-            tokens, pixels = inputs(batch.tokens, rgb, self.predictor.device)
+        with self.clock("tokenise" if self.predictor.tokenises else "model"):
+            inputs = self.predictor.prepared(batch.inputs)
         first = batch.tiles[0]
         with self.clock("model"):
-            probabilities = self.predictor(tokens, pixels, (first.height, first.width))
+            probabilities = self.predictor(inputs, (first.height, first.width))
         return list(zip(batch.tiles, probabilities, strict=True))
-
-    def _stack(self, arrays: tuple[np.ndarray | None, ...]) -> Tensor | None:
-        if arrays[0] is None:
-            return None
-        stacked = torch.from_numpy(np.stack([array for array in arrays if array is not None]))
-        return stacked.pin_memory() if self.predictor.device.type == "cuda" else stacked
 
 
 def finished_bands(
@@ -101,17 +89,17 @@ def finished_bands(
         clock: Measures the stages; None: they are not measured.
         first: Number of the first band.
     """
-    clock = clock or Clock(predictor.device)
+    clock, arrays = clock or Clock(predictor.on_gpu), predictor.arrays
     for probability, seam in blended_bands(predictor, read, job, speed, clock, first):
         with clock("stitch"):
-            tensors = (_label_bits(probability, job.threshold), quarter(probability), seam)
-            band = Band(*(tensor.cpu().numpy() for tensor in tensors))
+            labels = arrays.numpy(_label_bits(probability, job.threshold, arrays))
+            band = Band(labels, quarter(probability, arrays), arrays.numpy(seam))
         yield band
 
 
 def blended_bands(
     predictor: Predictor, read: ReadInputs, job: Job, speed: Speed, clock: Clock, first: int = 0
-) -> Iterator[tuple[Tensor, Tensor]]:
+) -> Iterator[tuple[Array, Array]]:
     """Yield the probabilities (classes, rows, width) float32 of each band and its seam counts.
 
     The probabilities are valid until the next band is asked for. Arguments as `finished_bands`.
@@ -121,8 +109,8 @@ def blended_bands(
     begin = next(n for n in range(len(rows)) if rows[n][0].y + job.fitted[1] > top)
     wanted = {n: [tile for tile in rows[n] if job.wanted(tile)] for n in range(begin, len(rows))}
     predictions = _predictions(_Stages(predictor, read, clock), list(wanted.values()), speed)
-    open_rows = OpenRows(job, rows[begin][0].y, predictor.device)
-    seams = Seams(job, predictor.device)
+    open_rows = OpenRows(job, rows[begin][0].y, predictor.arrays)
+    seams = Seams(job, predictor.arrays)
     for n in range(begin, len(rows)):
         for _ in wanted[n]:
             tile, probability = next(predictions)
@@ -141,7 +129,7 @@ def blended_bands(
 
 def _predictions(
     stages: _Stages, rows: list[list[Tile]], speed: Speed
-) -> Iterator[tuple[Tile, Tensor]]:
+) -> Iterator[tuple[Tile, Array]]:
     """Yield the tiles of all rows, in order, with their probabilities."""
     # A batch stays within its row of tiles, so that a resumed run computes the same batches.
     batches = [batch for tiles in rows for batch in _batches(tiles, speed.batch)]
@@ -151,11 +139,11 @@ def _predictions(
     return track(chain.from_iterable(computed), sum(map(len, rows)), "tiles")
 
 
-def _label_bits(probability: Tensor, threshold: float) -> Tensor:
+def _label_bits(probability: Array, threshold: float, arrays: Arrays) -> Array:
     """(classes, rows, width) -> (rows, width) uint8, bit i where class i reaches the threshold."""
-    bits = torch.zeros(probability.shape[1:], dtype=torch.uint8, device=probability.device)
+    bits = arrays.zeros(probability.shape[1:], "uint8")
     for index, layer in enumerate(probability):
-        bits |= (layer >= threshold).to(torch.uint8) << index
+        bits |= (layer >= threshold).view(arrays.library.uint8) << index
     return bits
 
 

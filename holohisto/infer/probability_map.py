@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional
 
+from holohisto.infer.arrays import Array, Arrays
 from holohisto.runtime.arithmetic import ceil_div
 
 DIVISOR = 4
@@ -19,22 +17,22 @@ ROWS = 512
 """Rows reduced, or read back, at a time."""
 
 
-def quarter(band: Tensor) -> Tensor:
+def quarter(band: Array, arrays: Arrays) -> np.ndarray:
     """Average the largest probability over the classes in blocks of 4 x 4.
 
     Args:
         band: (classes, rows, width) in 0..1; a block cut by the border repeats its last pixels.
+        arrays: The arrays that it is of.
 
     Returns:
         (ceil(rows / 4), ceil(width / 4)) uint8, 255 for 1.
     """
     reduced = []
-    for rows in band.split(ROWS, dim=1):
-        largest = rows.amax(dim=0)[None, None]
-        margin = (0, -largest.shape[3] % DIVISOR, 0, -largest.shape[2] % DIVISOR)
-        wide = functional.pad(largest, margin, mode="replicate")
-        reduced.append((functional.avg_pool2d(wide, DIVISOR)[0, 0] * 255).round().to(torch.uint8))
-    return torch.cat(reduced)
+    for top in range(0, band.shape[1], ROWS):
+        largest = arrays.library.amax(band[:, top : top + ROWS], 0)
+        means = arrays.numpy(arrays.means(largest, DIVISOR))
+        reduced.append(np.rint(means * np.float32(255)).astype(np.uint8))
+    return np.concatenate(reduced)
 
 
 class Spool:

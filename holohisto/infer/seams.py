@@ -1,8 +1,6 @@
 """How far overlapping tiles disagree, in strips along the borders of tiles."""
 
-import torch
-from torch import Tensor
-
+from holohisto.infer.arrays import Array, Arrays
 from holohisto.infer.job import Job
 from holohisto.infer.open_rows import OpenRows
 from holohisto.tiles.grid import Tile
@@ -14,13 +12,13 @@ STRIP = 16
 class Seams:
     """Counts pixels that a tile classifies differently from the tiles blended before it."""
 
-    def __init__(self, job: Job, device: torch.device) -> None:
-        self._job = job
+    def __init__(self, job: Job, arrays: Arrays) -> None:
+        self._job, self._arrays = job, arrays
         self._columns = [tile.x for tile in job.rows[0]]
         self._tops = [row[0].y for row in job.rows]
-        self._counts = torch.zeros(job.classes, 2, dtype=torch.int64, device=device)
+        self._counts = arrays.zeros((job.classes, 2), "int64")
 
-    def compare(self, open_rows: OpenRows, tile: Tile, probability: Tensor) -> None:
+    def compare(self, open_rows: OpenRows, tile: Tile, probability: Array) -> None:
         """Count where a tile differs from those before it, and where either has the class.
 
         Args:
@@ -37,12 +35,12 @@ class Seams:
             covered = weight > 0
             before = (open_rows.sum[:, rows, across] >= threshold * weight) & covered
             now = (probability[:, rows, columns] >= threshold) & covered
-            self._counts[:, 0] += (before ^ now).sum(dim=(1, 2))
-            self._counts[:, 1] += (before | now).sum(dim=(1, 2))
+            self._counts[:, 0] += (before ^ now).sum((1, 2))
+            self._counts[:, 1] += (before | now).sum((1, 2))
 
-    def take(self) -> Tensor:
+    def take(self) -> Array:
         """Return the counts (classes, 2) int64, differing and either, and start again from 0."""
-        counts, self._counts = self._counts, torch.zeros_like(self._counts)
+        counts, self._counts = self._counts, self._arrays.zeros(self._counts.shape, "int64")
         return counts
 
 

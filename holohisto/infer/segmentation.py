@@ -20,14 +20,14 @@ from holohisto.foreground.map import Foreground
 from holohisto.foreground.tissue import Tissue
 from holohisto.infer.clock import ON_DEVICE, Clock, bottleneck
 from holohisto.infer.job import DEFAULT_SPEED, Job, Speed
-from holohisto.infer.pipeline import ReadInputs, TileInputs, finished_bands
-from holohisto.infer.predict import Predictor
+from holohisto.infer.pipeline import ReadInputs, finished_bands
+from holohisto.infer.predictor import Predictor, TileInputs
 from holohisto.infer.probability_map import DIVISOR, Spool
 from holohisto.infer.resume import FinishedBands
 from holohisto.infer.seams import disagreement
 from holohisto.runtime.journal import Journal
 from holohisto.runtime.prefetch import ahead
-from holohisto.segmenter.file import ModelCard
+from holohisto.segmenter.card import ModelCard
 from holohisto.slide.record import SlideRecord
 from holohisto.tiles.grid import Tile, holds_foreground
 from holohisto.tokens.token_map import TokenMap, tile_tokens
@@ -61,7 +61,7 @@ class Segmentation:
         self._predictor, self._speed = predictor, speed
         self._spool = Spool(job.size, folder)
         self._seam = np.zeros((job.classes, 2), np.int64)
-        self._clock, self._start = Clock(predictor.device), time.perf_counter()
+        self._clock, self._start = Clock(predictor.on_gpu), time.perf_counter()
         self._resumed = 0
 
     def labels(self, read: ReadInputs, journal: Journal | None = None) -> Iterator[np.ndarray]:
@@ -121,7 +121,6 @@ class Segmentation:
 
 def job_for(
     card: ModelCard,
-    tile: tuple[int, int] | None,
     size: tuple[int, int],
     foreground: Foreground,
     options: InferOptions,
@@ -130,14 +129,13 @@ def job_for(
 
     Args:
         card: ModelCard of the segmenter.
-        tile: Width and height of its tile, if it has a fixed one (`model.tile`).
         size: Working width and height of the slide.
         foreground: The slide's tissue; tiles without any are skipped.
         options: The section `infer`.
     """
     return Job(
         size=size,
-        tile=tile or options.tile,
+        tile=getattr(card.options, "tile", None) or options.tile,
         overlap=options.overlap,
         wanted=lambda tile: holds_foreground(foreground.mask, foreground.cell, tile),
         snap=math.lcm(card.downscale if card.tokenizer else SMALLEST_SNAP, DIVISOR),
@@ -158,9 +156,9 @@ def input_reader(
     """
 
     def read(tile: Tile) -> TileInputs:
-        return (
+        return TileInputs(
             tile_tokens(token_map, tile) if token_map else None,
-            tissue.read(tile) if predictor.inputs.pixels else None,
+            tissue.read(tile) if predictor.reads_pixels else None,
         )
 
     return read

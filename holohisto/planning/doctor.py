@@ -19,6 +19,7 @@ import psutil
 import tifffile
 
 from holohisto.errors import HolohistoError
+from holohisto.runtime.processor import trial
 from holohisto.runtime.units import bytes_text
 from holohisto.slide.probe import Probe
 from holohisto.slide.sources import open_source
@@ -48,7 +49,7 @@ class Finding:
 
 
 def examine(scratch: Path, torch_facts: Callable[[], Finding]) -> list[Finding]:
-    """Examine the host, the job, memory, GPUs, scratch disk and readers.
+    """Examine the host, the job, memory, GPUs, processor, scratch disk and readers.
 
     Args:
         scratch: The folder for node-local copies.
@@ -61,6 +62,7 @@ def examine(scratch: Path, torch_facts: Callable[[], Finding]) -> list[Finding]:
         memory(os.environ),
         driver(os.environ),
         torch_facts(),
+        processor(),
         scratch_disk(scratch),
         *(reader(name) for name in READERS),
     ]
@@ -113,6 +115,14 @@ def driver(environment: Mapping[str, str]) -> Finding:
     except (subprocess.SubprocessError, OSError) as error:
         return Finding("driver", f"nvidia-smi fails: {error}{allocated}", bad=True)
     return Finding("driver", "; ".join(done.stdout.strip().splitlines()) + allocated)
+
+
+def processor() -> Finding:
+    """OpenVINO, which computes networks on the CPU, and the precisions it has here."""
+    try:
+        return Finding("processor", trial())
+    except Exception as error:  # a broken package may raise anything
+        return Finding("processor", f"OpenVINO: {type(error).__name__}: {error}", bad=True)
 
 
 def scratch_disk(folder: Path) -> Finding:

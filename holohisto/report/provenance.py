@@ -18,7 +18,16 @@ from holohisto.errors import HolohistoError
 from holohisto.report.results import Run
 from holohisto.runtime.tensor_file import read_metadata
 
-PACKAGES = ("torch", "numpy", "scipy", "tifffile", "cucim-cu12", "openslide-bin", "snakemake")
+PACKAGES = (
+    "torch",
+    "openvino",
+    "numpy",
+    "scipy",
+    "tifffile",
+    "cucim-cu12",
+    "openslide-bin",
+    "snakemake",
+)
 RULE = re.compile(r"^(?P<indent> *)(?:local)?(?:rule|checkpoint) (?P<rule>\w+):$")
 DETAIL = re.compile(r"^ +(?P<key>reason|wildcards): (?P<value>.*)$")
 

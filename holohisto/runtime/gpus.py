@@ -19,6 +19,8 @@ VISIBLE = "CUDA_VISIBLE_DEVICES"
 """Environment variable of the GPUs that CUDA shows to a process."""
 TAKEN = "HOLOHISTO_GPUS"
 """Set for the processes that a job starts: they share the job's GPUs."""
+DEVICE_FILES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+"""Device files of the drivers that torch's CUDA and ROCm builds use."""
 SHARERS = 64
 """Most processes that share one GPU, once all are taken."""
 _locks: list[int] = []
@@ -34,6 +36,11 @@ def visible() -> list[str]:
     query = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
     done = subprocess.run(query, capture_output=True, text=True, check=False)
     return done.stdout.split() if done.returncode == 0 else []
+
+
+def may_exist() -> bool:
+    """Return whether it is worth asking torch for a GPU, which takes seconds to import."""
+    return os.environ.get(VISIBLE) != "" and any(Path(name).exists() for name in DEVICE_FILES)
 
 
 def take(count: int = 1) -> list[str]:

@@ -4,7 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from holohisto.device import Precision, encoding_in
+from holohisto.config.fields import Precision
+from holohisto.device import encoding_in
 from holohisto.segmenter.file import Segmenter
 from holohisto.tokenizer.norm import Statistics
 from holohisto.tokenizer.vqgan import VQGAN
@@ -39,6 +40,10 @@ class TileEncoder:
             with encoding_in("fp32", rgb.device):
                 tokens.append(tokenizer.quantize.assign(latents))
         return torch.cat(tokens)
+
+    def encode_arrays(self, rgb: np.ndarray) -> np.ndarray:
+        """Return the tokens (B, H/f, W/f) int64 of tiles (B, H, W, 3) uint8."""
+        return self(torch.from_numpy(rgb).permute(0, 3, 1, 2)).numpy()
 
 
 class Inputs:

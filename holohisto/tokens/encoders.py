@@ -7,7 +7,8 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from holohisto.device import Precision, device_of, encoding_in
+from holohisto.config.fields import Precision
+from holohisto.device import device_of, encoding_in
 from holohisto.errors import HolohistoError
 from holohisto.runtime.arithmetic import ceil_div, round_up
 from holohisto.tiles.grid import positions

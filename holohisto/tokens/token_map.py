@@ -11,8 +11,8 @@ from pydantic import BaseModel, BeforeValidator, Field, Json, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from holohisto.config.fields import Precision
 from holohisto.config.training import TokensOptions
-from holohisto.device import Precision
 from holohisto.errors import HolohistoError
 from holohisto.runtime import atomic
 from holohisto.runtime.seal import require_header, sealed_header

@@ -18,7 +18,8 @@ from holohisto.runtime.progress import phase
 from holohisto.runtime.tsv import write_tsv
 from holohisto.segmenter.baselines import pretrained
 from holohisto.segmenter.baselines.threshold import ThresholdSegmenter
-from holohisto.segmenter.file import ModelCard, Network, build_segmenter, save_segmenter
+from holohisto.segmenter.card import ModelCard
+from holohisto.segmenter.file import Network, build_segmenter, save_segmenter
 from holohisto.segmenter.holohisto.model import HolohistoSegmenter
 from holohisto.segmenter.inputs import TileEncoder
 from holohisto.slide.record import SlideRecord

@@ -7,7 +7,7 @@ import numpy as np
 
 from holohisto.annotation import Annotation
 from holohisto.annotation.cells import annotated_cells
-from holohisto.device import Precision
+from holohisto.config.fields import Precision
 from holohisto.errors import HolohistoError
 from holohisto.foreground.map import load_foreground
 from holohisto.foreground.tissue import Tissue

@@ -17,7 +17,8 @@ from holohisto.foreground.map import load_foreground
 from holohisto.foreground.tissue import Tissue
 from holohisto.pyramid.write import write_slide_pyramid
 from holohisto.runtime.results import Results
-from holohisto.segmenter.file import ModelCard, build_segmenter, load_segmenter, save_segmenter
+from holohisto.segmenter.card import ModelCard
+from holohisto.segmenter.file import build_segmenter, load_segmenter, save_segmenter
 from holohisto.slide.record import SlideRecord
 from holohisto.slide.scale import Scale
 from holohisto.statistics.files import read_table

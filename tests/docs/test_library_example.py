@@ -14,7 +14,8 @@ from tiny_cohort import paint
 from holohisto import cli
 from holohisto.config.models import HolohistoModel
 from holohisto.pyramid.write import write_slide_pyramid
-from holohisto.segmenter.file import ModelCard, build_segmenter, save_segmenter
+from holohisto.segmenter.card import ModelCard
+from holohisto.segmenter.file import build_segmenter, save_segmenter
 from holohisto.tokenizer.architecture import Architecture
 from holohisto.tokenizer.file import save_tokenizer, tokenizer_digest
 from holohisto.tokenizer.vqgan import VQGAN

@@ -14,7 +14,8 @@ from holohisto.config.models import HolohistoModel
 from holohisto.infer.clock import Clock
 from holohisto.infer.job import Job, Speed
 from holohisto.infer.pipeline import blended_bands
-from holohisto.infer.predict import Predictor
+from holohisto.infer.predictor import TileInputs
+from holohisto.infer.torch_engine import TorchPredictor
 from holohisto.segmenter.file import build_segmenter
 from holohisto.tokenizer.architecture import Architecture
 from holohisto.tokenizer.calibration import calibrate
@@ -79,13 +80,13 @@ def test_probabilities_on_both_devices(picture):
         part = np.zeros((height, width), np.int64)
         found = some[rows : rows + height, columns : columns + width]
         part[: found.shape[0], : found.shape[1]] = found
-        return part, read_pixels(tile)
+        return TileInputs(part, read_pixels(tile))
 
     job = Job(SIZE, (256, 192), 0.25, lambda tile: True, 16, 2)
     found = {}
     for device in ("cpu", "cuda"):
-        predictor = Predictor(model.to(device))
-        bands = blended_bands(predictor, read, job, Speed(), Clock(predictor.device))
+        predictor = TorchPredictor(model.to(device))
+        bands = blended_bands(predictor, read, job, Speed(), Clock(predictor.on_gpu))
         found[device] = torch.cat([band.cpu().clone() for band, _ in bands], dim=1)
     assert (found["cpu"] - found["cuda"]).abs().max() < 0.05  # bf16 on the GPU
 

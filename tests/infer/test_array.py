@@ -16,7 +16,8 @@ from holohisto.errors import HolohistoError
 from holohisto.infer.array import segment_array
 from holohisto.infer.job import Speed
 from holohisto.pyramid.raster import Raster
-from holohisto.segmenter.file import ModelCard, build_segmenter, load_segmenter, save_segmenter
+from holohisto.segmenter.card import ModelCard
+from holohisto.segmenter.file import build_segmenter, load_segmenter, save_segmenter
 from holohisto.tokenizer.architecture import Architecture
 from holohisto.tokenizer.file import load_tokenizer, save_tokenizer, tokenizer_digest
 from holohisto.tokenizer.vqgan import VQGAN

@@ -8,7 +8,8 @@ from holohisto.config.models import HolohistoModel
 from holohisto.infer.clock import Clock, bottleneck
 from holohisto.infer.job import Job, Speed
 from holohisto.infer.pipeline import blended_bands, finished_bands
-from holohisto.infer.predict import Predictor
+from holohisto.infer.predictor import TileInputs
+from holohisto.infer.torch_engine import TorchPredictor
 from holohisto.segmenter.file import build_segmenter
 from holohisto.tiles.grid import Tile, tile_rows
 
@@ -39,7 +40,7 @@ def reader(rgb):
         out = np.zeros((tile.height, tile.width, 3), np.uint8)
         inside = rgb[tile.y : tile.y + tile.height, tile.x : tile.x + tile.width]
         out[: inside.shape[0], : inside.shape[1]] = inside
-        return None, out
+        return TileInputs(None, out)
 
     return read
 
@@ -50,8 +51,8 @@ def segment(rgb, tile, overlap, wanted=lambda tile: True):
 
 
 def probabilities(rgb, job):
-    predictor = Predictor(Convolution())
-    bands = blended_bands(predictor, reader(rgb), job, Speed(), Clock(predictor.device))
+    predictor = TorchPredictor(Convolution())
+    bands = blended_bands(predictor, reader(rgb), job, Speed(), Clock())
     return [band.clone() for band, _ in bands]
 
 
@@ -122,7 +123,7 @@ class Given(nn.Module):
 
 
 def run(model, rgb, job, first=0):
-    return list(finished_bands(Predictor(model), reader(rgb), job, first=first))
+    return list(finished_bands(TorchPredictor(model), reader(rgb), job, first=first))
 
 
 def joined(bands):
@@ -166,14 +167,14 @@ def test_no_batch_thread_or_queue_alters_a_bit(speed):
 
     def read(tile):
         inside = tokens[tile.y // 16 :, tile.x // 16 :][: tile.height // 16, : tile.width // 16]
-        return inside, pixels(tile)[1]
+        return TileInputs(inside, pixels(tile).rgb)
 
     some, rgb = (torch.from_numpy(array)[None] for array in read(Tile(0, 0, 176, 128)))
     logits = model(some, rgb.permute(0, 3, 1, 2), (128, 176))
     model.decoder.head.bias -= logits.mean(dim=(0, 2, 3))  # near the threshold
     job = Job(SIZE, (176, 128), 0.25, lambda tile: (tile.x + tile.y) % 5 != 0, 16, 2)
     results = [
-        joined(finished_bands(Predictor(model), read, job, each))
+        joined(finished_bands(TorchPredictor(model), read, job, each))
         for each in (Speed(1, 1, 1), speed)
     ]
     assert len(np.unique(results[0][0])) > 1

@@ -22,6 +22,7 @@ def test_the_verb_reports_every_subject_once(capsys, tmp_path):
         "memory",
         "driver",
         "gpu",
+        "processor",
         "scratch",
         "reader cucim",
         "reader openslide",
@@ -29,7 +30,8 @@ def test_the_verb_reports_every_subject_once(capsys, tmp_path):
         "reader libvips",
     ]
     assert all(line.endswith(", works") for line in lines if line.startswith("reader"))
-    assert f"{tmp_path}: " in lines[7]
+    assert re.search(r"OpenVINO \d+\.\d+.*, fp32", lines[7])
+    assert f"{tmp_path}: " in lines[8]
 
 
 def test_a_missing_scratch_is_reported_and_ends_with_exit_code_2(capsys, monkeypatch, tmp_path):
@@ -37,6 +39,15 @@ def test_a_missing_scratch_is_reported_and_ends_with_exit_code_2(capsys, monkeyp
     monkeypatch.setattr(doctor, "READERS", {})
     assert cli.main(["doctor", "--scratch", "$PLACE"]) == 2
     assert f"doctor: scratch: {tmp_path}/none: No such file or directory" in capsys.readouterr().err
+
+
+def test_an_openvino_that_does_not_work_is_reported(monkeypatch):
+    def fail():
+        raise ImportError("no openvino for you")
+
+    monkeypatch.setattr(doctor, "trial", fail)
+    finding = doctor.processor()
+    assert finding == Finding("processor", "OpenVINO: ImportError: no openvino for you", bad=True)
 
 
 def test_a_slurm_job_is_reported_with_what_it_was_given():

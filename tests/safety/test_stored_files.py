@@ -20,7 +20,8 @@ from holohisto.planning.resources import read_or_unseen, unseen
 from holohisto.pyramid.raster import Raster
 from holohisto.pyramid.write import write_rows
 from holohisto.runtime.seal import read_sealed_json, sealed_header, sealed_json
-from holohisto.segmenter.file import ModelCard, build_segmenter, load_segmenter, save_segmenter
+from holohisto.segmenter.card import ModelCard
+from holohisto.segmenter.file import build_segmenter, load_segmenter, save_segmenter
 from holohisto.slide.record import SlideRecord
 from holohisto.slide.scale import Scale
 from holohisto.tokenizer.architecture import Architecture

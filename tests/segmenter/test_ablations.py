@@ -8,7 +8,8 @@ from torch import nn
 
 from holohisto.config.models import HolohistoModel
 from holohisto.config.parsing import read_config
-from holohisto.segmenter.file import ModelCard, build_segmenter, load_segmenter, save_segmenter
+from holohisto.segmenter.card import ModelCard
+from holohisto.segmenter.file import build_segmenter, load_segmenter, save_segmenter
 from holohisto.segmenter.holohisto.attention.softmax import SoftmaxAttention, sine_positions
 
 CODEBOOK = torch.randn(32, 4, generator=torch.Generator().manual_seed(0))

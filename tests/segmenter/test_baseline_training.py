@@ -9,7 +9,8 @@ from training_runs import OPTIONS, SIZE, numbers, run, slide
 
 from holohisto.config.training import Augmentation
 from holohisto.segmenter.baselines import pretrained
-from holohisto.segmenter.file import ModelCard, build_segmenter, load_segmenter, save_segmenter
+from holohisto.segmenter.card import ModelCard
+from holohisto.segmenter.file import build_segmenter, load_segmenter, save_segmenter
 from holohisto.training.trainer import Trainer
 
 OWN_STAIN = Augmentation(

@@ -11,8 +11,8 @@ from baseline_networks import KINDS, TOYS, built, pixels
 from torch import nn
 
 from holohisto.config.models import PixelOptions
-from holohisto.segmenter.baselines.networks import Sides
 from holohisto.segmenter.baselines.pixels import MEAN, SPREAD
+from holohisto.segmenter.sides import Sides
 
 
 def test_every_row_of_the_papers_table_is_a_kind():

@@ -5,8 +5,9 @@ import torch
 
 from holohisto.config.models import ColourThresholdModel, HolohistoModel
 from holohisto.errors import HolohistoError
-from holohisto.segmenter import file
-from holohisto.segmenter.file import ModelCard, build_segmenter, load_segmenter, save_segmenter
+from holohisto.segmenter import card as card_file
+from holohisto.segmenter.card import ModelCard
+from holohisto.segmenter.file import build_segmenter, load_segmenter, save_segmenter
 
 CODEBOOK = torch.randn(32, 6, generator=torch.Generator().manual_seed(0))
 
@@ -47,7 +48,7 @@ def test_a_segmenter_file_of_another_format_is_refused(tmp_path, monkeypatch):
     card = ModelCard(
         "m", ColourThresholdModel(), ("a",), 0.5, (64, 64), None, 1, "frozen", None, {}
     )
-    monkeypatch.setattr(file, "FORMAT", "holohisto-segmenter-2")
+    monkeypatch.setattr(card_file, "FORMAT", "holohisto-segmenter-2")
     save_segmenter(model.state_dict(), card, tmp_path / "old.safetensors")
     monkeypatch.undo()
     with pytest.raises(

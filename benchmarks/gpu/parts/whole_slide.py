@@ -15,7 +15,8 @@ from holohisto.config.models import HolohistoModel
 from holohisto.config.sections import InferOptions
 from holohisto.config.training import TokensOptions
 from holohisto.device import best_device, resolve_precision
-from holohisto.segmenter.file import ModelCard, build_segmenter, save_segmenter
+from holohisto.segmenter.card import ModelCard
+from holohisto.segmenter.file import build_segmenter, save_segmenter
 from holohisto.slide import Slide
 from holohisto.tokenizer.file import load_tokenizer, tokenizer_digest
 

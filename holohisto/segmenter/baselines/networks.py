@@ -4,7 +4,6 @@ MONAI and transformers are imported where they are used: they take seconds to lo
 segmenters need only one of them or none. Nothing here reads or downloads a file.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
@@ -20,33 +19,10 @@ from holohisto.config.models import (
 )
 from holohisto.segmenter.baselines.deeplab import DeepLabV3Plus
 from holohisto.segmenter.baselines.sam import SamSegmenter
+from holohisto.segmenter.sides import Sides
 from holohisto.tiles.grid import whole
 
 PATCH = 16  # side of a transformer's token, pixels
-
-
-@dataclass(frozen=True)
-class Sides:
-    """Heights and widths that a network accepts."""
-
-    multiple: int = 1
-    """Sides are multiples of it, at least two of them, because norms need several values."""
-    fixed: tuple[int, int] | None = None
-    """The only accepted width and height, of networks that learn position embeddings."""
-
-    def of(self, height: int, width: int) -> tuple[int, int]:
-        """Return the least height and width that the network takes for such a tile.
-
-        Raises:
-            ValueError: the tile is larger than the network's only size.
-        """
-        if self.fixed is None:
-            m = self.multiple
-            wide, high = whole((max(width, 2 * m), max(height, 2 * m)), m)
-            return high, wide
-        if width > self.fixed[0] or height > self.fixed[1]:
-            raise ValueError(f"a tile of {width} x {height} for a network of {self.fixed}")
-        return self.fixed[1], self.fixed[0]
 
 
 def build(options: PixelOptions, classes: int) -> tuple[nn.Module, Sides]:

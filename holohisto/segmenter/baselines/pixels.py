@@ -9,7 +9,6 @@ from holohisto.segmenter.baselines.networks import build
 from holohisto.segmenter.holohisto.decoder import resize
 from holohisto.segmenter.prior import PriorShift
 
-BACKGROUND = 255  # glass
 MEAN, SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Mean and standard deviation of ImageNet's colours, which all pretrained backbones expect."""
 
@@ -49,7 +48,12 @@ class PixelSegmenter(nn.Module):
         """
         height, width = rgb.shape[2:]
         full = self.sides.of(height, width)
-        wide = functional.pad(rgb, (0, full[1] - width, 0, full[0] - height), value=BACKGROUND)
-        pixels = (wide.float() - self.mean) / self.spread
+        margin = (0, full[1] - width, 0, full[0] - height)
+        wide = functional.pad(rgb, margin, value=self.sides.border)
+        return self.accepted(None, wide)[:, :, : size[0], : size[1]]
+
+    def accepted(self, tokens: Tensor | None, rgb: Tensor) -> Tensor:
+        """Segment tiles whose height and width the network accepts (`sides`), see `forward`."""
+        pixels = (rgb.float() - self.mean) / self.spread
         logits = self.network(pixels.contiguous(memory_format=torch.channels_last))
-        return self.prior(resize(logits, full)[:, :, : size[0], : size[1]])
+        return self.prior(resize(logits, rgb.shape[2:]))

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from holohisto.segmenter.sides import Sides
+
 FEATURES = ("red", "green", "blue", "density", "saturation", "red share", "blue share")
 BLURS = (1, 8, 32)  # side of the box, working pixels
 BINS = 128
@@ -47,19 +49,24 @@ class ThresholdSegmenter(nn.Module):
         self.needs_pixels = True
         self.needs_tokens = False
         self.tile = self.micro_batch = None
+        self.sides = Sides(least=1)
         self.register_buffer("choice", torch.zeros(classes, dtype=torch.int64))
         self.register_buffer("threshold", torch.zeros(classes))
         self.register_buffer("sign", torch.ones(classes))
 
     def forward(self, tokens: Tensor | None, rgb: Tensor, size: tuple[int, int]) -> Tensor:
         """Return logits (B, classes, H, W) of uint8 (B, 3, H, W)."""
+        return self.accepted(tokens, rgb)[:, :, : size[0], : size[1]]
+
+    def accepted(self, tokens: Tensor | None, rgb: Tensor) -> Tensor:
+        """Return logits (B, classes, H, W) of uint8 (B, 3, H, W) of any size."""
         features = colour_features(rgb)
         logits = []
         for choice, threshold, sign in zip(self.choice, self.threshold, self.sign, strict=True):
             scale, index = divmod(int(choice), len(FEATURES))
             value = blur(features[:, index : index + 1], BLURS[scale])
             logits.append(SOFTNESS * sign * (value - threshold))
-        return torch.cat(logits, dim=1)[:, :, : size[0], : size[1]]
+        return torch.cat(logits, dim=1)
 
     def describe(self, index: int) -> str:
         """Return the fitted rule of a class as words."""

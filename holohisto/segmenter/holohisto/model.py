@@ -11,6 +11,7 @@ from holohisto.segmenter.holohisto.decoder import RgbDecoder, TokenDecoder
 from holohisto.segmenter.holohisto.embedding import Embedding
 from holohisto.segmenter.holohisto.stem import Stem
 from holohisto.segmenter.prior import PriorShift
+from holohisto.segmenter.sides import Sides
 
 
 class HolohistoSegmenter(nn.Module):
@@ -35,6 +36,7 @@ class HolohistoSegmenter(nn.Module):
         self.needs_tokens = options.embedding == "tokens"
         self.needs_pixels = options.decoder == "rgb" or not self.needs_tokens
         self.tile, self.micro_batch = options.tile, None
+        self.sides = Sides(downscale, least=1, border=None)
         if self.needs_tokens:
             assert codebook is not None
             codes = codebook.detach().float()
@@ -66,7 +68,22 @@ class HolohistoSegmenter(nn.Module):
         """
         f = self.downscale
         full = (round_up(size[0], f), round_up(size[1], f))
-        pixels = None if rgb is None else self._pixels(rgb, full)
+        logits = self._logits(tokens, None if rgb is None else self._pixels(rgb, full), full)
+        return self.prior(logits[:, :, : size[0], : size[1]])
+
+    def accepted(self, tokens: Tensor | None, rgb: Tensor | None) -> Tensor:
+        """Segment tiles whose height and width are multiples of f, see `forward`."""
+        if rgb is not None:
+            full = (rgb.shape[2], rgb.shape[3])
+            return self.prior(self._logits(tokens, self._scaled(rgb), full))
+        assert tokens is not None
+        full = (tokens.shape[1] * self.downscale, tokens.shape[2] * self.downscale)
+        return self.prior(self._logits(tokens, None, full))
+
+    def _logits(
+        self, tokens: Tensor | None, pixels: Tensor | None, full: tuple[int, int]
+    ) -> Tensor:
+        """Return logits (B, classes, *full); pixels are (B, 3, *full) float in -1..1."""
         if self.needs_tokens:
             assert tokens is not None
             read, known = self._codes(tokens).permute(0, 3, 1, 2), tokens >= 0
@@ -81,7 +98,7 @@ class HolohistoSegmenter(nn.Module):
             skips = self.stem(pixels)
             del pixels  # 100 MB of a 4K tile
             logits = self.decoder(self.backbone(embedded), full, skips)
-        return self.prior(logits[:, :, : size[0], : size[1]])
+        return logits
 
     def _codes(self, tokens: Tensor) -> Tensor:
         """Look up the codes (B, h, w, d) of tokens (B, h, w), also of those left out (~token)."""
@@ -89,9 +106,15 @@ class HolohistoSegmenter(nn.Module):
         return functional.embedding(torch.where(tokens < 0, ~tokens, tokens), self.codebook)
 
     @staticmethod
+    def _scaled(rgb: Tensor) -> Tensor:
+        """Scale uint8 to -1..1."""
+        pixels = rgb.float().div_(127.5).sub_(1)
+        return pixels.contiguous(memory_format=torch.channels_last)
+
+    @staticmethod
     def _pixels(rgb: Tensor, full: tuple[int, int]) -> Tensor:
         """Scale to -1..1 and widen to whole tokens by repeating the border."""
-        pixels = rgb.float().div_(127.5).sub_(1)
+        pixels = HolohistoSegmenter._scaled(rgb)
         margin = (0, full[1] - rgb.shape[3], 0, full[0] - rgb.shape[2])
         if any(margin):
             pixels = functional.pad(pixels, margin, mode="replicate")
