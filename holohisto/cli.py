@@ -13,10 +13,12 @@ from pathlib import Path
 from holohisto import __version__
 from holohisto.errors import HolohistoError, printable
 from holohisto.runtime import atomic, progress
+from holohisto.runtime.atomic import DISK_ERRORS
 from holohisto.runtime.paths import is_readable_kind
 from holohisto.runtime.slurm import is_first
 
 logger = logging.getLogger(__name__)
+BUG = "this is a bug in holohisto; please report it with these lines"
 LONGEST_MESSAGE = 4000
 """Characters of a line of the log."""
 
@@ -74,11 +76,18 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # `holohisto check ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            logger.exception(BUG)
+            return 1
+        where = error.filename or "output"
+        logger.error("%s: cannot be read or written: %s", where, error.strerror)
+        return 2
     except Exception as error:
         if type(error).__name__ in ("OutOfMemoryError", "MemoryError"):
             logger.error("out of memory: lower the step's tile, batch or block (%s)", error)
             return 2
-        logger.exception("this is a bug in holohisto; please report it with these lines")
+        logger.exception(BUG)
         return 1
     seconds = time.monotonic() - start
     logger.info("%s: done in %.1f s, %d MB", chosen, seconds, _peak_megabytes())
@@ -92,6 +101,16 @@ def _refuse_pipes(arguments: argparse.Namespace) -> None:
             raise HolohistoError(
                 f"--{name.replace('_', '-')}", f"{path} is a pipe or device", allowed="a file"
             )
+
+
+class LogFile(logging.FileHandler):
+    """A log that ends, with one line on stderr, when its disk is full."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # logging's name
+        """Go on without this file."""
+        logging.getLogger().removeHandler(self)
+        error = sys.exc_info()[1]
+        logger.warning("%s: the log ends here: %s", self.baseFilename, error)
 
 
 class PrintableLines(logging.Formatter):
@@ -125,7 +144,7 @@ def _start_log(path: Path | None) -> None:
     if path is not None and is_first():  # only one process writes the file
         try:
             atomic.make_folder_of(path)
-            handlers.append(logging.FileHandler(path, mode="w"))
+            handlers.append(LogFile(path, mode="w", encoding="utf-8", errors="replace"))
         except OSError as error:
             raise HolohistoError(path, f"log cannot be written: {error.strerror}") from error
     for handler in handlers:

@@ -16,6 +16,7 @@ from holohisto.masks.frame import frame_of, label_bands, probability_of
 from holohisto.masks.overlay import start_overlay
 from holohisto.pyramid.raster import Raster
 from holohisto.runtime.atomic import replacing, write_text
+from holohisto.runtime.pictures import jpeg_bytes
 from holohisto.runtime.progress import phase
 from holohisto.slide.record import SlideRecord
 
@@ -75,6 +76,7 @@ def run(arguments: argparse.Namespace) -> None:
                 )
                 add_annotation(overlay, annotation, frame, len(classes))
         path = outputs.enter_context(replacing(frame.fill(arguments.overlay)))
-        overlay.draw().save(path, quality=88, subsampling=0)  # else thin lines lose colour
+        # Thin lines lose their colour with subsampling.
+        path.write_bytes(jpeg_bytes(overlay.draw(), quality=88, subsampling=0))
         if arguments.facts:
             write_text(frame.fill(arguments.facts), json.dumps(facts, indent=2) + "\n")

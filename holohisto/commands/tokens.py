@@ -7,7 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from PIL import Image
 
 from holohisto.config.parsing import from_json
 from holohisto.config.training import TokensOptions
@@ -18,6 +17,7 @@ from holohisto.foreground.tissue import Tissue
 from holohisto.runtime import atomic, gpus
 from holohisto.runtime.identity import hash_of_inputs
 from holohisto.runtime.journal import Journal
+from holohisto.runtime.pictures import write_jpeg
 from holohisto.runtime.progress import phase
 from holohisto.slide.record import SlideRecord
 from holohisto.slide.scratch import staged
@@ -88,8 +88,7 @@ def run(arguments: argparse.Namespace) -> None:
             quality, picture = judge(slide_encoder, encoded[0].encoded.tokens)
     token_map = token_map_of(record, encoder, encoded, options)
     save_token_map(token_map, arguments.tokens)
-    with atomic.replacing(arguments.picture) as temporary:
-        Image.fromarray(picture).save(temporary, quality=85)
+    write_jpeg(arguments.picture, picture, quality=85)
     facts = facts_of(record, token_map, encoded, quality)
     atomic.write_text(arguments.quality, json.dumps(facts, indent=2) + "\n")
     journal.discard()

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from holohisto.foreground.map import Foreground
-from holohisto.runtime.atomic import replacing
+from holohisto.runtime.pictures import write_jpeg
 from holohisto.slide import Slide
 from holohisto.slide.scale import Scale
 
@@ -26,8 +26,6 @@ def write_picture(path: Path, slide: Slide, foreground: Foreground, scale: Scale
     Raises:
         HolohistoError: the slide is damaged, or the file cannot be written.
     """
-    from PIL import Image
-
     rgb, reduced = slide.overview(PICTURE_SIDE)
     cells = [reduced / float(step * foreground.cell) for step in (scale.y, scale.x)]
     rows, columns = (
@@ -38,5 +36,4 @@ def write_picture(path: Path, slide: Slide, foreground: Foreground, scale: Scale
     inner = np.asarray(ndimage.binary_erosion(mask, np.ones((3, 3), bool), iterations=2))
     picture = rgb.copy()
     picture[mask > inner] = OUTLINE
-    with replacing(path) as temporary:
-        Image.fromarray(picture).save(temporary, "JPEG", quality=85)
+    write_jpeg(path, picture, quality=85)

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 from scipy import ndimage
 
+from holohisto.runtime.pictures import jpeg_bytes
 from holohisto.slide.scale import Scale, first_pixels
 
 LINE = 2
@@ -114,5 +115,5 @@ def with_box(picture: np.ndarray, field: FieldOfView, slide: tuple[int, int]) ->
 def save_picture(folder: Path, name: str, picture: np.ndarray) -> str:
     """Write the picture (h, w, 3) uint8 as a JPEG; returns the file's name."""
     file = f"{name}.jpg"
-    Image.fromarray(picture).save(folder / file, quality=88, subsampling=0)
+    (folder / file).write_bytes(jpeg_bytes(picture, quality=88, subsampling=0))
     return file

@@ -3,8 +3,6 @@
 import contextlib
 import json
 import logging
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from holohisto.gallery.choice import typical, worst
 from holohisto.gallery.errors import write_errors
 from holohisto.gallery.fields import write_field
 from holohisto.gallery.slides import GallerySlide
+from holohisto.runtime.atomic import replacing_folder
 from holohisto.runtime.results import Results
 from holohisto.sheet.cells import Row
 from holohisto.statistics.files import read_table
@@ -51,7 +50,7 @@ def write_gallery(
     scores = read_table(results.scores)
     known = scores[scores["slide"].isin(rows)] if len(scores) else scores
     index: dict[str, list[dict[str, Any]]] = {"fields": [], "failures": []}
-    with _replaced(output) as folder:
+    with replacing_folder(output) as folder:
         if len(known):
             for name in typical(known, reference, options.groups):
                 with _warned(name), GallerySlide.open(rows[name], results, classes) as slide:
@@ -61,20 +60,6 @@ def write_gallery(
                     index["failures"].append(write_errors(slide, reference, options, folder))
         (folder / INDEX).write_text(json.dumps(index, indent=1) + "\n")
     return index
-
-
-@contextlib.contextmanager
-def _replaced(output: Path) -> Iterator[Path]:
-    """A new folder beside `output`, which replaces it at the end unless an error occurs."""
-    folder = output.with_name(f".{output.name}.{os.getpid()}")
-    folder.mkdir(parents=True)
-    try:
-        yield folder
-        if output.exists():
-            shutil.rmtree(output)
-        folder.rename(output)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -144,7 +144,7 @@ def write_slide_pyramid(
 
     bands = [pixels] if isinstance(pixels, np.ndarray) else pixels
     # libvips reads at random while it shrinks, so the bands are collected in a file, not in memory.
-    with replacing(path) as temporary, tempfile.NamedTemporaryFile(dir=str(path.parent)) as raw:
+    with replacing(path) as temporary, _raw_file(path) as raw:
         width = 0
         for band in bands:
             width = band.shape[1]
@@ -165,6 +165,12 @@ def write_slide_pyramid(
             resunit="cm",
             bigtiff=True,
         )
+
+
+def _raw_file(path: Path) -> "tempfile._TemporaryFileWrapper[bytes]":
+    """A temporary file beside `path`, under a name that its next writer removes after a kill."""
+    prefix, folder = f".{path.name}.", str(path.parent)
+    return tempfile.NamedTemporaryFile(prefix=prefix, suffix=path.suffix, dir=folder)
 
 
 def _write_page(

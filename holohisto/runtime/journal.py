@@ -1,11 +1,15 @@
 """Finished steps of a long computation, in a file that survives a kill at any instant."""
 
+import contextlib
 import os
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from types import TracebackType
+
+from holohisto.errors import HolohistoError
+from holohisto.runtime.atomic import make_folder_of
 
 MAGIC = b"holohisto-journal-1\n"
 """First line of every journal: the version of its format."""
@@ -20,17 +24,22 @@ class Journal:
     """
 
     def __init__(self, path: Path, identity: str) -> None:
-        """Open the file; empty it if it is of a computation with another `identity`."""
+        """Open the file; empty it if it is of a computation with another `identity`.
+
+        Raises:
+            HolohistoError: it cannot be written, here or in `add`.
+        """
         self.path = path
         self._head = MAGIC + identity.encode() + b"\n"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-        self._file = path.open("r+b")
-        if self._file.read(len(self._head)) != self._head:
-            self._file.seek(0)
-            self._file.truncate()
-            self._file.write(self._head)
-            self._sync()
+        make_folder_of(path)
+        with self._written():
+            path.touch()
+            self._file = path.open("r+b")
+            if self._file.read(len(self._head)) != self._head:
+                self._file.seek(0)
+                self._file.truncate()
+                self._file.write(self._head)
+                self._sync()
 
     def entries(self) -> Iterator[tuple[int, bytes]]:
         """Yield number and payload of each complete record; afterwards records can be added."""
@@ -50,10 +59,11 @@ class Journal:
 
     def add(self, number: int, payload: bytes) -> None:
         """Append a record; when this returns it is on the disk."""
-        self._file.seek(0, os.SEEK_END)
         checksum = zlib.crc32(payload, number)
-        self._file.write(_RECORD.pack(number, len(payload), checksum) + payload)
-        self._sync()
+        with self._written():
+            self._file.seek(0, os.SEEK_END)
+            self._file.write(_RECORD.pack(number, len(payload), checksum) + payload)
+            self._sync()
 
     def discard(self) -> None:
         """Remove the file: the computation is complete and its output written."""
@@ -68,7 +78,18 @@ class Journal:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._file.close()
+        with contextlib.suppress(OSError):  # bytes that a full disk did not take
+            self._file.close()
+
+    @contextlib.contextmanager
+    def _written(self) -> Generator[None, None, None]:
+        """Report a disk that is full or read-only."""
+        try:
+            yield
+        except OSError as error:
+            raise HolohistoError(
+                self.path, f"cannot be written: {error.strerror or error}", advice="free some space"
+            ) from error
 
     def _sync(self) -> None:
         self._file.flush()

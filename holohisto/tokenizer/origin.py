@@ -11,8 +11,8 @@ from PIL import Image
 
 from holohisto.config.training import TokenizerOptions
 from holohisto.device import device_of
-from holohisto.runtime import atomic
 from holohisto.runtime.arithmetic import ceil_div
+from holohisto.runtime.pictures import write_jpeg
 from holohisto.runtime.progress import phase, track
 from holohisto.tiles.appearance import Strength
 from holohisto.tokenizer.calibration import calibrate
@@ -107,8 +107,7 @@ def write_picture(model: VQGAN, examples: list[list[np.ndarray]], path: Path) ->
         path: File to write, atomically.
     """
     if not examples:
-        with atomic.replacing(path) as temporary:
-            Image.new("RGB", (64, 64), "white").save(temporary)
+        write_jpeg(path, Image.new("RGB", (64, 64), "white"))
         return
     device = device_of(model)
     shown, rebuilt = [tiles[0] for tiles in examples], []
@@ -119,5 +118,4 @@ def write_picture(model: VQGAN, examples: list[list[np.ndarray]], path: Path) ->
         rebuilt.append(model.reconstruct(rgb)[0].permute(1, 2, 0).cpu().numpy())
     model.use(Statistics.NATIVE)
     picture = np.concatenate([np.concatenate(shown, 1), np.concatenate(rebuilt, 1)])
-    with atomic.replacing(path) as temporary:
-        Image.fromarray(picture).save(temporary, quality=85)
+    write_jpeg(path, picture, quality=85)

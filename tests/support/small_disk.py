@@ -1,0 +1,103 @@
+"""Run verbs on disks that are too small or read-only, in a mount namespace of its own.
+
+A script: unshare -m python tests/support/small_disk.py FOLDER LEVELS prints, as JSON, one outcome
+for each verb and level. FOLDER holds the inputs, outside the disk. Outputs and the log are on it.
+"""
+
+import contextlib
+import hashlib
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from labelled_slide import LabelledSlide
+
+from holohisto import cli
+from holohisto.pyramid.write import write_slide_pyramid
+
+CLASSES = json.dumps({"a": {}})
+SMALL = 4096
+"""Bytes; a disk of one page takes folders, but no file."""
+
+
+def verbs(folder: Path, disk: Path) -> dict[str, list[str]]:
+    """Command lines that read from `folder` and write to `disk`."""
+    slide = LabelledSlide(folder, (1300, 900), 1, 0.5)
+    y, x = np.mgrid[:900, :1300]
+    tissue = (y - 450) ** 2 + (x - 650) ** 2 < 380**2
+    rgb = np.where(tissue[..., None], np.uint8((214, 150, 190)), np.uint8(244))
+    rgb = rgb - np.random.default_rng(0).integers(0, 12, rgb.shape).astype(np.uint8)
+    write_slide_pyramid(slide.image, rgb, 0.5)
+    check = [str(slide.image), "--slide", "s1", "--output"]
+    assert cli.main(["check", *check, str(slide.check)]) == 0
+    labels = np.random.default_rng(1).integers(0, 2, (90, 130)).repeat(10, 0).repeat(10, 1)
+    slide.write_labels(labels.astype(np.uint8), ["a"])
+    slide.write_foreground(np.ones((57, 82), bool))
+    slide.write_annotation(labels.astype(np.uint8) * 255)
+    record = ["--record", str(slide.check)]
+    own = [*record, "--probability", str(slide.probability), "--classes", CLASSES]
+    given = [*record, "--model", "m", "--classes", CLASSES]
+    picture = ["--picture", f"{disk}/f.jpg"]
+    annotation = ["--annotation", str(slide.annotation), "--foreground", str(slide.foreground)]
+    annotation += ["--mask-options", "{}"]
+    outlines = ["--geojson", f"{disk}/m.geojson", "--overlay", f"{disk}/m.jpg"]
+    made = ["--labels", f"{disk}/l.tif", "--probability", f"{disk}/p.tif"]
+    image = ["--image", str(slide.image), "--masks", f"{disk}/m_{{class}}.tif"]
+    return {
+        "check": ["check", *check, f"{disk}/c.json"],
+        "foreground": [
+            *("foreground", str(slide.image), *record, "--foreground", f"{disk}/f.tif", *picture)
+        ],
+        "mask": ["mask", str(slide.labels), *own, *image, *outlines, "--facts", f"{disk}/m.json"],
+        "adopt": ["adopt", str(slide.annotation), *given, *made],
+        "metrics": ["metrics", str(slide.labels), *own, *annotation, "--output", f"{disk}/s.json"],
+    }
+
+
+def mounted(disk: Path, size: int, read_only: bool) -> None:
+    subprocess.run(["umount", str(disk)], check=False, stderr=subprocess.DEVNULL)
+    options = f"size={size},mode=0777" + (",ro" if read_only else "")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(disk)], check=True)
+
+
+def outcome(words: list[str], disk: Path) -> dict:
+    """Exit code, what stderr holds, and the files on the disk afterwards, as digests."""
+    text = io.StringIO()
+    with contextlib.redirect_stderr(text), contextlib.redirect_stdout(io.StringIO()):
+        code = cli.main(["--log", str(disk / "a.log"), *words])
+    files = {
+        str(path.relative_to(disk)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(disk.rglob("*"))
+        if path.is_file() and path.name != "a.log"
+    }
+    lines = text.getvalue().splitlines()
+    errors = [line for line in lines if " ERROR " in line]
+    clean = not any("Traceback" in line or "Logging error" in line for line in lines)
+    longest = max(map(len, errors), default=0)
+    return {"code": code, "errors": len(errors), "longest": longest, "clean": clean, "files": files}
+
+
+def main(folder: Path, levels: int) -> None:
+    disk = folder / "disk"
+    disk.mkdir()
+    found = []
+    mounted(disk, 2**27, False)
+    for verb, words in verbs(folder, disk).items():
+        mounted(disk, 2**27, False)
+        whole = outcome(words, disk)
+        assert whole["code"] == 0, (verb, whole)
+        used = int(subprocess.check_output(["du", "-s", "--block-size=4096", disk]).split()[0])
+        for level in range(levels):
+            pages = max(1, round(used * (level + 0.5) / levels))
+            mounted(disk, pages * SMALL, False)
+            found.append({"verb": verb, "whole": whole["files"], **outcome(words, disk)})
+        mounted(disk, 2**20, True)
+        found.append({"verb": verb, "whole": whole["files"], **outcome(words, disk)})
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))
