@@ -9,6 +9,7 @@ from holohisto.annotation.picture import RasterAnnotation
 from holohisto.config.sections import Classes
 from holohisto.errors import HolohistoError
 from holohisto.sheet.annotations import is_outlines
+from holohisto.slide.fit import LEVEL_0, resolution_of
 from holohisto.slide.scale import Scale
 
 SOURCE_PIXELS = 2**22
@@ -63,7 +64,8 @@ class Annotation:
             self._drawing = RasterAnnotation(self.path, classes, drawn)
         self.size = self._drawing.size
         working = scale.working_size(slide_size)
-        if self.size not in (slide_size, working):
+        fits = resolution_of(self.size, slide_size, working)
+        if fits is None:
             self._drawing.close()
             raise HolohistoError(
                 self.path,
@@ -71,7 +73,7 @@ class Annotation:
                 found="{}x{}".format(*self.size),
                 allowed="{}x{} (level 0) or {}x{} (working)".format(*slide_size, *working),
             )
-        self.own_scale = scale if self.size == slide_size else Scale.whole(1)
+        self.own_scale = scale if fits == LEVEL_0 else Scale.whole(1)
         self._count = len(classes)
 
     def read(self, xy: tuple[int, int], size: tuple[int, int]) -> np.ndarray:

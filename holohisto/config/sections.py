@@ -23,8 +23,8 @@ class ClassOptions(Section):
     values: tuple[int | Colour, ...] | None = Field(
         default=None,
         description="Grey values, or #rrggbb colours, that mark this class in annotation images."
-        " Empty: every bright value (above 127, or 1 in 0/1 masks) where the slide has one"
-        " annotated class; otherwise the position of the class in the list, starting at 1.",
+        " Empty: whatever is drawn where the slide has one annotated class; otherwise the position"
+        " of the class in the list, starting at 1.",
     )
     colour: Colour = Field(
         default="#00c853", description="Colour of the class in overlays and in QuPath."

@@ -10,12 +10,12 @@ from holohisto.slide import claims
 from holohisto.slide.integrity import check_whole
 from holohisto.slide.probe import is_tiff
 
-PICTURE_FORMATS = ("PNG", "JPEG", "BMP")
+PICTURE_FORMATS = ("PNG", "JPEG")
 """Formats of pictures that Pillow may open."""
 
 
 def open_picture(path: Path) -> Any:
-    """Open a PNG, JPEG or BMP with Pillow, its size checked; the pixels are not decoded yet.
+    """Open a PNG or JPEG with Pillow, its size checked; the pixels are not decoded yet.
 
     Formats are named: Pillow would hand PostScript to another program.
 
@@ -36,7 +36,7 @@ def open_picture(path: Path) -> Any:
 
 
 def picture_size(path: Path) -> tuple[int, int]:
-    """Return width and height of an annotation: the first picture of a TIFF, PNG or other file.
+    """Return width and height of an annotation: the first picture of a TIFF, PNG or JPEG.
 
     Raises:
         HolohistoError: missing, damaged, or not a picture.
@@ -54,7 +54,10 @@ def picture_size(path: Path) -> tuple[int, int]:
             return picture.size
     except OSError as error:
         reason = error.strerror or error
-        raise HolohistoError(path, f"annotation cannot be read: {reason}") from error
+        allowed = None if error.strerror else "TIFF, PNG, JPEG, or outlines"
+        raise HolohistoError(
+            path, f"annotation cannot be read: {reason}", allowed=allowed
+        ) from error
     except HolohistoError:
         raise
     except Exception as error:  # tifffile and Pillow raise many kinds on damaged files

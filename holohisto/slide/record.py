@@ -12,6 +12,7 @@ from holohisto.runtime.seal import read_sealed_json, sealed_json
 from holohisto.sheet.annotations import is_outlines
 from holohisto.sheet.cells import LONGEST_ID, SLIDE_ID
 from holohisto.slide import Slide
+from holohisto.slide.fit import resolution_of
 from holohisto.slide.pictures import picture_size
 from holohisto.slide.probe import probe
 from holohisto.slide.scale import Scale, ScaleField
@@ -197,9 +198,8 @@ def _fit(
     if annotation is None:
         return None
     own_size = size if is_outlines(annotation) else picture_size(annotation)
-    for name, allowed in (("level 0", size), ("working", working_size)):
-        if own_size == allowed:
-            return {"size": list(own_size), "fits": name}
+    if fits := resolution_of(own_size, size, working_size):
+        return {"size": list(own_size), "fits": fits}
     raise HolohistoError(
         annotation,
         "the annotation has not the slide's size",

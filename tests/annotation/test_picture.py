@@ -91,9 +91,13 @@ def test_one_class_without_values_is_what_is_bright(tmp_path, name, values, expe
 def test_several_classes_without_values_count_from_1(tmp_path):
     classes = {name: ClassOptions() for name in "abc"}
     pixels = np.zeros((SIZE[1], SIZE[0]), np.uint8)
-    pixels[0, :5] = [0, 1, 2, 3, 4]
+    pixels[0, :4] = [0, 1, 2, 3]
     write(tmp_path / "a.tif", pixels)
     assert read_all(tmp_path / "a.tif", classes)[0, :5].tolist() == [0, 1, 2, 4, 0]
+    pixels[0, 4] = 4
+    write(tmp_path / "a.tif", pixels)
+    with pytest.raises(HolohistoError, match=r"values that mean no class \(found 4\)"):
+        read_all(tmp_path / "a.tif", classes)
 
 
 def test_a_value_may_belong_to_several_classes(tmp_path):
@@ -171,8 +175,11 @@ def test_the_one_annotated_class_is_what_is_bright(tmp_path):
     write(tmp_path / "a.png", pixels)
     with Annotation(tmp_path / "a.png", classes, SIZE, Scale.whole(1), ("TUFT",)) as annotation:
         assert annotation.read((0, 0), (4, 1)).tolist() == [[0, 0, 0, 4]]
-    with Annotation(tmp_path / "a.png", classes, SIZE, Scale.whole(1)) as annotation:
-        assert annotation.read((0, 0), (4, 1)).tolist() == [[0, 1, 0, 0]]
+    with (
+        Annotation(tmp_path / "a.png", classes, SIZE, Scale.whole(1)) as annotation,
+        pytest.raises(HolohistoError, match=r"values that mean no class \(found 127, 255\)"),
+    ):
+        annotation.read((0, 0), (4, 1))
 
 
 def test_classes_that_are_not_annotated_are_in_no_pixel(tmp_path):
@@ -223,8 +230,12 @@ BAD = {
     "missing.png": (lambda p: None, "No such file"),
     "text.png": (lambda p: p.write_text("hello"), "identify"),
     "cut.png": (write_cut_png, "damaged"),
-    "float.tif": (lambda p: write(p, drawn().astype(np.float32)), "pixel type"),
-    "inverse.tif": (lambda p: write(p, drawn(), photometric="miniswhite"), "0 is white"),
+    "shares.tif": (lambda p: write(p, drawn(1) * np.float32(0.5)), "no whole numbers"),
+    "nan.tif": (lambda p: write(p, drawn() * np.float32("nan")), "no whole numbers"),
+    "negative.tif": (lambda p: write(p, -drawn(1).astype(np.int16)), "are negative"),
+    "complex.tif": (lambda p: write(p, drawn().astype(np.complex64)), "pixel type"),
+    "bitmap.png": (lambda p: Image.fromarray(drawn()).save(p, "BMP"), "allowed TIFF, PNG, JPEG"),
+    "script.png": (lambda p: p.write_text("%!PS-Adobe-3.0 EPSF-3.0\n"), "allowed TIFF, PNG, JPEG"),
     "header.tif": (lambda p: p.write_bytes(b"II*\0\x08\0\0\0"), "damaged"),
 }
 

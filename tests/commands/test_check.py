@@ -107,7 +107,8 @@ B = "- cucim lzw 1 717x523 0.25 (header) 2 white - 391 1 0.8 kB 0.1 MB 0.1 s 1.1
 def test_the_cohort_table_has_a_row_for_every_slide(slide, tmp_path, capsys):
     write_svs(tmp_path / "b.svs", [noise()], "MPP = 0.25")
     (tmp_path / "broken.svs").write_bytes(b"IJrE")
-    tifffile.imwrite(tmp_path / "a.tif", np.ones((523, 717), np.uint8), metadata=None)
+    drawn = np.pad(np.ones((200, 300), np.uint8), ((100, 223), (100, 317)))
+    tifffile.imwrite(tmp_path / "a.tif", drawn, metadata=None)
     (tmp_path / "sheet.tsv").write_text(
         "slide\timage\tsplit\tgroup\texclude\tnote\tannotation\n"
         f"one\t{slide}\ttest\tDN\t\t\t{tmp_path}/a.tif\n"

@@ -180,7 +180,8 @@ def test_the_verb_prints_variants_of_training_slides_before_anything_runs(tmp_pa
         resolution=(20_000, 20_000),
         resolutionunit="CENTIMETER",
     )
-    Image.fromarray(np.full((523, 717), 255, np.uint8)).save(tmp_path / "m.png")
+    drawn = np.pad(np.full((200, 300), 255, np.uint8), ((100, 223), (100, 317)))
+    Image.fromarray(drawn).save(tmp_path / "m.png")
     (tmp_path / "sheet.tsv").write_text(
         f"slide\timage\tsplit\tannotation\none\t{tmp_path}/a.tif\ttrain\t{tmp_path}/m.png\n"
     )
