@@ -6,6 +6,7 @@ affects neither time nor memory. Memory grows with the width of a slide, not wit
 
 import argparse
 import json
+import resource
 import subprocess
 import sys
 import tempfile
@@ -58,22 +59,50 @@ def prepare(folder: Path, width: int, height: int) -> list[str]:
     )
 
 
+BY_TORCH = """
+import sys
+from holohisto import cli
+from holohisto.commands import infer
+from holohisto.infer.torch_engine import TorchPredictor
+from holohisto.segmenter.file import load_segmenter
+infer.open_predictor = lambda path, *_: TorchPredictor(load_segmenter(path)[0])
+sys.exit(cli.main(sys.argv[1:]))
+"""
+RUNS = {
+    "torch": ["-c", BY_TORCH],
+    "OpenVINO, converting": ["-m", "holohisto.cli"],
+    "OpenVINO": ["-m", "holohisto.cli"],
+}
+"""What computes the segmenter on a CPU; the second run finds the converted one of the first."""
+
+
+def measure(name: str, words: list[str], facts: Path) -> None:
+    """Run infer in a process of its own and print what it took."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = [sys.executable, *RUNS[name], *words]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    found = json.loads(facts.read_text())
+    shown = {key: found[key] for key in ("device", "engine", "tiles", "stages", "bottleneck")}
+    took = done.stderr.splitlines()[-1].split("done in ")[-1]
+    print(f"{name}: {took}, {cpu:.1f} s of CPU", shown)
+
+
 def main() -> None:
-    """Prepare, run infer in a process of its own, print."""
+    """Prepare, run infer by each engine, print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--size", type=int, nargs=2, default=(20_003, 20_017))
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--only", choices=RUNS, help="one of the engines")
     arguments = parser.parse_args()
     width, height = arguments.size
     with tempfile.TemporaryDirectory() as name:
         words = prepare(Path(name), width, height)
-        command = [sys.executable, "-m", "holohisto.cli", *words]
-        command += ["--threads", str(arguments.threads)]
-        done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=True)
-        facts = json.loads((Path(name) / "facts.json").read_text())
-    print(done.stderr.splitlines()[-1])
-    shown = ("device", "tiles", "seconds", "stages", "bottleneck", "busy")
-    print(f"{width} x {height}:", {key: facts[key] for key in shown})
+        words += ["--threads", str(arguments.threads)]
+        print(f"{width} x {height}")
+        for run in [arguments.only] if arguments.only else RUNS:
+            measure(run, words, Path(name) / "facts.json")
 
 
 if __name__ == "__main__":
