@@ -11,6 +11,7 @@ from holohisto.annotation.formats import MISTAKES, Drawing
 from holohisto.annotation.scanlines import BOTTOM, LEFT, RIGHT, TOP, Polygons
 from holohisto.config.sections import Classes
 from holohisto.errors import HolohistoError
+from holohisto.slide.claims import LONGEST_SIDE
 
 logger = logging.getLogger(__name__)
 
@@ -172,8 +173,9 @@ def _scaled(
     """Bring polygons to level-0 pixels from the picture on which they were drawn."""
     if drawn_on is None or drawn_on == size:
         return polygons
-    scale = size[0] / max(1, drawn_on[0])
-    if abs(size[1] - scale * drawn_on[1]) > max(scale, 1):
+    known = all(1 <= side <= LONGEST_SIDE for side in drawn_on)
+    scale = size[0] / drawn_on[0] if known else 1.0
+    if not known or abs(size[1] - scale * drawn_on[1]) > max(scale, 1):
         raise HolohistoError(
             path,
             "the outlines were drawn on a picture of other proportions than the slide",

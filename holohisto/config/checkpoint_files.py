@@ -1,10 +1,10 @@
 """The files of a tokenizer's checkpoint, found by their names and config.json alone."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Literal
 
+from holohisto.config.text_files import read_json
 from holohisto.errors import HolohistoError
 
 Layout = Literal["holohisto", "taming", "openmuse", "diffusers"]
@@ -62,21 +62,6 @@ def find(path: Path) -> CheckpointFiles:
 def files(path: Path) -> list[Path]:
     """Return the files that reading `path` opens; `path` itself where nothing exists yet."""
     return find(path).files if path.exists() else [path]
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a config.json.
-
-    Raises:
-        HolohistoError: the file cannot be read, or holds no mapping.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise HolohistoError(path, f"cannot be read: {error}") from error
-    if not isinstance(content, dict):
-        raise HolohistoError(path, "must hold a mapping of options", found=type(content).__name__)
-    return cast(dict[str, Any], content)
 
 
 def _in_folder(folder: Path) -> CheckpointFiles:

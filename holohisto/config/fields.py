@@ -24,9 +24,10 @@ Side = Annotated[int, Field(ge=1, lt=2**31)]
 """Length of a side, pixels."""
 Pixels = tuple[Side, Side]
 """Width and height."""
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, lt=2**31)]
 Colour = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
-TileSize = tuple[Annotated[int, Field(ge=64)], Annotated[int, Field(ge=64)]]
+TileSide = Annotated[int, Field(ge=64, le=2**16)]
+TileSize = tuple[TileSide, TileSide]
 """Width and height, working pixels."""
 EXPERT: dict[str, Any] = {"expert": True}
 """Marks a key that most users never change; the reference lists it in a table of its own."""

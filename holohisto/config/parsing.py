@@ -5,11 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
-import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from holohisto.config.config import Config
 from holohisto.config.renamed import RENAMED_KINDS, REPLACED, new_name
+from holohisto.config.text_files import read_yaml, shown
 from holohisto.errors import HolohistoError, SeveralErrors
 
 
@@ -21,18 +21,15 @@ def parse_config(data: dict[str, Any], where: object = "config") -> Config:
     """
     try:
         return Config.model_validate(data)
+    except RecursionError as error:
+        raise HolohistoError(where, "is nested too deeply") from error
     except ValidationError as error:
         raise SeveralErrors([_mistake_line(where, item) for item in error.errors()]) from error
 
 
 def read_config(path: Path) -> Config:
     """Read a YAML configuration file."""
-    try:
-        data = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise HolohistoError(path, f"cannot be read: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        raise HolohistoError(path, f"is not YAML: {error}") from error
+    data = read_yaml(path)
     if not isinstance(data, dict):
         raise HolohistoError(path, "must hold a mapping of sections", found=type(data).__name__)
     return parse_config(cast(dict[str, Any], data), path)
@@ -60,7 +57,7 @@ def _mistake_line(where: object, item: Any) -> str:
         return f"{where}: {key}: empty; remove it or add keys"
     if not item["loc"]:  # the value found is the whole configuration
         return f"{where}: {problem}"
-    return f"{where}: {key}: {problem} (found {item['input']!r})"
+    return f"{where}: {key}: {problem} (found {shown(item['input'])})"
 
 
 def from_json(kind: Any) -> Callable[[str], Any]:
@@ -73,6 +70,8 @@ def from_json(kind: Any) -> Callable[[str], Any]:
     def options(text: str) -> Any:
         try:
             return TypeAdapter(kind).validate_json(text)
+        except RecursionError as error:
+            raise HolohistoError("options", "are nested too deeply") from error
         except ValidationError as error:
             lines = [_mistake_line("options", item) for item in error.errors()]
             raise SeveralErrors(lines) from error

@@ -10,7 +10,7 @@ from holohisto.config.fields import (
     Count,
     Digits,
     Fraction,
-    Positive,
+    Mpp,
     Section,
     Split,
     TileSize,
@@ -46,7 +46,7 @@ Classes = dict[str, ClassOptions]
 class CheckOptions(Section):
     """Requirements that `check` tests on every slide before anything is computed."""
 
-    mpp: Positive = Field(
+    mpp: Mpp = Field(
         default=0.5, description="Working resolution, micrometres per pixel; 0.5 is 20x."
     )
     mpp_tolerance: Annotated[float, Field(ge=0, lt=0.5)] = Field(

@@ -131,7 +131,7 @@ def _table(path: Path) -> dict[int, list[str]]:
             found=error.reason,
             advice="save it as UTF-8 text, separated by tabs",
         ) from error
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+    except (ValueError, OverflowError, MemoryError) as error:  # pandas' own errors are ValueErrors
         raise HolohistoError(path, f"is not a tab-separated table: {error}") from error
     table.index += 1
     lines = {line: cells for line, *cells in table.itertuples(name=None)}

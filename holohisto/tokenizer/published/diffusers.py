@@ -11,8 +11,8 @@ from typing import Literal
 from pydantic import model_validator
 from torch import Tensor
 
-from holohisto.config import checkpoint_files
 from holohisto.config.fields import PixelRange
+from holohisto.config.text_files import read_json
 from holohisto.tokenizer.architecture import Architecture, Codes
 from holohisto.tokenizer.published.strict import Levels, Options, Size, validated
 
@@ -75,7 +75,7 @@ def configuration(path: Path) -> DiffusersConfiguration:
     Raises:
         HolohistoError: unreadable, or its network cannot be built here.
     """
-    return validated(DiffusersConfiguration, checkpoint_files.read_json(path), path)
+    return validated(DiffusersConfiguration, read_json(path), path)
 
 
 def pixel_range(read: DiffusersConfiguration) -> PixelRange | None:

@@ -10,8 +10,8 @@ from typing import Literal
 from pydantic import model_validator
 from torch import Tensor
 
-from holohisto.config import checkpoint_files
 from holohisto.config.fields import PixelRange
+from holohisto.config.text_files import read_json
 from holohisto.tokenizer.architecture import Architecture, Codes
 from holohisto.tokenizer.published.strict import Levels, Options, Size, attended_levels, validated
 
@@ -58,7 +58,7 @@ def configuration(path: Path) -> OpenMuseConfiguration:
     Raises:
         HolohistoError: unreadable, or its network cannot be built here.
     """
-    return validated(OpenMuseConfiguration, checkpoint_files.read_json(path), path)
+    return validated(OpenMuseConfiguration, read_json(path), path)
 
 
 def pixel_range(_: OpenMuseConfiguration) -> PixelRange:

@@ -9,11 +9,12 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
+from holohisto.config.text_files import shown
 from holohisto.errors import HolohistoError, SeveralErrors
 from holohisto.tokenizer.architecture import Architecture
 from holohisto.tokenizer.vqgan import VQGAN
 
-Size = Annotated[int, Field(ge=1)]
+Size = Annotated[int, Field(ge=1, le=16_384)]
 Levels = Annotated[tuple[Size, ...], Field(min_length=2, max_length=7)]
 
 
@@ -41,6 +42,8 @@ def one_line_each(where: Path) -> Generator[None, None, None]:
     """Report what pydantic refuses as mistakes of the file `where`, one line each."""
     try:
         yield
+    except RecursionError as error:
+        raise HolohistoError(where, "is nested too deeply") from error
     except ValidationError as error:
         raise SeveralErrors([_line(where, item) for item in error.errors()]) from error
 
@@ -50,7 +53,7 @@ def _line(where: Path, item: Any) -> str:
     problem = item["msg"].removeprefix("Value error, ")
     if not key:
         return f"{where}: {problem}"
-    value = "" if item["type"] == "missing" else f" (found {item['input']!r})"
+    value = "" if item["type"] == "missing" else f" (found {shown(item['input'])})"
     return f"{where}: {key}: {problem}{value}"
 
 

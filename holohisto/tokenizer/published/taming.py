@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
 from pydantic import AfterValidator
 from torch import Tensor
 
 from holohisto.config.fields import PixelRange
+from holohisto.config.text_files import read_yaml
 from holohisto.errors import HolohistoError
 from holohisto.tokenizer.architecture import Architecture, Codes
 from holohisto.tokenizer.published.strict import Levels, Options, Size, attended_levels, validated
@@ -83,11 +83,7 @@ def configuration(path: Path) -> TamingConfiguration:
     Raises:
         HolohistoError: unreadable, or its network cannot be built here.
     """
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise HolohistoError(path, f"cannot be read: {error}") from error
-    read = validated(TamingConfiguration, data, path)
+    read = validated(TamingConfiguration, read_yaml(path), path)
     options = read.model.params.ddconfig
     if options.resolution % 2 ** (len(options.ch_mult) - 1):
         raise HolohistoError(
