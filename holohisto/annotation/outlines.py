@@ -73,6 +73,11 @@ class OutlineAnnotation:
         """
         return self._polygons.bits(x, y, width, height)
 
+    @property
+    def boxes(self) -> np.ndarray:
+        """Bounding boxes of the polygons, (n, 4) float64: left, top, right, bottom."""
+        return self._polygons.box
+
     def close(self) -> None:
         """Do nothing: no file is open."""
 

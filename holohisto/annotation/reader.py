@@ -4,11 +4,12 @@ from pathlib import Path
 
 import numpy as np
 
-from holohisto.annotation.outlines import OutlineAnnotation
 from holohisto.annotation.picture import RasterAnnotation
+from holohisto.annotation.placed import placed_outlines, placed_picture
 from holohisto.config.sections import Classes
 from holohisto.errors import HolohistoError
 from holohisto.sheet.annotations import is_outlines
+from holohisto.slide.bounds import Bounds
 from holohisto.slide.fit import LEVEL_0, resolution_of
 from holohisto.slide.scale import Scale
 
@@ -38,6 +39,7 @@ class Annotation:
         slide_size: tuple[int, int],
         scale: Scale,
         annotated: tuple[str, ...] | None = None,
+        bounds: Bounds | None = None,
     ) -> None:
         """Open the file.
 
@@ -51,6 +53,8 @@ class Annotation:
             scale: Level-0 pixels per working pixel.
             annotated: Names of the classes that are annotated on this slide; no pixel has any other
                 class. None: all.
+            bounds: The scanned part of the slide, of whose size a picture may be and from whose
+                corner QuPath's outlines count. None: the whole slide.
 
         Raises:
             HolohistoError: unreadable, or neither of level-0 nor of working size.
@@ -59,9 +63,10 @@ class Annotation:
         self.scale = scale
         drawn = tuple(classes) if annotated is None else annotated
         if is_outlines(self.path):
-            self._drawing = OutlineAnnotation(self.path, classes, drawn, slide_size)
+            self._drawing = placed_outlines(self.path, classes, drawn, slide_size, bounds)
         else:
-            self._drawing = RasterAnnotation(self.path, classes, drawn)
+            picture = RasterAnnotation(self.path, classes, drawn)
+            self._drawing = placed_picture(picture, bounds, slide_size, scale)
         self.size = self._drawing.size
         working = scale.working_size(slide_size)
         fits = resolution_of(self.size, slide_size, working)
@@ -112,7 +117,7 @@ class Annotation:
     @property
     def advice(self) -> str:
         """What to do where it shows none of the classes, and should."""
-        if isinstance(self._drawing, OutlineAnnotation):
+        if is_outlines(self.path):
             return "give the objects, or `classes` in the configuration, the same names"
         return "set `classes.<name>.values`"
 

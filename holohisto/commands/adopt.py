@@ -45,7 +45,9 @@ def run(arguments: argparse.Namespace) -> None:
     }
     size, mpp = record.working_size, record.working_mpp
     with (
-        Annotation(arguments.masks, classes, record.size, record.scale) as masks,
+        Annotation(
+            arguments.masks, classes, record.size, record.scale, bounds=record.bounds
+        ) as masks,
         phase("labels"),
     ):
         write_rows(arguments.labels, adopted_bands(masks, record), size, mpp, header)

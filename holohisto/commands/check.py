@@ -123,7 +123,7 @@ def _inspect(row: Row, options: CheckOptions, classes: dict[str, ClassOptions]) 
     if row.annotation is None or not classes:
         return record
     with Annotation(
-        row.annotation, classes, record.size, record.scale, row.annotated
+        row.annotation, classes, record.size, record.scale, row.annotated, record.bounds
     ) as annotation:
         if not annotation.is_empty():
             return record

@@ -72,7 +72,12 @@ def run(arguments: argparse.Namespace) -> None:
             with phase("outlines of the annotation"):
                 annotated = annotated_classes(arguments.annotated, classes)
                 annotation = Annotation(
-                    arguments.annotation, classes, record.size, record.scale, annotated
+                    arguments.annotation,
+                    classes,
+                    record.size,
+                    record.scale,
+                    annotated,
+                    record.bounds,
                 )
                 add_annotation(overlay, annotation, frame, len(classes))
         path = outputs.enter_context(replacing(frame.fill(arguments.overlay)))

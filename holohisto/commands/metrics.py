@@ -65,7 +65,9 @@ def run(arguments: argparse.Namespace) -> None:
     classes = arguments.classes
     record = SlideRecord.read(arguments.record)
     annotated = annotated_classes(arguments.annotated, classes)
-    annotation = Annotation(arguments.annotation, classes, record.size, record.scale, annotated)
+    annotation = Annotation(
+        arguments.annotation, classes, record.size, record.scale, annotated, record.bounds
+    )
     with (
         Raster(arguments.labels, sealed=True) as labels,
         Raster(arguments.probability, sealed=True) as probability,

@@ -52,7 +52,7 @@ class GallerySlide:
         with (
             record.open(row.image) as slide,
             Annotation(
-                row.annotation, classes, record.size, record.scale, row.annotated
+                row.annotation, classes, record.size, record.scale, row.annotated, record.bounds
             ) as annotation,
         ):
             yield GallerySlide(row, record, slide, annotation, results, classes)

@@ -26,6 +26,8 @@ class Frame:
     """Micrometres per level-0 pixel."""
     scale: Scale
     """Level-0 pixels per working pixel."""
+    corner: tuple[int, int] = (0, 0)
+    """Corner of the scanned part, level-0 pixels, from which QuPath counts."""
     pretrained: str = ""
     """Weights that the model's training started from, according to the labels; empty: unknown."""
 
@@ -65,6 +67,7 @@ def frame_of(labels: Raster, record: SlideRecord, classes: dict[str, ClassOption
         record.size,
         record.mpp,
         record.scale,
+        record.bounds[:2] if record.bounds else (0, 0),
         str(header.get("pretrained", "")),
     )
     for fact, found, allowed in (

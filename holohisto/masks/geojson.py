@@ -1,4 +1,4 @@
-"""Objects as QuPath annotations: GeoJSON in level-0 pixels."""
+"""Objects as QuPath annotations: GeoJSON in level-0 pixels from the corner of the scanned part."""
 
 import contextlib
 import gzip
@@ -51,6 +51,8 @@ def write(
         for bit, numbers, polygons in outlines.polygons_of(bands, objects):
             exact = outlines.scaled(polygons, frame.scale, frame.size)
             thinned = outlines.thin(exact, simplify_um / frame.mpp)
+            if any(frame.corner):
+                thinned = shapely.transform(thinned, lambda points: points - frame.corner)
             areas, table = shapely.area(exact), objects[bit].table
             colour = classes[names[bit]].colour
             for text in features(thinned, numbers, areas, table, frame, names[bit], colour):

@@ -15,6 +15,7 @@ import tifffile
 
 from holohisto.errors import HolohistoError
 from holohisto.slide import claims
+from holohisto.slide.bounds import Bounds, bounds_of
 from holohisto.slide.integrity import COPY_AGAIN, check_whole
 from holohisto.slide.mpp import plausible, tiff_mpp
 from holohisto.slide.tiff import Page, is_sparse, level_pages
@@ -41,6 +42,8 @@ class Probe:
     """Micrometres per pixel of level 0 according to the file."""
     mpp_source: str | None = None
     """header (vendor or OME) or tags (TIFF resolution, PNG or JPEG density)."""
+    bounds: Bounds | None = None
+    """The scanned part of level 0; None: all of it."""
 
 
 def probe(path: Path, samples: int = 3, ends: int = 64) -> Probe:
@@ -113,6 +116,7 @@ def probe_openslide(path: Path) -> Probe:
             mpps = [float(properties.get(f"openslide.mpp-{axis}", 0)) for axis in "xy"]
             vendor = properties.get("openslide.vendor", "unknown")
             levels = list(slide.level_dimensions)
+            bounds = bounds_of(properties, levels[0])
     except (openslide.OpenSlideError, ValueError) as error:
         raise HolohistoError(
             path,
@@ -121,7 +125,7 @@ def probe_openslide(path: Path) -> Probe:
         ) from error
     claims.require_size(path, levels)
     mpp = plausible(sum(mpps) / 2 if min(mpps) > 0 else None)
-    return Probe("openslide", vendor, levels, mpp, "header" if mpp else None)
+    return Probe("openslide", vendor, levels, mpp, "header" if mpp else None, bounds)
 
 
 def probe_vips(path: Path, kind: str, mpp: float | None = None) -> Probe:

@@ -12,6 +12,7 @@ from holohisto.runtime.seal import read_sealed_json, sealed_json
 from holohisto.sheet.annotations import is_outlines
 from holohisto.sheet.cells import LONGEST_ID, SLIDE_ID
 from holohisto.slide import Slide
+from holohisto.slide.bounds import Bounds
 from holohisto.slide.fit import resolution_of
 from holohisto.slide.pictures import picture_size
 from holohisto.slide.probe import probe
@@ -48,13 +49,16 @@ class SlideRecord(BaseModel):
     compression: str
     levels: Annotated[list[Pixels], Field(min_length=1, max_length=64)]
     background: tuple[Grey, Grey, Grey]
+    bounds: Bounds | None = None
+    """The scanned part of level 0: x, y, width and height; None: all of it."""
     scale: ScaleField
     """Level-0 pixels per working pixel."""
     working_size: Pixels
     working_mpp: Mpp
     fingerprint: str
     annotation: dict[str, Any] | None = None
-    """`size` in pixels, and `fits`: the resolution of that size, "level 0" or "working"."""
+    """`size` in pixels, and `fits`: the part and resolution of that size: "level 0", "working",
+    "scanned part, level 0" or "scanned part, working"."""
     warnings: list[str] = []
     estimates: dict[str, Any] = {}
 
@@ -156,11 +160,12 @@ def record_of(
         compression=slide.compression,
         levels=slide.levels,
         background=slide.background,
+        bounds=slide.bounds,
         scale=scale,
         working_size=working_size,
         working_mpp=mpp * factor,
         fingerprint=slide.fingerprint,
-        annotation=_fit(annotation, slide.size, working_size),
+        annotation=_fit(annotation, slide.size, slide.bounds, scale),
         warnings=_warnings(slide, factor, options),
     )
 
@@ -192,19 +197,26 @@ def working_factor(where: object, mpp: float, options: CheckOptions) -> int:
 
 
 def _fit(
-    annotation: Path | None, size: tuple[int, int], working_size: tuple[int, int]
+    annotation: Path | None, size: tuple[int, int], bounds: Bounds | None, scale: Scale
 ) -> dict[str, Any] | None:
     """Size and resolution of an annotation, for the record."""
     if annotation is None:
         return None
+    working_size = scale.working_size(size)
+    fitting = {"level 0": size, "working": working_size}
     own_size = size if is_outlines(annotation) else picture_size(annotation)
     if fits := resolution_of(own_size, size, working_size):
         return {"size": list(own_size), "fits": fits}
+    if bounds is not None:
+        working_part = scale.working_size(bounds.size)
+        if fits := resolution_of(own_size, bounds.size, working_part):
+            return {"size": list(own_size), "fits": f"scanned part, {fits}"}
+        fitting |= {"scanned part": bounds.size, "scanned part, working": working_part}
     raise HolohistoError(
         annotation,
         "the annotation has not the slide's size",
         found="{}x{}".format(*own_size),
-        allowed="{}x{} (level 0) or {}x{} (working)".format(*size, *working_size),
+        allowed=" or ".join(f"{w}x{h} ({name})" for name, (w, h) in fitting.items()),
     )
 
 

@@ -33,6 +33,7 @@ class Slide:
         reader: cucim, openslide, tifffile or libvips.
         compression: Compression of level 0, named as in TIFF or by the vendor.
         levels: Width and height of each level, the full resolution first.
+        bounds: The scanned part of level 0; None: all of it.
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class Slide:
         self.reader, self.compression = probed.reader, probed.compression
         self.levels = self._source.levels
         self.size = self.levels[0]
-        self.header_mpp = probed.mpp
+        self.header_mpp, self.bounds = probed.mpp, probed.bounds
         self.mpp = mpp if mpp is not None else probed.mpp
         self.mpp_source = "sheet" if mpp is not None else probed.mpp_source
         self._downsamples = [whole_downsample(self.size, level) for level in self.levels]

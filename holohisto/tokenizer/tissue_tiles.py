@@ -78,7 +78,7 @@ def training_tissue(sheet: Path, results: Results, classes: Classes) -> list[Ann
         annotation, known = None, tuple(False for _ in classes)
         if classes and row.annotation is not None:
             annotation = Annotation(
-                row.annotation, classes, record.size, record.scale, row.annotated
+                row.annotation, classes, record.size, record.scale, row.annotated, record.bounds
             )
             known = tuple(row.annotated is None or name in row.annotated for name in classes)
         opened.append(AnnotatedTissue(tissue, annotation, known))

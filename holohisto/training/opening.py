@@ -54,7 +54,9 @@ def open_slide(job: TrainingJob, row: Row, tokenizer: str | None) -> TrainingSli
     foreground = load_foreground(job.results.foreground(row.slide), record)
     if row.annotation is None:
         raise HolohistoError(job.sheet, f"slide {row.slide} has no annotation to train with")
-    annotation = Annotation(row.annotation, job.classes, record.size, record.scale, row.annotated)
+    annotation = Annotation(
+        row.annotation, job.classes, record.size, record.scale, row.annotated, record.bounds
+    )
     size, cell = record.working_size, foreground.cell
     if row.split == "train" and job.options.annotated_share > 0:
         annotated = annotated_cells(annotation, size, cell)

@@ -49,6 +49,8 @@ def write_scn(path, scanned, at, plane, mpp=0.5):
         options = {"photometric": "rgb", "compression": "jpeg", "compressionargs": {"level": 95}}
         options |= {"tile": (SIDE, SIDE), "metadata": None}
         for depth, level in enumerate((macro, scanned, brute_mean(scanned, 4))):
+            per_cm = 1e4 / (mpp * (1, 1, 4)[depth])
+            options |= {"resolution": (per_cm, per_cm), "resolutionunit": "CENTIMETER"}
             writer.write(level, description=None if depth else xml, **options)
 
 
