@@ -22,6 +22,8 @@ from holohisto.sheet.cells import LONGEST_ID
 
 logger = logging.getLogger(__name__)
 
+MARK = ".holohisto-work"
+"""File that marks a folder of intermediate files, which may be removed."""
 STEPS = {
     "check": "{image} --slide {name} --options {sections[check]} --output {work}/check.json",
     "foreground": "{image} --record {work}/check.json --options {sections[foreground]}"
@@ -97,8 +99,17 @@ def _given(flag: str, value: object) -> list[str]:
 
 @contextlib.contextmanager
 def _work_folder(folder: Path, keep: bool) -> Iterator[Path]:
-    """Make the folder of the intermediate files, unless a killed run left it; remove it after."""
+    """Make the folder of the intermediate files, unless a killed run left it; remove it after.
+
+    Raises:
+        HolohistoError: there is a folder of that name that no run of this verb made.
+    """
+    if folder.is_symlink() or (folder.exists() and not (folder / MARK).exists()):
+        raise HolohistoError(
+            folder, "is there and was not made by this verb", advice="rename it, or use --output"
+        )
     folder.mkdir(exist_ok=True)
+    (folder / MARK).touch()
     yield folder
     if not keep:
         shutil.rmtree(folder)

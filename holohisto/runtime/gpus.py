@@ -9,10 +9,13 @@ import fcntl
 import logging
 import os
 import shutil
+import stat
 import subprocess
 import tempfile
 from itertools import product
 from pathlib import Path
+
+from holohisto.errors import HolohistoError
 
 logger = logging.getLogger(__name__)
 VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -59,6 +62,11 @@ def take(count: int = 1) -> list[str]:
         return []
     folder = Path(tempfile.gettempdir()) / f"holohisto-gpus-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
+    state = folder.lstat()
+    if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.getuid() or state.st_mode & 0o022:
+        raise HolohistoError(
+            folder, "is no folder of yours alone", advice="remove it, or set TMPDIR to another"
+        )
     taken: list[str] = []
     for sharer, name in product(range(SHARERS), available):
         if len(taken) == count:

@@ -5,11 +5,14 @@ import fcntl
 import logging
 import os
 import shutil
+import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from holohisto.errors import HolohistoError
+from holohisto.runtime.atomic import ABANDONED_SECONDS
 from holohisto.runtime.paths import expanded
 from holohisto.runtime.units import bytes_text
 from holohisto.slide.integrity import file_bytes
@@ -17,6 +20,8 @@ from holohisto.slide.integrity import file_bytes
 logger = logging.getLogger(__name__)
 
 PREFIX = "holohisto-slide-"
+MARK = ".holohisto-staged"
+"""File that marks a staging folder: others of a similar name are the user's own."""
 SPARE_BYTES = 2**30
 """Space that a copy leaves free on the scratch disk."""
 
@@ -65,30 +70,38 @@ def staged(image: Path, scratch: str | None) -> Iterator[Path]:
 @contextlib.contextmanager
 def _own_folder(disk: Path) -> Iterator[str]:
     """A temporary folder, locked for as long as this process runs."""
-    with contextlib.ExitStack() as stack:
-        with _lock(disk):  # so that no other job removes the folder before it is locked
-            name = stack.enter_context(tempfile.TemporaryDirectory(prefix=PREFIX, dir=disk))
-            stack.enter_context(_lock(Path(name)))
+    with tempfile.TemporaryDirectory(prefix=PREFIX, dir=disk) as name, _lock(Path(name)):
+        (Path(name) / MARK).touch()
         yield name
 
 
 def _remove_abandoned(disk: Path) -> None:
-    """Remove this user's folders on `disk` whose process has ended."""
-    with _lock(disk):
-        for folder in disk.glob(f"{PREFIX}*"):
-            with contextlib.suppress(OSError):  # another user's, in use, or just removed
-                if folder.stat().st_uid == os.getuid():
-                    with _lock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):
-                        shutil.rmtree(folder)
-                    logger.info("removed %s, left behind by a job that was killed", folder)
+    """Remove this user's staging folders on `disk` whose process has ended.
+
+    The disk is shared: only a folder with the mark is removed, that is no link, at least a minute
+    old and not locked. Nothing here waits for another user.
+    """
+    for folder in disk.glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError):  # another user's, in use, or just removed
+            state = folder.lstat()
+            young = time.time() - state.st_mtime < ABANDONED_SECONDS
+            if stat.S_ISDIR(state.st_mode) and state.st_uid == os.getuid() and not young:
+                with _lock(folder):
+                    (folder / MARK).lstat()
+                    shutil.rmtree(folder)
+                logger.info("removed %s, left behind by a job that was killed", folder)
 
 
 @contextlib.contextmanager
-def _lock(folder: Path, kind: int = fcntl.LOCK_EX) -> Iterator[None]:
-    """Hold a folder's lock; the system releases it when the process ends."""
-    handle = os.open(folder, os.O_RDONLY)
+def _lock(folder: Path) -> Iterator[None]:
+    """Hold a folder's lock; the system releases it when the process ends.
+
+    Raises:
+        BlockingIOError: another process holds it.
+    """
+    handle = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW)
     try:
-        fcntl.flock(handle, kind)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     finally:
         os.close(handle)

@@ -17,12 +17,17 @@ def submitted(tmp_path):
     """Return a function that runs the workflow; a stub of sbatch keeps each job and refuses it."""
     programs = tmp_path / "bin"
     programs.mkdir()
-    stub = "#!/bin/sh\nfor word; do printf '%s\\0' \"$word\"; done >> $JOBS\nexit 1\n"
+    stub = """#!/bin/sh
+    for word; do printf '%s\\0' "$word"; done >> $JOBS
+    printf %s "$PYTHONSAFEPATH" > $SAFE
+    exit 1
+    """
     for name in ("sbatch", "squeue", "sacct", "scancel", "scontrol", "sinfo", "sacctmgr"):
         (programs / name).write_text(stub if name == "sbatch" else "#!/bin/sh\nexit 0\n")
         (programs / name).chmod(0o755)
     jobs = tmp_path / "jobs"
     variables = {"PATH": f"{programs}:{os.environ['PATH']}", "JOBS": str(jobs)}
+    variables["SAFE"] = str(tmp_path / "safe")
     environment = {k: v for k, v in os.environ.items() if k != "TMPDIR"} | variables
 
     def run(image, *arguments):
@@ -63,11 +68,11 @@ def test_a_value_of_the_configuration_is_refused_before_anything_is_submitted(su
     assert jobs == []
 
 
-def test_odd_names_and_the_scratch_of_a_node_reach_the_job_as_they_are(submitted):
+def test_odd_names_and_the_scratch_of_a_node_reach_the_job_as_they_are(submitted, tmp_path):
     _, words = submitted(NAME, "--config", "scratch=env:TMPDIR")
     wrapped = [word.removeprefix("--wrap=") for word in words if word.startswith("--wrap=")]
-    job = next(job for job in map(shlex.split, wrapped) if "--wait-for-files" in job)
-    waited = job[job.index("--wait-for-files") + 1 :]
-    assert f"slides/{NAME}" in waited
+    job = next(job for job in map(shlex.split, wrapped) if f"slides/{NAME}" in job)
+    assert job.index(f"slides/{NAME}") > job.index("--wait-for-files")
+    assert (tmp_path / "safe").read_text() == "1"  # nothing is imported from the run's folder
     config = job[job.index("--config") + 1]  # with quotes or without, by the plugin's version
     assert config.replace("'", "") == "scratch=env:TMPDIR"

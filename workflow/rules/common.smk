@@ -9,7 +9,8 @@ from holohisto.runtime import gpus, paths
 
 # Jobs run the `holohisto` beside this Python, even if its environment is not activated.
 os.environ.update(
-    PATH=os.pathsep.join([str(Path(sys.executable).parent), os.getenv("PATH", os.defpath)])
+    PATH=os.pathsep.join([str(Path(sys.executable).parent), os.getenv("PATH", os.defpath)]),
+    PYTHONSAFEPATH="1",  # jobs import nothing from the folder of the run, such as a yaml.py
 )
 
 

@@ -73,7 +73,7 @@ def files(folder: Path, suffixes: Iterable[str]) -> Iterator[Path]:
     """Yield all files with one of the suffixes, sorted by folder, hidden ones omitted.
 
     Args:
-        folder: Searched with its sub-folders, through links too.
+        folder: Searched with its sub-folders, through links too; each folder once.
         suffixes: Endings in lower case; the case of the file names makes no difference.
 
     Raises:
@@ -84,11 +84,21 @@ def files(folder: Path, suffixes: Iterable[str]) -> Iterator[Path]:
     def refuse(error: OSError) -> None:
         raise HolohistoError(error.filename, f"cannot be read: {error.strerror}") from error
 
+    seen = {os.path.realpath(folder)}
     for parent, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = [name for name in sorted(folders) if _is_new(parent, name, seen)]
         for name in sorted(names):
             if name.lower().endswith(wanted) and not name.startswith("."):
                 yield _plain(Path(parent) / name)
+
+
+def _is_new(parent: str, name: str, seen: set[str]) -> bool:
+    """Whether a folder is not hidden, and not seen before under another name."""
+    place = os.path.realpath(os.path.join(parent, name))
+    new = not name.startswith(".") and place not in seen
+    if new:
+        seen.add(place)
+    return new
 
 
 def by_stem(paths: Iterable[Path]) -> dict[tuple[str, str], Path]:
