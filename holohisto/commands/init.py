@@ -78,7 +78,3 @@ def _log_summary(output: Path, slides: list[FoundSlide]) -> None:
     subjects = {slide.subject for slide in slides if slide.subject}
     if subjects:
         logger.info("%d subjects, distinguished by file names", len(subjects))
-    elif len(splits) > 1 or "predict" not in splits:
-        logger.info(
-            "the splits are a proposal: fill in column `subject`, so that no subject is in two"
-        )

@@ -7,6 +7,7 @@ import pytest
 from holohisto import cli
 from holohisto.errors import HolohistoError
 from holohisto.sheet.layouts import folder as plain
+from holohisto.sheet.layouts import names as kinds
 from holohisto.sheet.layouts.found import assign_splits
 from holohisto.sheet.rows import read_sheet
 
@@ -23,7 +24,7 @@ def init(folder: Path, output: Path, *more: str) -> int:
 
 
 def test_every_kind_of_slide_is_found(tmp_path: Path) -> None:
-    names = [f"s{n}{suffix}" for n, suffix in enumerate(plain.SLIDE_SUFFIXES)]
+    names = [f"s{n}{suffix}" for n, suffix in enumerate(kinds.SLIDE_SUFFIXES)]
     hamamatsu = [name for name in names if name.endswith((".vms", ".vmu"))]
     others = [name for name in names if name not in hamamatsu]
     make(tmp_path / "d", "deep/er/X.SVS", ".hidden.svs", ".cache/y.svs", "notes.txt", *others)
@@ -77,7 +78,10 @@ def test_annotations_beside_and_in_folders(
         "other-a": None,
     }
     assert rows["h"].split == rows["other-a"].split == "predict"
-    assert "1 images of other kinds look like annotations: left out" in capsys.readouterr().err
+    assert (
+        "left out: 1 images of other kinds that look like annotations (h_mask.jpg)"
+        in capsys.readouterr().err
+    )
     annotated = [row.split for row in rows.values() if row.annotation]
     assert sorted(annotated) == ["test", "train", "train", "train", "train", "train", "val"][:7]
 
@@ -153,9 +157,9 @@ def test_an_existing_sheet_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture
 def test_nothing_found_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make(tmp_path, "d/readme.txt", "m/x_mask.png")
     assert init(tmp_path / "d", tmp_path / "s.tsv") == 2
-    assert "d: holds no slides (allowed svs tif" in capsys.readouterr().err
+    assert "d: holds no slides (allowed svs svslide ndpi" in capsys.readouterr().err
     assert init(tmp_path / "m", tmp_path / "s.tsv") == 2
-    assert "found 1 annotation-like images" in capsys.readouterr().err
+    assert "found 1 other files" in capsys.readouterr().err
     assert init(tmp_path / "nowhere", tmp_path / "s.tsv") == 2
     assert "nowhere: is no folder" in capsys.readouterr().err
     assert not (tmp_path / "s.tsv").exists()

@@ -1,127 +1,171 @@
 """Any folder of slides, with annotations beside them or in folders of their own."""
 
 import logging
+import os
 import re
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from holohisto.errors import HolohistoError
-from holohisto.sheet.annotations import OUTLINES, is_drawn
-from holohisto.sheet.layouts.found import FoundSlide, files, unique, with_splits
+from holohisto.sheet.annotations import holds_drawings, is_drawn
+from holohisto.sheet.layouts import names
+from holohisto.sheet.layouts.found import FoundSlide, files, split_of, unique, with_splits
 
 logger = logging.getLogger(__name__)
 
-SLIDE_SUFFIXES = (
-    ".svs",
-    ".tif",
-    ".tiff",
-    ".ndpi",
-    ".mrxs",
-    ".scn",
-    ".dcm",
-    ".png",
-    ".jpg",
-    ".jpeg",
-    ".qptiff",
-    ".bif",
-    ".vms",
-    ".vmu",
-)
-ANNOTATION_SUFFIXES = (".tif", ".tiff", ".png")
-ANNOTATION_FOLDERS = ("masks", "mask", "annotations")
-ANNOTATION_STEM = re.compile(r"^(.+)[-_](masks?|labels?|annotations?)$", re.IGNORECASE)
+Place = tuple[str, ...]
+"""Names of nested folders."""
+EXAMPLES = 3
+"""Number of files that a message names."""
 
 
 def find(folder: Path) -> list[FoundSlide]:
     """Find all slides below a folder, sorted by path; groups and subjects are left empty.
 
-    An image is the annotation of the slide with the same stem when it stands beside it as
-    `<stem>_mask`, `<stem>-labels`, `<stem>_annotation`, or in a folder `masks`, `mask` or
-    `annotations` beside the slide or beside the slide's folder; GeoJSON also as `<stem>.geojson`.
+    A picture is the annotation of the slide with the same stem when it is called `<stem>_mask`,
+    `<stem>-labels`, `<stem>_seg` or the like, or lies in a folder `masks`, `annotations` or the
+    like beside the slide or beside the slide's folder. Drawn objects are called like the slide.
+    Thumbnails, overlays and pictures called like a slide beside them are no slides. Folders named
+    train, val or test decide the split.
 
     Raises:
         HolohistoError: the folder cannot be read, or holds no slide.
     """
-    candidates = _files(folder)
-    annotations: dict[tuple[Path, str], Path] = {}
-    images: list[Path] = []
-    lossy = 0
-    for path in candidates:
-        key = _annotates(folder, path)
-        if key is None:
-            images.append(path)
-        elif is_drawn(path) or path.suffix.lower() in ANNOTATION_SUFFIXES:
-            annotations.setdefault(key, path)
-        else:
-            lossy += 1
-    if lossy:
-        logger.warning(
-            "%d images of other kinds look like annotations: left out; if they are, put them into"
-            " the sheet yourself",
-            lossy,
-        )
-    if not images:
+    found = _Files(folder)
+    found.report()
+    if not found.images:
         raise HolohistoError(
             folder,
             "holds no slides",
-            found=f"{len(candidates)} annotation-like images",
-            allowed=" ".join(suffix[1:] for suffix in SLIDE_SUFFIXES),
+            found=f"{found.count} other files" if found.count else None,
+            allowed=" ".join(suffix[1:] for suffix in names.SLIDE_SUFFIXES),
             advice="check the folder; sub-folders are searched too",
         )
-    pairs = [(image, _annotation(annotations, image)) for image in images]
-    used = {annotation for _, annotation in pairs}
-    for path in annotations.values():
-        if path not in used:
-            logger.warning("%s: looks like an annotation, but there is no such slide", path)
     ids = unique(
-        [_stem(image) for image in images],
-        ["" if image.parent == folder else image.parent.name for image in images],
+        [names.stem(image) for image in found.images],
+        ["" if image.parent == folder else image.parent.name for image in found.images],
     )
-    return with_splits([FoundSlide(slide, *pair) for slide, pair in zip(ids, pairs, strict=True)])
+    slides = [
+        FoundSlide(slide, image, annotation, split=found.split(image) if annotation else "")
+        for slide, image, annotation in zip(ids, found.images, found.annotations(), strict=True)
+    ]
+    return with_splits(slides)
 
 
-def _files(folder: Path) -> list[Path]:
-    """All slides and outlines by their suffixes, without the JPEGs of VMS slides."""
-    paths = list(
-        files(folder, (*SLIDE_SUFFIXES, *OUTLINES, *(f"{ending}.gz" for ending in OUTLINES)))
-    )
+@dataclass
+class _Files:
+    """The files of a folder by their kinds."""
+
+    folder: Path
+    images: list[Path] = field(default_factory=list[Path])
+    count: int = 0
+    """Number of all files that are no slides."""
+
+    def __post_init__(self) -> None:
+        self._annotations: dict[str, list[Path]] = defaultdict(list)
+        self._left_out: dict[str, list[Path]] = defaultdict(list)
+        paths = _without_hamamatsu_jpegs(files(self.folder, names.ALL_SUFFIXES))
+        slides = {(path.parent, names.stem(path).lower()) for path in paths if _only_slide(path)}
+        seen: set[str] = set()
+        for path in paths:
+            kind = self._kind(path, slides)
+            if kind == "slide" and (real := os.path.realpath(path)) not in seen:
+                seen.add(real)
+                self.images.append(path)
+            elif kind == "annotation":
+                self._annotations[names.annotated_stem(path)].append(path)
+            else:
+                self._left_out["links to a slide above" if kind == "slide" else kind].append(path)
+        self.count = len(paths) - len(self.images)
+
+    def _kind(self, path: Path, slides: set[tuple[Path, str]]) -> str:
+        suffix, folders = path.suffix.lower(), self._folders(path)
+        if _only_slide(path):
+            return "slide"
+        if is_drawn(path):
+            return "annotation" if holds_drawings(path) else "files without drawn objects"
+        if suffix in names.OTHER_SLIDES:
+            return "slides of formats that are not read: convert them to pyramidal TIFF"
+        if suffix in names.OTHER_DRAWINGS:
+            return "annotations of formats that are not read: export GeoJSON from QuPath"
+        if names.is_preview(path, folders):
+            return "previews and overlays"
+        if names.is_mask(path, folders):
+            other = "images of other kinds that look like annotations"
+            return "annotation" if suffix in names.MASKS else other
+        if suffix in names.FLAT and (path.parent, names.stem(path).lower()) in slides:
+            return "previews and overlays"
+        return "slide"
+
+    def _folders(self, path: Path) -> Place:
+        return path.relative_to(self.folder).parent.parts
+
+    def split(self, image: Path) -> str:
+        """The split that a folder of the image names; "" where none does."""
+        return split_of(self._folders(image))
+
+    def annotations(self) -> list[Path | None]:
+        """The annotation of each image, or None; those of no image are reported."""
+        chosen: list[Path | None] = []
+        used: set[Path] = set()
+        several = 0
+        for image in self.images:
+            fitting = self._fitting(image)
+            chosen.append(fitting[0] if fitting else None)
+            used.update(fitting)
+            several += len(fitting) > 1
+        if several:
+            logger.warning("%d slides have several annotations: the first one is taken", several)
+        for stem, paths in self._annotations.items():
+            for path in paths:
+                if path not in used:
+                    logger.warning("%s: looks like an annotation, but %s", path, self._why(stem))
+        return chosen
+
+    def _why(self, stem: str) -> str:
+        """Why an annotation is of no slide."""
+        for image in self.images:
+            if re.match(rf"{re.escape(names.stem(image).lower())}[-_ .]", stem):
+                return (
+                    f"is not called like a slide; a slide has one annotation: if it is of"
+                    f" {image.name}, fill in columns `annotation` and `annotated`"
+                )
+        return "there is no such slide"
+
+    def _fitting(self, image: Path) -> list[Path]:
+        """The annotations of an image: those beside it, else those in folders that fit."""
+        paths = self._annotations.get(names.stem(image).lower(), [])
+        beside = [path for path in paths if path.parent == image.parent]
+        inner = self._folders(image)
+        places = {names.place(inner), names.place(inner[:-1])}
+        return beside or [path for path in paths if self._places(path) & places]
+
+    def _places(self, path: Path) -> set[Place]:
+        """Places of the slides that an annotation in a folder of annotations may be of."""
+        folders = self._folders(path)
+        cut = [i for i, name in enumerate(folders) if name.lower() in names.ANNOTATION_FOLDERS]
+        return {names.place(folders), names.place(folders[: cut[0]])} if cut else set()
+
+    def report(self) -> None:
+        """Warn of the files that are left out."""
+        for kind, paths in self._left_out.items():
+            examples = ", ".join(path.name for path in paths[:EXAMPLES])
+            more = ", ..." if len(paths) > EXAMPLES else ""
+            logger.warning("left out: %d %s (%s%s)", len(paths), kind, examples, more)
+
+
+def _only_slide(path: Path) -> bool:
+    return path.suffix.lower() in names.SLIDES
+
+
+def _without_hamamatsu_jpegs(found: Iterable[Path]) -> list[Path]:
+    """Files without the JPEGs that VMS slides consist of."""
+    paths = list(found)
     hamamatsu = {path.parent for path in paths if path.suffix.lower() in (".vms", ".vmu")}
-    paths = [
+    return [
         path
         for path in paths
         if path.parent not in hamamatsu or path.suffix.lower() not in (".jpg", ".jpeg")
     ]
-    if not paths:
-        raise HolohistoError(
-            folder,
-            "holds no slides",
-            allowed=" ".join(suffix[1:] for suffix in SLIDE_SUFFIXES),
-            advice="check the folder; sub-folders are searched too",
-        )
-    return paths
-
-
-def _stem(path: Path) -> str:
-    return re.sub(r"\.(ome\.\w+|\w+\.gz|\w+)$", "", path.name, flags=re.IGNORECASE)
-
-
-def _annotates(folder: Path, path: Path) -> tuple[Path, str] | None:
-    """Return (folder, stem) of the slide an annotation-like file belongs to, else None.
-
-    The folder is the one that holds the folder `masks`, for files in such a folder.
-    """
-    match = ANNOTATION_STEM.match(_stem(path))
-    stem = match.group(1) if match else _stem(path)
-    inner = path.relative_to(folder).parent.parts
-    for depth, name in enumerate(inner):
-        if name.lower() in ANNOTATION_FOLDERS:
-            return folder.joinpath(*inner[:depth], "masks"), stem.lower()
-    return (path.parent, stem.lower()) if match or is_drawn(path) else None
-
-
-def _annotation(annotations: dict[tuple[Path, str], Path], image: Path) -> Path | None:
-    """The annotation of a slide, beside it or in one of the folders for annotations."""
-    stem = _stem(image).lower()
-    for parent in (image.parent, image.parent / "masks", image.parent.parent / "masks"):
-        if (parent, stem) in annotations:
-            return annotations[parent, stem]
-    return None

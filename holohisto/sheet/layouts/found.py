@@ -1,6 +1,7 @@
 """Slides found in a folder, and the sample sheet made from them."""
 
 import hashlib
+import logging
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,6 +13,8 @@ import pandas as pd
 from holohisto.errors import HolohistoError
 from holohisto.runtime.paths import unfit
 from holohisto.runtime.tsv import guarded
+
+logger = logging.getLogger(__name__)
 
 LONGEST_VALID = 80
 """Characters of a name in an id; a folder and a number may be added."""
@@ -172,6 +175,11 @@ def with_splits(slides: list[FoundSlide]) -> list[FoundSlide]:
         if not slide.split and slide.annotation:
             subjects.setdefault(slide.group, {})[slide.subject or slide.slide] = None
     splits = {group: assign_splits(list(names)) for group, names in subjects.items()}
+    if splits and not any(slide.subject for slide in slides):
+        logger.info(
+            "splits that no folder names are a proposal: fill in column `subject`, so that no"
+            " subject is in two"
+        )
     return [
         slide if slide.split else replace(slide, split=_assigned(slide, splits)) for slide in slides
     ]
