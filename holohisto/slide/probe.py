@@ -18,7 +18,8 @@ from holohisto.slide import claims
 from holohisto.slide.bounds import Bounds, bounds_of
 from holohisto.slide.integrity import COPY_AGAIN, check_whole
 from holohisto.slide.mpp import plausible, tiff_mpp
-from holohisto.slide.tiff import Page, is_sparse, level_pages
+from holohisto.slide.pages import SlidePages, slide_pages
+from holohisto.slide.tiff import Page, is_sparse
 
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 FLAT_MAGIC = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg"}
@@ -44,6 +45,8 @@ class Probe:
     """header (vendor or OME) or tags (TIFF resolution, PNG or JPEG density)."""
     bounds: Bounds | None = None
     """The scanned part of level 0; None: all of it."""
+    warnings: tuple[str, ...] = ()
+    """What is unusual about the file, in words."""
 
 
 def probe(path: Path, samples: int = 3, ends: int = 64) -> Probe:
@@ -163,14 +166,14 @@ def _probe_tiff(path: Path, samples: int, ends: int) -> Probe:
     try:
         # Only this file: OME XML may name others, anywhere.
         with tifffile.TiffFile(path, _multifile=False) as tiff, path.open("rb") as file:
-            series: Any = tiff.series[0]
-            pages = level_pages(tiff)
+            found = slide_pages(tiff)
+            series, pages = found.series, found.levels
             kind = _TiffKind(tiff, [page.keyframe for page in pages])
             sizes = [(page.imagewidth, page.imagelength) for page in kind.levels]
             claims.require_size(path, sizes)
             for level in kind.levels:
                 claims.require_segment(path, level)
-            mpp, source = tiff_mpp(tiff, kind.first)
+            mpp, source = tiff_mpp(tiff, kind.first, found.index)
             _require_brightfield(path, series, kind)
             for page in pages:
                 Page(path, file.fileno(), page).check(samples, ends)
@@ -187,7 +190,15 @@ def _probe_tiff(path: Path, samples: int, ends: int) -> Probe:
         return Probe(reader, name, vendors.levels, mpp or vendors.mpp, source or vendors.mpp_source)
     if reader == "libvips":
         return Probe(reader, name, probe_vips(path, "tiff", mpp).levels, mpp, source)
-    return Probe(reader, name, sizes, mpp, source)
+    return Probe(reader, name, sizes, mpp, source, warnings=warnings_of(found))
+
+
+def warnings_of(pages: SlidePages) -> tuple[str, ...]:
+    """Name the pictures of a TIFF that are not read."""
+    if not pages.others:
+        return ()
+    names = ", ".join(pages.others[:4])
+    return (f"other pictures of the file are not read: {names}; save each as a slide of its own",)
 
 
 @dataclass(frozen=True)
@@ -206,7 +217,7 @@ class _TiffKind:
     def reader(self, vendor: str | None) -> str:
         """Choose the reader, given the vendor that OpenSlide recognises."""
         first = self.first
-        if self.cucim_safe():
+        if self.cucim_safe() and (vendor == "aperio" or self._one_is_no_reduction()):
             return "cucim"
         if vendor == "aperio" and first.compression == JP2K_RGB:
             return "openslide"
@@ -216,6 +227,10 @@ class _TiffKind:
         if is_sparse(first):
             return "tifffile"
         return "libvips" if flat and not self.tiff.is_ome else "tifffile"
+
+    def _one_is_no_reduction(self) -> bool:
+        """Whether one page alone is not marked as a reduced one, as cuCIM requires."""
+        return sum(page.keyframe.subfiletype == 0 for page in self.tiff.pages) == 1
 
     def cucim_safe(self) -> bool:
         """Whether cuCIM is installed and reads every level exactly, without a crash."""

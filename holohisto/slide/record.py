@@ -222,7 +222,7 @@ def _fit(
 
 def _warnings(slide: Slide, factor: int, options: CheckOptions) -> list[str]:
     """Unusual properties of a slide that are no errors."""
-    warnings = []
+    warnings = list(slide.warnings)
     if len(slide.levels) == 1 and max(slide.size) > FLAT_SIDE:
         warnings.append("no pyramid: overviews read every pixel; a pyramidal TIFF is faster")
     mpp, header = slide.mpp or 0.0, slide.header_mpp

@@ -34,6 +34,7 @@ class Slide:
         compression: Compression of level 0, named as in TIFF or by the vendor.
         levels: Width and height of each level, the full resolution first.
         bounds: The scanned part of level 0; None: all of it.
+        warnings: What is unusual about the file, in words.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Slide:
         self.levels = self._source.levels
         self.size = self.levels[0]
         self.header_mpp, self.bounds = probed.mpp, probed.bounds
+        self.warnings = probed.warnings
         self.mpp = mpp if mpp is not None else probed.mpp
         self.mpp_source = "sheet" if mpp is not None else probed.mpp_source
         self._downsamples = [whole_downsample(self.size, level) for level in self.levels]

@@ -8,9 +8,10 @@ import numpy as np
 import tifffile
 
 from holohisto.errors import HolohistoError
+from holohisto.slide.pages import level_pages
 from holohisto.slide.probe import Probe
 from holohisto.slide.samples import with_alpha
-from holohisto.slide.tiff import Page, level_pages
+from holohisto.slide.tiff import Page
 
 
 class Source(Protocol):

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tifffile
 
 from holohisto.errors import HolohistoError
 from holohisto.runtime.arithmetic import ceil_div
@@ -45,40 +44,6 @@ def whole_downsample(size: tuple[int, int], level: tuple[int, int]) -> int | Non
     downsample = max(1, round(size[0] / level[0]))
     gaps = (abs(side * downsample - full) for full, side in zip(size, level, strict=True))
     return downsample if all(gap < downsample for gap in gaps) else None
-
-
-def level_pages(tiff: tifffile.TiffFile) -> list[Any]:
-    """Return tifffile's page of each level of the first picture, the full resolution first.
-
-    tifffile itself finds only pyramids of a constant step of 2, 3 or 4, while the downsamples of a
-    plain TIFF may also be 1, 4, 16, 32 or 1, 8. In a plain TIFF, every later page of the same kind
-    that is an integer reduction of the first is a level.
-    """
-    series: Any = tiff.series[0]
-    pages = [level.pages[0] for level in series.levels]
-    if series.kind != "generic" or len(series.levels[0].pages) != 1:
-        return pages
-    first = pages[0].keyframe
-    sizes = {_size(page.keyframe): page for page in pages}
-    for page in map(_keyframe, tiff.pages):
-        if page.subfiletype & 4 == 0 and _kind(page) == _kind(first):
-            reduced = whole_downsample(_size(first), _size(page))
-            if reduced is not None and reduced > 1:
-                sizes.setdefault(_size(page), page)
-    return [sizes[size] for size in sorted(sizes, reverse=True)]
-
-
-def _keyframe(page: Any) -> Any:
-    return page.keyframe
-
-
-def _size(page: Any) -> tuple[int, int]:
-    return page.imagewidth, page.imagelength
-
-
-def _kind(page: Any) -> tuple[Any, ...]:
-    """The properties that all levels of a pyramid share."""
-    return page.dtype, page.samplesperpixel, page.photometric, page.planarconfig, page.is_tiled
 
 
 def is_sparse(page: Any) -> bool:

@@ -9,10 +9,11 @@ from itertools import product
 import tifffile
 
 from holohisto.runtime import progress
+from holohisto.slide.pages import level_pages
 from holohisto.slide.probe import is_tiff
 from holohisto.slide.scale import Scale
 from holohisto.slide.slide import Slide
-from holohisto.slide.tiff import Page, level_pages
+from holohisto.slide.tiff import Page
 
 READERS = 4
 """Threads that decode tiles."""
