@@ -12,11 +12,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import infer_verb
 import numpy as np
+from encoded_picture import tokenizer
 from labelled_slide import LabelledSlide
 
 from holohisto import cli
 from holohisto.pyramid.write import write_slide_pyramid
+from holohisto.runtime.results import Results
+from holohisto.runtime.tensor_file import read_metadata
+from holohisto.tokenizer.file import save_tokenizer
 
 CLASSES = json.dumps({"a": {}})
 SMALL = 4096
@@ -54,6 +59,49 @@ def verbs(folder: Path, disk: Path) -> dict[str, list[str]]:
         "mask": ["mask", str(slide.labels), *own, *image, *outlines, "--facts", f"{disk}/m.json"],
         "adopt": ["adopt", str(slide.annotation), *given, *made],
         "metrics": ["metrics", str(slide.labels), *own, *annotation, "--output", f"{disk}/s.json"],
+        **of_networks(folder / "networks", disk),
+        **of_cohort(folder / "cohort", disk, own, annotation, slide),
+    }
+
+
+def of_networks(folder: Path, disk: Path) -> dict[str, list[str]]:
+    """The verbs that keep a journal, from which a next run resumes."""
+    folder.mkdir()
+    infer_verb.prepared(folder)
+    model = tokenizer(codebook=64, dimension=3, levels=(4, 4, 4))
+    save_tokenizer(model, folder / "t.safetensors", {})
+    read = ["--record", f"{folder}/check.json", "--foreground", f"{folder}/foreground.tif"]
+    options = {"orientations": 1, "appearances": 0, "block": 256, "calibration_tiles": 2}
+    more = ["--tokenizer", f"{folder}/t.safetensors", "--options", json.dumps(options)]
+    made = ["--tokens", f"{disk}/t.safetensors", "--quality", f"{disk}/t.json"]
+    image = f"{folder}/slide.tif"
+    return {
+        "tokens": ["tokens", image, *read, *more, *made, "--picture", f"{disk}/t.jpg"],
+        "infer": infer_verb.command(folder, disk),
+    }
+
+
+def of_cohort(
+    folder: Path, disk: Path, own: list[str], annotation: list[str], slide: LabelledSlide
+) -> dict[str, list[str]]:
+    """The verbs of a cohort: of this slide alone, its labels those of the model m1."""
+    results = Results(folder)
+    metrics = ["metrics", str(slide.labels), *own, *annotation]
+    masks = ["--image", str(slide.image), "--masks", str(results.mask("m1", "s1", "{class}"))]
+    masks += ["--geojson", f"{folder}/o.geojson", "--overlay", f"{folder}/o.jpg"]
+    assert cli.main([*metrics, "--output", str(results.metrics("m1", "s1"))]) == 0
+    assert cli.main(["mask", str(slide.labels), *own, *masks]) == 0
+    results.record("s1").parent.mkdir(parents=True)
+    results.record("s1").write_bytes(slide.check.read_bytes())
+    cells = ["s1", str(slide.image), str(slide.annotation), "g", "test"]
+    header = "slide\timage\tannotation\tgroup\tsplit\n"
+    (folder / "s.tsv").write_text(header + "\t".join(cells) + "\n")
+    sheet = ["--sheet", f"{folder}/s.tsv", "--classes", CLASSES, "--results", str(folder)]
+    sheet += ["--models", "m1"]
+    assert cli.main(["cohort", *sheet, "--output", str(results.scores.parent)]) == 0
+    return {
+        "cohort": ["cohort", *sheet, "--output", f"{disk}/cohort"],
+        "gallery": ["gallery", *sheet, "--output", f"{disk}/gallery"],
     }
 
 
@@ -68,16 +116,28 @@ def outcome(words: list[str], disk: Path) -> dict:
     text = io.StringIO()
     with contextlib.redirect_stderr(text), contextlib.redirect_stdout(io.StringIO()):
         code = cli.main(["--log", str(disk / "a.log"), *words])
-    files = {
-        str(path.relative_to(disk)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(disk.rglob("*"))
-        if path.is_file() and path.name != "a.log"
-    }
+    files = contents(disk)
     lines = text.getvalue().splitlines()
     errors = [line for line in lines if " ERROR " in line]
     clean = not any("Traceback" in line or "Logging error" in line for line in lines)
     longest = max(map(len, errors), default=0)
     return {"code": code, "errors": len(errors), "longest": longest, "clean": clean, "files": files}
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Digests of the files below a folder, without logs and the journals of a next run."""
+    return {
+        str(path.relative_to(folder)): digest(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.suffix not in (".log", ".journal")
+    }
+
+
+def digest(path: Path) -> str:
+    """Digest of a file; of safetensors, whose header has no order, that of its content."""
+    if path.suffix == ".safetensors" and not path.name.startswith("."):
+        return read_metadata(path, "file")["seal"]
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def main(folder: Path, levels: int) -> None:
