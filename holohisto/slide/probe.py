@@ -19,6 +19,7 @@ from holohisto.slide.bounds import Bounds, bounds_of
 from holohisto.slide.integrity import COPY_AGAIN, check_whole
 from holohisto.slide.mpp import plausible, tiff_mpp
 from holohisto.slide.pages import SlidePages, slide_pages
+from holohisto.slide.side_files import require_own_folder
 from holohisto.slide.tiff import Page, is_sparse
 
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -109,10 +110,11 @@ def probe_openslide(path: Path) -> Probe:
     """Probe a file of a vendor format with OpenSlide.
 
     Raises:
-        HolohistoError: OpenSlide cannot open it.
+        HolohistoError: OpenSlide cannot open it, or it names files outside its folder.
     """
     import openslide
 
+    require_own_folder(path)
     try:
         with openslide.OpenSlide(path) as slide:
             properties = slide.properties
