@@ -34,7 +34,7 @@ def bands() -> Bands:
 def main() -> None:
     """Run once and print."""
     labels = bands()
-    frame = Frame("s", "m", (SIZE[0] * 2, SIZE[1] * 2), 0.25, Scale.whole(2))
+    frame = Frame("s", "m", (SIZE[0] * 2, SIZE[1] * 2), (0.25, 0.25), Scale.whole(2))
     start = time.perf_counter()
     objects = cleaning.find(labels, [0], frame.pixel_um2, MaskOptions())
     cleaned = time.perf_counter()

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from holohisto.annotation.majority import majority
 from holohisto.annotation.picture import RasterAnnotation
 from holohisto.annotation.placed import placed_outlines, placed_picture
 from holohisto.config.sections import Classes
@@ -11,6 +12,7 @@ from holohisto.errors import HolohistoError
 from holohisto.sheet.annotations import is_outlines
 from holohisto.slide.bounds import Bounds
 from holohisto.slide.fit import LEVEL_0, resolution_of
+from holohisto.slide.resample import Side
 from holohisto.slide.scale import Scale
 
 SOURCE_PIXELS = 2**22
@@ -37,7 +39,7 @@ class Annotation:
         path: Path,
         classes: Classes,
         slide_size: tuple[int, int],
-        scale: Scale,
+        scale: Scale | int,
         annotated: tuple[str, ...] | None = None,
         bounds: Bounds | None = None,
     ) -> None:
@@ -50,7 +52,7 @@ class Annotation:
                 of a palette, or the largest channel of RGB) or #rrggbb colours. Drawn objects are
                 classified by name.
             slide_size: Width and height of the slide's level 0.
-            scale: Level-0 pixels per working pixel.
+            scale: Level-0 pixels per working pixel; an integer where it is whole.
             annotated: Names of the classes that are annotated on this slide; no pixel has any other
                 class. None: all.
             bounds: The scanned part of the slide, of whose size a picture may be and from whose
@@ -60,7 +62,7 @@ class Annotation:
             HolohistoError: unreadable, or neither of level-0 nor of working size.
         """
         self.path = Path(path)
-        self.scale = scale
+        self.scale = scale = Scale.parse(scale)
         drawn = tuple(classes) if annotated is None else annotated
         if is_outlines(self.path):
             self._drawing = placed_outlines(self.path, classes, drawn, slide_size, bounds)
@@ -84,8 +86,8 @@ class Annotation:
     def read(self, xy: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
         """Return the classes of a rectangle at working resolution.
 
-        A working pixel has a class when at least half of its block of level-0 pixels has it. Pixels
-        outside the slide have none.
+        A working pixel has a class when at least half of its area, over level-0 pixels, has it.
+        Pixels outside the slide have none.
 
         Args:
             xy: Top-left corner, working pixels; may lie outside.
@@ -97,15 +99,14 @@ class Annotation:
         Raises:
             HolohistoError: the file is damaged.
         """
-        block = self.own_scale.factor or 1
-        x, y = xy[0] * block, xy[1] * block
-        width, height = size
+        (x, y), (width, height) = xy, size
+        across = Side(self.own_scale.x, x, width)
         result = np.empty((height, width), np.uint8)
-        rows = max(1, SOURCE_PIXELS // max(1, width * block * block))
+        rows = max(1, int(SOURCE_PIXELS / (max(1, across.length) * self.own_scale.y)))
         for top in range(0, height, rows):
-            count = min(rows, height - top)
-            bits = self.bits(x, y + top * block, width * block, count * block)
-            result[top : top + count] = _majority(bits, block, self._count)
+            down = Side(self.own_scale.y, y + top, min(rows, height - top))
+            bits = self.bits(across.start, down.start, across.length, down.length)
+            result[top : top + down.count] = majority(bits, across, down, self._count)
         return result
 
     def is_empty(self) -> bool:
@@ -167,29 +168,3 @@ def annotated_classes(text: str | None, classes: Classes) -> tuple[str, ...] | N
     if unknown := sorted(set(names) - set(classes)):
         raise HolohistoError("--annotated", "unknown class", found=unknown, allowed=list(classes))
     return names
-
-
-def _majority(bits: np.ndarray, block: int, classes: int) -> np.ndarray:
-    """Reduce classes by area: a block has each class that at least half of its pixels have.
-
-    Args:
-        bits: (height * block, width * block) uint8, bit i for class i.
-        block: Side of a block.
-        classes: Number of classes.
-
-    Returns:
-        (height, width) uint8.
-    """
-    if block == 1:
-        return bits
-    height, width = bits.shape[0] // block, bits.shape[1] // block
-    result = np.zeros((height, width), np.uint8)
-    for bit in range(classes):
-        rows = np.zeros((height, bits.shape[1]), np.uint16)
-        for i in range(block):
-            rows += (bits[i::block] >> bit) & 1
-        areas = np.zeros((height, width), np.uint32)
-        for j in range(block):
-            areas += rows[:, j::block]
-        result |= (2 * areas >= block * block).astype(np.uint8) << bit
-    return result

@@ -87,7 +87,8 @@ def run(arguments: argparse.Namespace) -> None:
         "slide": frame.slide,
         "model": frame.model,
         "pretrained": frame.pretrained,
-        "mpp": frame.mpp,
+        "mpp": record.mpp,
+        "mpp_y": record.mpp_y,
         "working_mpp": frame.working_mpp,
         "classes": scores,
     }

@@ -47,11 +47,15 @@ class CheckOptions(Section):
     """Requirements that `check` tests on every slide before anything is computed."""
 
     mpp: Mpp = Field(
-        default=0.5, description="Working resolution, micrometres per pixel; 0.5 is 20x."
+        default=0.5,
+        description="Working resolution, micrometres per pixel; 0.5 is 20x. Every slide is brought"
+        " to it.",
     )
-    mpp_tolerance: Annotated[float, Field(ge=0, lt=0.5)] = Field(
-        default=0.15,
-        description="Largest relative deviation of a slide's working resolution from `mpp`.",
+    mpp_tolerance: Annotated[float, Field(ge=0, le=0.02)] = Field(
+        default=0.005,
+        description="Relative deviation from `mpp` up to which a slide keeps a whole number of"
+        " pixels per working pixel, which needs no resampling. Other slides are resampled to"
+        " exactly `mpp`.",
         json_schema_extra=EXPERT,
     )
 

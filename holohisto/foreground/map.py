@@ -21,8 +21,8 @@ from holohisto.pyramid.write import write_rows
 from holohisto.runtime import progress
 from holohisto.slide import Slide
 from holohisto.slide.record import SlideRecord
+from holohisto.slide.resample import block_means
 from holohisto.slide.scale import Scale, ScaleField
-from holohisto.slide.slide import block_means
 from holohisto.slide.verify import verify
 from holohisto.tiles.colour import COMMON, Colour
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from scipy import ndimage
 
 from holohisto.foreground.map import Foreground
@@ -36,4 +37,8 @@ def write_picture(path: Path, slide: Slide, foreground: Foreground, scale: Scale
     inner = np.asarray(ndimage.binary_erosion(mask, np.ones((3, 3), bool), iterations=2))
     picture = rgb.copy()
     picture[mask > inner] = OUTLINE
+    width, height = rgb.shape[1], rgb.shape[0]
+    if scale.x != scale.y:  # oblong pixels
+        height = max(1, round(height * scale.x / scale.y))
+        picture = np.asarray(Image.fromarray(picture).resize((width, height)))
     write_jpeg(path, picture, quality=85)

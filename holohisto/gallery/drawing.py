@@ -35,13 +35,13 @@ class FieldOfView:
 
         Args:
             centre: x and y, level-0 pixels.
-            side: of the square, level-0 pixels; rounded to whole working pixels.
+            side: of the square, level-0 pixels along x; rounded to whole working pixels.
             slide: width and height, level-0 pixels.
             scale: level-0 pixels per working pixel.
         """
         corner, size = [], []
-        for middle, whole, step in zip(centre, slide, (scale.x, scale.y), strict=True):
-            length = int(first_pixels(step, max(1, round(side / step))))
+        for middle, whole, step in zip(centre, slide, scale, strict=True):
+            length = int(first_pixels(step, max(1, round(side / float(scale.x)))))
             start = min(max(0.0, middle - length / 2), max(0, whole - length))
             corner.append(int(first_pixels(step, int(start // step))))
             size.append(length)
@@ -57,6 +57,16 @@ def shrunk(pixels: np.ndarray, side: int) -> np.ndarray:
         image = Image.fromarray(pixels.astype(np.uint8) * 255).resize(size, Image.Resampling.BOX)
         return np.asarray(image) >= 128
     return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
+
+
+def squared(pixels: np.ndarray, scale: Scale) -> np.ndarray:
+    """Level-0 pixels (h, w, ...) of a slide, those of the coarser side repeated if oblong."""
+    finest = max(scale)
+    for axis, step in enumerate((scale.y, scale.x)):
+        length = round(pixels.shape[axis] * finest / step)
+        if step != finest:
+            pixels = np.take(pixels, np.arange(length) * pixels.shape[axis] // length, axis)
+    return pixels
 
 
 def outlined(picture: np.ndarray, mask: np.ndarray, colour: str) -> np.ndarray:

@@ -61,7 +61,8 @@ def _error(
     record, name = slide.record, entry["class"]
     left, top, right, bottom = entry["box"]
     # The field holds the whole error; a field larger than the picture is reduced.
-    length = max(MARGIN * max(right - left, bottom - top), SMALLEST_UM / record.mpp, side)
+    longest = max(right - left, (bottom - top) * record.mpp_y / record.mpp)
+    length = max(MARGIN * longest, SMALLEST_UM / record.mpp, side)
     middle = (left + right) / 2, (top + bottom) / 2
     if length > LONGEST:
         length, middle = LONGEST, (entry["x"], entry["y"])

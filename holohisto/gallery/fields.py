@@ -75,7 +75,8 @@ def _field(slide: GallerySlide, reference: str, side_um: float) -> FieldOfView:
     length = min(side_um / record.mpp, max(record.size), LONGEST)
     points = objects_drawn(slide.metrics(reference))
     middle = record.size[0] / 2, record.size[1] / 2
-    centre = densest(points, length) if len(points) else middle
+    square = np.array([1.0, record.mpp_y / record.mpp])  # pixels of one side, for oblong ones
+    centre = (densest(points * square, length) / square).tolist() if len(points) else middle
     return FieldOfView.around(centre, length, record.size, record.scale)
 
 

@@ -11,8 +11,8 @@ import numpy as np
 from holohisto.annotation import Annotation
 from holohisto.config.sections import Classes
 from holohisto.errors import HolohistoError
-from holohisto.gallery.drawing import FieldOfView, outlined, with_box
-from holohisto.masks.overlay import fitted
+from holohisto.gallery.drawing import FieldOfView, outlined, squared, with_box
+from holohisto.masks.overlay import fitted, proportions
 from holohisto.pyramid.raster import Raster
 from holohisto.runtime.results import Results
 from holohisto.runtime.seal import read_sealed_json
@@ -84,13 +84,13 @@ class GallerySlide:
         return self.results.mask(model, self.row.slide, name)
 
     def pixels(self, field: FieldOfView) -> np.ndarray:
-        """The tissue at full resolution: (height, width, 3) uint8."""
-        return self.slide.read(field.xy, field.size)
+        """The tissue at full resolution: (height, width, 3) uint8; pixels are made square."""
+        return squared(self.slide.read(field.xy, field.size), self.record.scale)
 
     def predicted(self, field: FieldOfView, model: str, name: str) -> np.ndarray:
         """A model's mask of a class at full resolution: (height, width) bool."""
         with Raster(self.mask_path(model, name)) as mask:
-            return mask.read(field.xy, field.size) > 0
+            return squared(mask.read(field.xy, field.size) > 0, self.record.scale)
 
     def annotated(self, field: FieldOfView, name: str) -> np.ndarray:
         """The annotation of a class at full resolution: (height, width) bool."""
@@ -101,7 +101,7 @@ class GallerySlide:
         )
         x, y = int(columns[0]), int(rows[0])
         bits = self.annotation.read((x, y), (int(columns[-1]) + 1 - x, int(rows[-1]) + 1 - y))
-        return (bits[np.ix_(rows - y, columns - x)] >> bit) & 1 != 0
+        return squared((bits[np.ix_(rows - y, columns - x)] >> bit) & 1 != 0, scale)
 
     def whole(self, field: FieldOfView, model: str, side: int) -> np.ndarray:
         """The whole slide with a model's outlines and a frame around the field.
@@ -114,10 +114,10 @@ class GallerySlide:
         Returns:
             (height, width, 3) uint8.
         """
-        size = self.slide.size
-        picture = fitted(*self.slide.overview(2 * side), size, side)
+        size, shape = self.slide.size, proportions(self.slide)
+        picture = fitted(*self.slide.overview(2 * side), size, side, shape)
         for name in self.classes:
             with Slide(self.mask_path(model, name), mpp=1.0, background=(0, 0, 0)) as mask:
-                predicted = fitted(*mask.overview(2 * side), size, side)[..., 0] >= 128
+                predicted = fitted(*mask.overview(2 * side), size, side, shape)[..., 0] >= 128
             picture = outlined(picture, predicted, self.colour(name))
         return with_box(picture, field, size)

@@ -20,6 +20,7 @@ from holohisto.segmenter.card import ModelCard
 from holohisto.segmenter.file import Segmenter
 from holohisto.segmenter.inputs import TileEncoder
 from holohisto.slide.array import ArraySlide
+from holohisto.slide.mpp import MppXY
 from holohisto.slide.record import SlideRecord, record_of
 from holohisto.tokenizer.vqgan import VQGAN
 from holohisto.tokens.encoders import encoder_for
@@ -37,7 +38,7 @@ def segment_array(
     rgb: np.ndarray,
     tokenizer: VQGAN | None = None,
     *,
-    mpp: float | None = None,
+    mpp: float | MppXY | None = None,
     config: Config | None = None,
     speed: Speed = DEFAULT_SPEED,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -57,7 +58,8 @@ def segment_array(
         card: Its card.
         rgb: (height, width, 3) uint8.
         tokenizer: The segmenter's tokenizer, if it reads tokens; moved to the model's device.
-        mpp: Micrometres per pixel of `rgb`; None: the segmenter's, `card.mpp`.
+        mpp: Micrometres per pixel of `rgb`, or two values, along x and y; None: the segmenter's,
+            `card.mpp`.
         config: Its sections check, foreground, tokens and infer are used; None: the defaults.
         speed: Settings that alter the time and the memory, but no result.
 
@@ -103,7 +105,7 @@ class _Picture:
     config: Config
 
     @classmethod
-    def of(cls, rgb: np.ndarray, mpp: float, config: Config) -> "_Picture":
+    def of(cls, rgb: np.ndarray, mpp: float | MppXY, config: Config) -> "_Picture":
         slide = ArraySlide(rgb, mpp=mpp)
         record = record_of(NAME, slide, mpp, None, config.check)
         foreground = find_foreground(slide, record, config.foreground, None)

@@ -16,7 +16,7 @@ from holohisto.tokens.token_map import (
     require_tokenizer,
 )
 
-MPP_RATIO = 1.4
+MPP_RATIO = 1.05
 """Largest ratio of a slide's working resolution to the segmenter's: both may deviate from the
 configured resolution by `check.mpp_tolerance`."""
 

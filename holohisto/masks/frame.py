@@ -10,7 +10,9 @@ from holohisto.errors import HolohistoError
 from holohisto.masks.cleaning import BAND, Bands, Probability
 from holohisto.pyramid.raster import Raster
 from holohisto.runtime.arithmetic import ceil_div
+from holohisto.slide.mpp import MppXY
 from holohisto.slide.record import SlideRecord
+from holohisto.slide.resolution import working_mpp
 from holohisto.slide.scale import Scale
 
 
@@ -22,8 +24,8 @@ class Frame:
     model: str
     size: tuple[int, int]
     """Width and height of the slide, level-0 pixels."""
-    mpp: float
-    """Micrometres per level-0 pixel."""
+    mpp: MppXY
+    """Micrometres per level-0 pixel along x and y."""
     scale: Scale
     """Level-0 pixels per working pixel."""
     corner: tuple[int, int] = (0, 0)
@@ -34,12 +36,13 @@ class Frame:
     @property
     def pixel_um2(self) -> float:
         """Area of a working pixel, µm²."""
-        return self.working_mpp**2
+        (x, y), scale = self.mpp, self.scale
+        return (x * float(scale.x)) * (y * float(scale.y))
 
     @property
     def working_mpp(self) -> float:
         """Micrometres per working pixel."""
-        return self.mpp * float(self.scale.x)
+        return working_mpp(self.mpp, self.scale)
 
     @property
     def working_size(self) -> tuple[int, int]:
@@ -65,7 +68,7 @@ def frame_of(labels: Raster, record: SlideRecord, classes: dict[str, ClassOption
         record.slide,
         _model(header.get("model", ""), labels.path),
         record.size,
-        record.mpp,
+        record.mpp_xy,
         record.scale,
         record.bounds[:2] if record.bounds else (0, 0),
         str(header.get("pretrained", "")),

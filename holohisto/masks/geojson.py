@@ -50,7 +50,7 @@ def write(
         file.write(HEAD)
         for bit, numbers, polygons in outlines.polygons_of(bands, objects):
             exact = outlines.scaled(polygons, frame.scale, frame.size)
-            thinned = outlines.thin(exact, simplify_um / frame.mpp)
+            thinned = outlines.thin(exact, simplify_um / max(frame.mpp))
             if any(frame.corner):
                 thinned = shapely.transform(thinned, lambda points: points - frame.corner)
             areas, table = shapely.area(exact), objects[bit].table
@@ -108,7 +108,7 @@ def features(
                 "name": f"{name} {number + 1}",
                 "classification": {"name": name, "color": rgb},
                 "measurements": {
-                    "Area µm^2": round(float(area) * frame.mpp**2, 3),
+                    "Area µm^2": round(float(area) * frame.mpp[0] * frame.mpp[1], 3),
                     "Mean probability": round(float(probability[number]), 4),
                 },
             },

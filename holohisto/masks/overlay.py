@@ -15,7 +15,19 @@ GAP = 1.5
 """Space between two names in the legend, in sizes of its letters."""
 
 
-def fitted(picture: np.ndarray, factor: float, size: tuple[int, int], side: int) -> np.ndarray:
+def proportions(slide: Slide) -> tuple[float, float]:
+    """Return width and height of a slide in pixels of one side, even where its own are oblong."""
+    width, height = slide.size
+    return width, height * (slide.mpp_y or 1) / (slide.mpp or 1)
+
+
+def fitted(
+    picture: np.ndarray,
+    factor: float,
+    size: tuple[int, int],
+    side: int,
+    shape: tuple[float, float] | None = None,
+) -> np.ndarray:
     """Reduce a picture of the whole slide so that its longer side is `side`.
 
     Args:
@@ -24,11 +36,13 @@ def fitted(picture: np.ndarray, factor: float, size: tuple[int, int], side: int)
             the slide.
         size: Width and height of the slide, level-0 pixels.
         side: Longer side of the result, pixels.
+        shape: `proportions` of the slide; None: those of `size`.
 
     Returns:
         (height, width, 3) uint8.
     """
-    width, height = (max(1, round(length * side / max(size))) for length in size)
+    shape = shape or size
+    width, height = (max(1, round(length * side / max(shape))) for length in shape)
     covered = (0, 0, size[0] / factor, size[1] / factor)
     image = Image.fromarray(picture)
     return np.asarray(image.resize((width, height), Image.Resampling.LANCZOS, covered))
@@ -47,7 +61,7 @@ def start_overlay(slide: Slide, working_size: tuple[int, int], side: int) -> "Ov
     """
     side = min(side, max(working_size))
     # The overview keeps to whole factors; one of twice the side is never smaller than `side`.
-    picture = fitted(*slide.overview(2 * side), slide.size, side)
+    picture = fitted(*slide.overview(2 * side), slide.size, side, proportions(slide))
     return Overlay(picture, slide.size)
 
 

@@ -92,6 +92,7 @@ def unseen() -> SlideRecord:
         image="",
         size=UNSEEN_SIZE,
         mpp=0.25,
+        mpp_y=0.25,
         mpp_source="sheet",
         reader="",
         compression="",

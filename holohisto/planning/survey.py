@@ -9,6 +9,7 @@ from holohisto.errors import HolohistoError
 from holohisto.planning.cost import cost_of, summary, token_summary
 from holohisto.runtime.units import bytes_text, time_text
 from holohisto.sheet.cells import Row
+from holohisto.slide.mpp import mpp_text
 from holohisto.slide.record import SlideRecord
 
 HEADINGS = (
@@ -64,7 +65,7 @@ class SurveyedSlide:
             record.compression,
             str(len(record.levels)),
             "{}x{}".format(*record.size),
-            f"{record.mpp:.4g} ({record.mpp_source})",
+            f"{mpp_text(record.mpp_xy)} ({record.mpp_source})",
             str(record.scale),
             colour_text(record.background),
             record.annotation["fits"] if record.annotation else "-",

@@ -24,7 +24,8 @@ class Raster:
     Attributes:
         path: The file.
         size: Width and height in pixels.
-        mpp: Micrometres per pixel; None without resolution tags.
+        mpp: Micrometres per pixel along x; None without resolution tags.
+        mpp_y: The same along y.
     """
 
     def __init__(self, path: Path, sealed: bool = False) -> None:
@@ -50,7 +51,8 @@ class Raster:
                 page: Any = tiff.pages.first
                 self._page = Page(self.path, self._handle, page)
                 self._description = page.description
-                self.mpp: float | None = _mpp_of(page)
+                self.mpp: float | None = _mpp_of(page, 0)
+                self.mpp_y: float | None = _mpp_of(page, 1)
                 sound = page.samplesperpixel == 1 and page.dtype == np.uint8
             if not sound:
                 raise HolohistoError(self.path, "must be a one-channel 8-bit TIFF")
@@ -138,8 +140,8 @@ class Raster:
         self.close()
 
 
-def _mpp_of(page: Any) -> float | None:
-    """Micrometres per pixel from the resolution tags of a page; None without them."""
+def _mpp_of(page: Any, axis: int) -> float | None:
+    """Micrometres per pixel along an axis from the resolution tags of a page; None without."""
     per_unit = {2: 25_400.0, 3: 10_000.0}.get(int(page.resolutionunit))
-    resolution = page.resolution[0]
+    resolution = page.resolution[axis]
     return per_unit / resolution if per_unit and resolution > 0 else None

@@ -11,13 +11,14 @@ import tifffile
 from holohisto.errors import HolohistoError
 from holohisto.pyramid.levels import TILE, pyramid_sizes
 from holohisto.pyramid.raster import Raster
+from holohisto.slide.mpp import MppXY, both
 
 ReadMask = Callable[[tuple[int, int], tuple[int, int]], np.ndarray]
 """Pixels (height, width) uint8 of a rectangle, from its corner (x, y) and its (width, height)."""
 
 
 def verified_mask(
-    path: Path, size: tuple[int, int], mpp: float, samples: int = 4
+    path: Path, size: tuple[int, int], mpp: float | MppXY, samples: int = 4
 ) -> Iterator[ReadMask]:
     """Verify a delivered mask with tifffile and OpenSlide, then yield both readers.
 
@@ -27,7 +28,7 @@ def verified_mask(
     Args:
         path: The mask.
         size: Width and height of the slide's level 0.
-        mpp: Micrometres per pixel of level 0.
+        mpp: Micrometres per pixel of level 0, or two values, along x and y.
         samples: Number of tiles compared of either kind.
 
     Yields:
@@ -40,9 +41,11 @@ def verified_mask(
 
     try:
         with openslide.OpenSlide(path) as slide, Raster(path) as raster:
-            own_mpp = float(slide.properties.get("openslide.mpp-x", "nan"))
+            texts = [slide.properties.get(f"openslide.mpp-{axis}", "nan") for axis in "xy"]
+            own_mpp = float(texts[0]), float(texts[1])
             _require(path, size, mpp, slide.dimensions, own_mpp, list(slide.level_dimensions))
-            _require(path, size, mpp, raster.size, raster.mpp or 0.0, pyramid_sizes(size))
+            tags = raster.mpp or 0.0, raster.mpp_y or 0.0
+            _require(path, size, mpp, raster.size, tags, pyramid_sizes(size))
 
             def read(xy: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
                 return np.asarray(slide.read_region(xy, 0, size).convert("L"))
@@ -54,7 +57,7 @@ def verified_mask(
 
 
 def verified_ome_mask(
-    path: Path, size: tuple[int, int], mpp: float, samples: int = 4
+    path: Path, size: tuple[int, int], mpp: float | MppXY, samples: int = 4
 ) -> Iterator[ReadMask]:
     """Verify an OME-TIFF mask with tifffile and libvips, then yield both readers.
 
@@ -67,7 +70,8 @@ def verified_ome_mask(
         pixels: Any = tifffile.xml2dict(tiff.ome_metadata or "<none/>")
     with contextlib.suppress(KeyError, TypeError):
         pixels = pixels["OME"]["Image"]["Pixels"]
-    _require(path, size, mpp, levels[0], float(pixels.get("PhysicalSizeX", "nan")), levels)
+    x, y = (float(pixels.get(f"PhysicalSize{axis}", "nan")) for axis in "XY")
+    _require(path, size, mpp, levels[0], (x, y), levels)
     try:
         image: Any = pyvips.Image.tiffload(str(path))
     except pyvips.Error as error:
@@ -85,15 +89,16 @@ def verified_ome_mask(
 def _require(
     path: Path,
     size: tuple[int, int],
-    mpp: float,
+    mpp: float | MppXY,
     found: tuple[int, int],
-    found_mpp: float,
+    found_mpp: float | MppXY,
     levels: list[tuple[int, int]],
 ) -> None:
     """Refuse a mask whose size, resolution or levels are not those of the slide."""
     if found != size:
         raise HolohistoError(path, "the mask has not the slide's size", found=found, allowed=size)
-    if not abs(found_mpp / mpp - 1) < 1e-3:
+    pairs = zip(both(found_mpp), both(mpp), strict=True)
+    if not all(abs(own / allowed - 1) < 1e-3 for own, allowed in pairs):
         raise HolohistoError(path, "the mask's mpp is wrong", found=found_mpp, allowed=mpp)
     if levels != pyramid_sizes(size):
         raise HolohistoError(

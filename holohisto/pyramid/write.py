@@ -19,6 +19,7 @@ from holohisto.errors import HolohistoError
 from holohisto.pyramid.levels import TILE, Level, TileEncoder, pyramid_sizes, top_tiles
 from holohisto.runtime.atomic import replacing
 from holohisto.runtime.seal import seal_file
+from holohisto.slide.mpp import MppXY, both
 
 SPOOL_BYTES = 64 * 2**20
 """Size up to which the encoded tiles of reduced levels stay in memory; more go to a file."""
@@ -28,7 +29,7 @@ def write_rows(
     path: Path,
     bands: Iterable[np.ndarray],
     size: tuple[int, int],
-    mpp: float,
+    mpp: float | MppXY,
     header: dict[str, Any],
 ) -> None:
     """Write a one-level tiled LZW TIFF from bands of rows, in memory of one row of tiles.
@@ -39,7 +40,7 @@ def write_rows(
         path: The file, written atomically.
         bands: Arrays (rows, width) uint8 from top to bottom, of any heights.
         size: Width and height.
-        mpp: Micrometres per pixel of this raster.
+        mpp: Micrometres per pixel of this raster, or two values, along x and y.
         header: Values for JSON, stored in the ImageDescription.
 
     Raises:
@@ -57,7 +58,7 @@ def write_mask_pyramid(
     path: Path,
     bands: Iterable[np.ndarray],
     size: tuple[int, int],
-    mpp: float,
+    mpp: float | MppXY,
     description: str,
 ) -> None:
     """Write a delivered mask; every level holds every second pixel of the level before.
@@ -66,7 +67,7 @@ def write_mask_pyramid(
         path: The file, written atomically.
         bands: Arrays (rows, width) of 0 and 255 uint8, or bool, at level 0, top to bottom.
         size: Width and height of the slide's level 0.
-        mpp: Micrometres per pixel of level 0.
+        mpp: Micrometres per pixel of level 0, or two values, along x and y.
         description: Text of the ImageDescription.
 
     Raises:
@@ -79,7 +80,7 @@ def _write_mask(
     path: Path,
     bands: Iterable[np.ndarray],
     size: tuple[int, int],
-    mpp: float,
+    mpp: float | MppXY,
     ome: bool = False,
     **top: Any,
 ) -> None:
@@ -94,17 +95,17 @@ def _write_mask(
         levels = [Level(level, spool, encoder) for level in sizes[1:]]
         tiles = top_tiles(_regroup(path, bands, size), levels, encoder)
         _write_page(writer, tiles, size, mpp, **top)
+        x, y = both(mpp)
         for depth, level in enumerate(levels, start=1):
-            _write_page(
-                writer, level.tiles(), level.size, mpp * 2**depth, subfiletype=1, metadata=None
-            )
+            reduced = x * 2**depth, y * 2**depth
+            _write_page(writer, level.tiles(), level.size, reduced, subfiletype=1, metadata=None)
 
 
 def write_ome_mask(
     path: Path,
     bands: Iterable[np.ndarray],
     size: tuple[int, int],
-    mpp: float,
+    mpp: float | MppXY,
     name: str,
 ) -> None:
     """Write a mask as OME-TIFF, its reduced levels as sub-IFDs.
@@ -113,13 +114,13 @@ def write_ome_mask(
         path: The file, written atomically.
         bands: Arrays (rows, width) of 0 and 255 uint8, or bool, at level 0, top to bottom.
         size: Width and height of the slide's level 0.
-        mpp: Micrometres per pixel of level 0.
+        mpp: Micrometres per pixel of level 0, or two values, along x and y.
         name: Name of the image in the OME metadata.
 
     Raises:
         HolohistoError: the bands do not add up to `size`, or the file cannot be written.
     """
-    length = {f"PhysicalSize{axis}": mpp for axis in "XY"}
+    length = {f"PhysicalSize{axis}": own for axis, own in zip("XY", both(mpp), strict=True)}
     units = {f"PhysicalSize{axis}Unit": "µm" for axis in "XY"}
     metadata = {"axes": "YX", "Name": name, **length, **units}
     levels = len(pyramid_sizes(size)) - 1
@@ -127,14 +128,14 @@ def write_ome_mask(
 
 
 def write_slide_pyramid(
-    path: Path, pixels: np.ndarray | Iterable[np.ndarray], mpp: float, quality: int = 85
+    path: Path, pixels: np.ndarray | Iterable[np.ndarray], mpp: float | MppXY, quality: int = 85
 ) -> None:
     """Write a slide as a pyramidal TIFF of JPEG tiles of 256 pixels, as scanners export it.
 
     Args:
         path: The file, written atomically.
         pixels: RGB (height, width, 3) uint8, or bands of it from top to bottom.
-        mpp: Micrometres per pixel of level 0.
+        mpp: Micrometres per pixel of level 0, or two values, along x and y.
         quality: JPEG quality, 1 to 100.
 
     Raises:
@@ -142,6 +143,7 @@ def write_slide_pyramid(
     """
     import pyvips
 
+    x, y = both(mpp)
     bands = [pixels] if isinstance(pixels, np.ndarray) else pixels
     # libvips reads at random while it shrinks, so the bands are collected in a file, not in memory.
     with replacing(path) as temporary, _raw_file(path) as raw:
@@ -160,8 +162,8 @@ def write_slide_pyramid(
             pyramid=True,
             compression="jpeg",
             Q=quality,
-            xres=1000 / mpp,
-            yres=1000 / mpp,
+            xres=1000 / x,
+            yres=1000 / y,
             resunit="cm",
             bigtiff=True,
         )
@@ -177,10 +179,11 @@ def _write_page(
     writer: tifffile.TiffWriter,
     tiles: Iterator[bytes],
     size: tuple[int, int],
-    mpp: float,
+    mpp: float | MppXY,
     **more: Any,
 ) -> None:
     """Append one page of encoded tiles; `more` are further arguments of tifffile."""
+    x, y = both(mpp)
     writer.write(
         tiles,
         shape=(size[1], size[0]),
@@ -189,7 +192,7 @@ def _write_page(
         photometric="minisblack",
         compression="lzw",
         predictor=False,
-        resolution=(10_000 / mpp, 10_000 / mpp),
+        resolution=(10_000 / x, 10_000 / y),
         resolutionunit="CENTIMETER",
         software=False,
         **more,

@@ -121,7 +121,7 @@ def _slides(run: Run) -> Iterator[tuple[str, dict[str, Any]]]:
     for row in run.kept:
         record = _json(run.results.record(row.slide))
         if record:
-            keys = ("image", "fingerprint", "reader", "mpp", "mpp_source")
+            keys = ("image", "fingerprint", "reader", "mpp", "mpp_y", "mpp_source")
             yield row.slide, {key: record.get(key) for key in keys}
 
 

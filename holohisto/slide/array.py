@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from holohisto.slide.mpp import MppXY
 from holohisto.slide.probe import Probe
 from holohisto.slide.slide import Slide
 
@@ -34,14 +35,14 @@ class ArraySlide(Slide):
         self,
         rgb: np.ndarray,
         *,
-        mpp: float,
+        mpp: float | MppXY,
         background: tuple[int, int, int] | None = None,
     ) -> None:
         """Take the picture.
 
         Args:
             rgb: (height, width, 3) uint8; it is not copied.
-            mpp: Micrometres per pixel.
+            mpp: Micrometres per pixel; two values, along x and y, where pixels are not square.
             background: Colour around the picture; estimated from its borders when first needed.
 
         Raises:

@@ -17,7 +17,7 @@ from holohisto.errors import HolohistoError
 from holohisto.slide import claims
 from holohisto.slide.bounds import Bounds, bounds_of
 from holohisto.slide.integrity import COPY_AGAIN, check_whole
-from holohisto.slide.mpp import plausible, tiff_mpp
+from holohisto.slide.mpp import MppXY, plausible, tiff_mpp
 from holohisto.slide.pages import SlidePages, slide_pages
 from holohisto.slide.side_files import require_own_folder
 from holohisto.slide.tiff import Page, is_sparse
@@ -40,8 +40,8 @@ class Probe:
     compression: str
     levels: list[tuple[int, int]]
     """Width and height of each level, the full resolution first."""
-    mpp: float | None = None
-    """Micrometres per pixel of level 0 according to the file."""
+    mpp: MppXY | None = None
+    """Micrometres per pixel of level 0, along x and y, according to the file."""
     mpp_source: str | None = None
     """header (vendor or OME) or tags (TIFF resolution, PNG or JPEG density)."""
     bounds: Bounds | None = None
@@ -129,11 +129,11 @@ def probe_openslide(path: Path) -> Probe:
             advice="copy the file (with its side files) again, or convert it to a pyramidal TIFF",
         ) from error
     claims.require_size(path, levels)
-    mpp = plausible(sum(mpps) / 2 if min(mpps) > 0 else None)
+    mpp = plausible(*mpps)
     return Probe("openslide", vendor, levels, mpp, "header" if mpp else None, bounds)
 
 
-def probe_vips(path: Path, kind: str, mpp: float | None = None) -> Probe:
+def probe_vips(path: Path, kind: str, mpp: MppXY | None = None) -> Probe:
     """Probe a picture without levels with libvips.
 
     Args:
@@ -155,8 +155,8 @@ def probe_vips(path: Path, kind: str, mpp: float | None = None) -> Probe:
     claims.require_size(path, [(image.width, image.height)])
     if kind != "tiff":
         claims.require_picture(path, (image.width, image.height), image.bands)
-    if kind != "tiff" and image.xres > 0:
-        mpp = plausible(1000 / image.xres)
+        if min(image.xres, image.yres) > 0:
+            mpp = plausible(1000 / image.xres, 1000 / image.yres)
     return Probe("libvips", kind, [(image.width, image.height)], mpp, "tags" if mpp else None)
 
 

@@ -3,7 +3,14 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    computed_field,
+    model_validator,
+)
 
 from holohisto.config.fields import Mpp, Pixels
 from holohisto.config.sections import CheckOptions
@@ -14,8 +21,10 @@ from holohisto.sheet.cells import LONGEST_ID, SLIDE_ID
 from holohisto.slide import Slide
 from holohisto.slide.bounds import Bounds
 from holohisto.slide.fit import resolution_of
+from holohisto.slide.mpp import MppXY, both, mpp_text
 from holohisto.slide.pictures import picture_size
 from holohisto.slide.probe import probe
+from holohisto.slide.resolution import resolution_warnings, working_mpp, working_scale
 from holohisto.slide.scale import Scale, ScaleField
 
 SAMPLED_TILES = 64
@@ -42,7 +51,9 @@ class SlideRecord(BaseModel):
     size: Pixels
     """Width and height of level 0."""
     mpp: Mpp
-    """Micrometres per pixel of level 0."""
+    """Micrometres per pixel of level 0 along x."""
+    mpp_y: Mpp
+    """The same along y."""
     mpp_source: str
     """sheet, header or tags."""
     reader: str
@@ -86,7 +97,7 @@ class SlideRecord(BaseModel):
         Raises:
             HolohistoError: the image cannot be read, or is not the one that was checked.
         """
-        slide = Slide(image, mpp=self.mpp, background=self.background)
+        slide = Slide(image, mpp=self.mpp_xy, background=self.background)
         if slide.fingerprint != self.fingerprint:
             slide.close()
             raise HolohistoError(
@@ -95,6 +106,25 @@ class SlideRecord(BaseModel):
                 advice="run `holohisto check` again (the workflow does when the file is newer)",
             )
         return slide
+
+    @computed_field
+    @property
+    def factor(self) -> int | float:
+        """Level-0 pixels per working pixel along x, rounded, for people who read the record."""
+        return self.scale.factor or round(float(self.scale.x), 4)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_factor(cls, fields: Any) -> Any:
+        """Leave out the rounded factor of a stored record."""
+        if isinstance(fields, dict):
+            return {name: value for name, value in fields.items() if name != "factor"}
+        return fields
+
+    @property
+    def mpp_xy(self) -> MppXY:
+        """Micrometres per pixel of level 0 along x and y."""
+        return self.mpp, self.mpp_y
 
     def text(self) -> str:
         """Return the record as JSON, one field per line, and a digest of them."""
@@ -123,38 +153,39 @@ def inspect(
     """
     probe(image, samples=SAMPLED_TILES, ends=SAMPLED_ENDS)
     with Slide(image, mpp=mpp) as slide:
-        if slide.mpp is None:
+        if slide.mpp is None or slide.mpp_y is None:
             raise HolohistoError(
                 image,
                 f"slide {slide_id}: the file does not state its micrometres per pixel",
                 advice="set the column `mpp` of the sheet or `segment --mpp` (40x: 0.25, 20x: 0.5)",
             )
-        return record_of(slide_id, slide, slide.mpp, annotation, options)
+        return record_of(slide_id, slide, (slide.mpp, slide.mpp_y), annotation, options)
 
 
 def record_of(
-    slide_id: str, slide: Slide, mpp: float, annotation: Path | None, options: CheckOptions
+    slide_id: str, slide: Slide, mpp: float | MppXY, annotation: Path | None, options: CheckOptions
 ) -> SlideRecord:
     """Return the record of an open slide.
 
     Args:
         slide_id: Id of the slide.
         slide: The slide.
-        mpp: Micrometres per pixel of level 0.
+        mpp: Micrometres per pixel of level 0, or two values, along x and y.
         annotation: Its annotation picture, if any.
         options: Working resolution and tolerance.
 
     Raises:
         HolohistoError: the resolution is unsuited, or the annotation has another size.
     """
-    factor = working_factor(slide.path, mpp, options)
-    scale = Scale.whole(factor)
+    mpp = both(mpp)
+    scale = working_scale(slide.path, mpp, options)
     working_size = scale.working_size(slide.size)
     return SlideRecord(
         slide=slide_id,
         image=str(slide.path),
         size=slide.size,
-        mpp=mpp,
+        mpp=mpp[0],
+        mpp_y=mpp[1],
         mpp_source=slide.mpp_source or "sheet",
         reader=slide.reader,
         compression=slide.compression,
@@ -163,37 +194,11 @@ def record_of(
         bounds=slide.bounds,
         scale=scale,
         working_size=working_size,
-        working_mpp=mpp * factor,
+        working_mpp=working_mpp(mpp, scale),
         fingerprint=slide.fingerprint,
         annotation=_fit(annotation, slide.size, slide.bounds, scale),
-        warnings=_warnings(slide, factor, options),
+        warnings=_warnings(slide, mpp, options),
     )
-
-
-def working_factor(where: object, mpp: float, options: CheckOptions) -> int:
-    """Return the reduction from level 0 to the working resolution, at least 1.
-
-    Args:
-        where: The slide, for the error message.
-        mpp: Micrometres per pixel of level 0.
-        options: Working resolution and tolerance.
-
-    Raises:
-        HolohistoError: the nearest whole factor misses the working resolution by more than the
-            tolerance.
-    """
-    factor = max(1, round(options.mpp / mpp))
-    nearest = mpp * factor
-    if abs(nearest / options.mpp - 1) > options.mpp_tolerance:
-        raise HolohistoError(
-            where,
-            f"no whole factor leads from {mpp:g} to the working {options.mpp:g} um per"
-            f" pixel; nearest is {nearest:g}",
-            allowed=f"{options.mpp:g} within {options.mpp_tolerance:.0%}",
-            advice=f"set `check.mpp: {nearest:g}` in the config for the whole cohort, or, if the"
-            " slide is wrong, its true value in the sheet's column `mpp`",
-        )
-    return factor
 
 
 def _fit(
@@ -220,14 +225,12 @@ def _fit(
     )
 
 
-def _warnings(slide: Slide, factor: int, options: CheckOptions) -> list[str]:
+def _warnings(slide: Slide, mpp: MppXY, options: CheckOptions) -> list[str]:
     """Unusual properties of a slide that are no errors."""
     warnings = list(slide.warnings)
     if len(slide.levels) == 1 and max(slide.size) > FLAT_SIDE:
         warnings.append("no pyramid: overviews read every pixel; a pyramidal TIFF is faster")
-    mpp, header = slide.mpp or 0.0, slide.header_mpp
-    if header and abs(mpp / header - 1) > MPP_GAP:
-        warnings.append(f"the sheet's mpp {mpp:g} replaces {header:g} of the file")
-    if abs(mpp * factor / options.mpp - 1) > MPP_GAP:
-        warnings.append(f"works at {mpp * factor:g} um per pixel instead of {options.mpp:g}")
-    return warnings
+    header = slide.header_mpp or mpp
+    if any(abs(ours / theirs - 1) > MPP_GAP for ours, theirs in zip(mpp, header, strict=True)):
+        warnings.append(f"the sheet's mpp {mpp_text(mpp)} replaces {mpp_text(header)} of the file")
+    return warnings + resolution_warnings(mpp, options)

@@ -1,6 +1,6 @@
 """How the pixels of level 0 and those of the working resolution lie over each other."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Annotated
@@ -11,7 +11,8 @@ from pydantic import PlainSerializer, PlainValidator
 LONGEST_TEXT = 100
 """Characters of a stored fraction."""
 LARGEST = 10_000
-"""Largest number of level-0 pixels per working pixel."""
+"""Largest number of level-0 pixels per working pixel, and largest denominator, so that sums of
+areas fit 64 bits."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +33,15 @@ class Scale:
 
     @classmethod
     def parse(cls, value: object) -> "Scale":
-        """Return the scale that `texts` describe, as they are stored.
+        """Return the scale that `texts` describe, as they are stored, or a whole number.
 
         Raises:
             ValueError: they are no two positive fractions.
         """
         if isinstance(value, Scale):
             return value
+        if isinstance(value, int):
+            return cls.whole(value)
         if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != 2:
             raise ValueError(f"a scale is two fractions, not {value!r}")
         if any(len(str(text)) > LONGEST_TEXT or "e" in str(text).lower() for text in value):
@@ -51,6 +54,8 @@ class Scale:
             raise ValueError(f"a scale is positive, not {value!r}")
         if min(x, y) < 1 / LARGEST or max(x, y) > LARGEST:
             raise ValueError(f"a scale is from 1/{LARGEST} to {LARGEST}, not {value!r}")
+        if max(x.denominator, y.denominator) > LARGEST:
+            raise ValueError(f"a scale has denominators up to {LARGEST}, not {value!r}")
         return cls(x, y)
 
     @property
@@ -67,6 +72,9 @@ class Scale:
     def __str__(self) -> str:
         x, y = (f"{float(step):.5g}" for step in (self.x, self.y))
         return x if self.x == self.y else f"{x} x {y}"
+
+    def __iter__(self) -> Iterator[Fraction]:
+        return iter((self.x, self.y))
 
     def times(self, count: int) -> "Scale":
         """Return the scale of squares of `count` x `count` working pixels."""

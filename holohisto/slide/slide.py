@@ -1,4 +1,4 @@
-"""A slide of any format: level-0 positions, exact integer reduction, its own background colour."""
+"""A slide of any format: level-0 positions, any resolution, its own background colour."""
 
 import hashlib
 import threading
@@ -11,7 +11,9 @@ import numpy as np
 from holohisto.runtime.arithmetic import ceil_div, round_up
 from holohisto.slide.background import background_of
 from holohisto.slide.integrity import file_bytes
+from holohisto.slide.mpp import MppXY, both
 from holohisto.slide.probe import Probe, probe
+from holohisto.slide.resample import Side, area_means, block_means
 from holohisto.slide.samples import has_alpha, to_rgb
 from holohisto.slide.scale import Scale
 from holohisto.slide.sources import Source, open_source
@@ -27,9 +29,10 @@ class Slide:
     Attributes:
         path: The file.
         size: Width and height of level 0.
-        mpp: Micrometres per pixel of level 0; None where neither given nor in the file.
+        mpp: Micrometres per pixel of level 0 along x; None where neither given nor in the file.
+        mpp_y: The same along y.
         mpp_source: "sheet" (given), "header" (vendor, OME) or "tags" (resolution); None without.
-        header_mpp: Micrometres per pixel according to the file, or None.
+        header_mpp: Micrometres per pixel along x and y according to the file, or None.
         reader: cucim, openslide, tifffile or libvips.
         compression: Compression of level 0, named as in TIFF or by the vendor.
         levels: Width and height of each level, the full resolution first.
@@ -41,14 +44,15 @@ class Slide:
         self,
         path: Path,
         *,
-        mpp: float | None = None,
+        mpp: float | MppXY | None = None,
         background: tuple[int, int, int] | None = None,
     ) -> None:
         """Probe the file and open it.
 
         Args:
             path: The image file.
-            mpp: Micrometres per pixel of level 0; replaces the file's own value.
+            mpp: Micrometres per pixel of level 0, which replaces the file's own value; two values,
+                along x and y, where pixels are not square.
             background: Colour around the slide; None: estimated from its borders when first needed.
 
         Raises:
@@ -62,7 +66,7 @@ class Slide:
         path: Path,
         probed: Probe,
         source: Source,
-        mpp: float | None,
+        mpp: float | MppXY | None,
         background: tuple[int, int, int] | None,
     ) -> None:
         """Set all attributes."""
@@ -72,7 +76,7 @@ class Slide:
         self.size = self.levels[0]
         self.header_mpp, self.bounds = probed.mpp, probed.bounds
         self.warnings = probed.warnings
-        self.mpp = mpp if mpp is not None else probed.mpp
+        self.mpp, self.mpp_y = (probed.mpp if mpp is None else both(mpp)) or (None, None)
         self.mpp_source = "sheet" if mpp is not None else probed.mpp_source
         self._downsamples = [whole_downsample(self.size, level) for level in self.levels]
         self._background = background
@@ -129,6 +133,11 @@ class Slide:
     def resampled(self, xy: tuple[int, int], size: tuple[int, int], scale: Scale) -> np.ndarray:
         """Return the pixels of a rectangle at the resolution of a scale.
 
+        A pixel is the mean of the area that it covers, rounded half up, over the pixels of the
+        coarsest level that is not coarser than the result. Sums are exact integers, so a pixel is
+        the same in every rectangle. Whole scales are read as by `read`, and as there the area
+        beyond the slide's borders has the background colour.
+
         Args:
             xy: Top-left corner, pixels of that resolution; may lie outside.
             size: Width and height, pixels of that resolution.
@@ -140,9 +149,23 @@ class Slide:
         Raises:
             HolohistoError: the file is damaged in the rectangle.
         """
-        factor = scale.factor
-        assert factor is not None
-        return self.read((xy[0] * factor, xy[1] * factor), size, factor)
+        factor, fill = scale.factor, self.background
+        if factor is not None:
+            return self.read((xy[0] * factor, xy[1] * factor), size, factor)
+        level = self.level_for(scale)
+        downsample = self._downsamples[level] or 1
+        (x, y), (width, height) = xy, size
+        result = np.empty((height, width, 3), np.uint8)
+        columns, rows = (max(1, int(SOURCE_SIDE * downsample / step)) for step in scale)
+        for top, left in product(range(0, height, rows), range(0, width, columns)):
+            across = Side(scale.x / downsample, x + left, min(columns, width - left))
+            down = Side(scale.y / downsample, y + top, min(rows, height - top))
+            corner, lengths = (across.start, down.start), (across.length, down.length)
+            pixels = self._padded(level, corner, lengths, fill)
+            result[top : top + down.count, left : left + across.count] = area_means(
+                pixels, across, down
+            )
+        return result
 
     def overview(self, max_side: int) -> tuple[np.ndarray, float]:
         """Return a small picture of the whole slide, in bounded memory.
@@ -169,10 +192,16 @@ class Slide:
         step = max((d for d in self._downsamples if d and d <= need), default=1)
         return round_up(need, step)
 
-    def level_of(self, factor: int) -> int:
-        """Return the number of the level that is read for a reduction by `factor`."""
-        usable = [(d, i) for i, d in enumerate(self._downsamples) if d and factor % d == 0]
-        return max(usable)[1]
+    def level_for(self, scale: Scale) -> int:
+        """Return the number of the level that is read at a scale.
+
+        It is the coarsest whose downsample divides a whole factor, and the coarsest that is not
+        coarser than the result otherwise; level 0 where the result is finer than that.
+        """
+        levels, factor = enumerate(self._downsamples), scale.factor
+        if factor is not None:
+            return max((d, i) for i, d in levels if d and factor % d == 0)[1]
+        return max(((d, i) for i, d in levels if d and d <= min(scale)), default=(1, 0))[1]
 
     def read_level(self, level: int, xy: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
         """Return pixels of one level.
@@ -209,7 +238,7 @@ class Slide:
     ) -> np.ndarray:
         if factor < 1 or xy[0] % factor or xy[1] % factor or min(size) < 0:
             raise ValueError(f"position {xy} and size {size} do not suit factor {factor}")
-        level = self.level_of(factor)
+        level = self.level_for(Scale.whole(factor))
         downsample = self._downsamples[level] or 1
         block = factor // downsample
         x, y = xy[0] // downsample, xy[1] // downsample
@@ -253,25 +282,3 @@ class Slide:
             return self._source.read(level, x, y, width, height)
 
         return background_of(read, self.levels[level])
-
-
-def block_means(pixels: np.ndarray, block: int) -> np.ndarray:
-    """Return the means of blocks of pixels, rounded half up.
-
-    Args:
-        pixels: (height * block, width * block, channels) uint8.
-        block: Side of a block.
-
-    Returns:
-        (height, width, channels) uint8.
-    """
-    kind = np.uint16 if block <= 16 else np.uint32  # 16 * 16 * 255 fits 16 bits
-    height, width, channels = pixels.shape
-    rows = np.zeros((height // block, width, channels), kind)
-    for i in range(block):
-        rows += pixels[i::block]
-    sums = np.zeros((height // block, width // block, channels), np.uint32)
-    for j in range(block):
-        sums += rows[:, j::block]
-    area = block * block
-    return ((sums + area // 2) // area).astype(np.uint8)

@@ -34,8 +34,7 @@ def verify(slide: Slide, scale: Scale) -> None:
     Raises:
         HolohistoError: a tile is damaged.
     """
-    finest = 0 if scale.factor is None else slide.level_of(scale.factor)
-    levels = range(finest, len(slide.levels))
+    levels = range(slide.level_for(scale), len(slide.levels))
     if slide.reader == "openslide":
         _run([job for level in levels for job in _regions(slide, level)])
     elif slide.reader != "array" and is_tiff(slide.path):

@@ -142,7 +142,7 @@ def test_witness_finds_a_wrong_mask(tmp_path):
     slide.write_labels(draw(slide), CLASSES)
     assert run_mask(slide, CLASSES, min_object_um2=3, max_hole_um2=3) == 0
     path = tmp_path / "out" / "m1" / "s1_tuft.tif"
-    frame = Frame("s1", "m1", (301, 1237), 0.5, Scale.whole(1))
+    frame = Frame("s1", "m1", (301, 1237), (0.5, 0.5), Scale.whole(1))
     witness = delivery.Witness(np.array([[2, 2], [290, 1200]]), slide.working_size)
     runs = rle.find(draw(slide) & 1 != 0)
     witness.see(runs, (0, 1237))

@@ -30,6 +30,7 @@ def record() -> SlideRecord:
         image="a.tif",
         size=SIZE,
         mpp=0.25,
+        mpp_y=0.25,
         mpp_source="header",
         reader="cucim",
         compression="jpeg",

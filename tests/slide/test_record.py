@@ -9,7 +9,7 @@ from holohisto.config.sections import CheckOptions
 from holohisto.errors import HolohistoError
 from holohisto.planning.cost import estimate
 from holohisto.pyramid.write import write_slide_pyramid
-from holohisto.slide.record import SlideRecord, inspect, working_factor
+from holohisto.slide.record import SlideRecord, inspect
 
 PIXELS = tissue(SIZE, (100, 80, 500, 400))
 HALF = {"resolution": (20_000, 20_000), "resolutionunit": "CENTIMETER"}
@@ -62,19 +62,6 @@ def test_no_mpp_names_the_column(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("mpp", "factor"), [(0.5, 1), (0.499, 1), (0.25, 2), (0.2275, 2), (0.17, 3), (0.05, 10)]
-)
-def test_the_factor_is_the_nearest_whole_number(mpp, factor):
-    assert working_factor("x", mpp, CheckOptions()) == factor
-
-
-@pytest.mark.parametrize(("mpp", "nearest"), [(0.3, "0.6"), (1.0, "1"), (0.35, "0.35")])
-def test_an_mpp_without_whole_factor_is_reported_with_the_nearest(mpp, nearest):
-    with pytest.raises(HolohistoError, match=rf"`check.mpp: {nearest}`.*column `mpp`"):
-        working_factor("x", mpp, CheckOptions())
-
-
-@pytest.mark.parametrize(
     ("shape", "fits"), [((523, 717), "level 0"), ((262, 359), "working"), ((523, 716), None)]
 )
 def test_an_annotation_fits_level_0_or_working_size(slide, tmp_path, shape, fits):
@@ -94,7 +81,6 @@ def test_warnings(tmp_path):
     record = inspect("s1", tmp_path / "a.ome.tif", None, 0.48, CheckOptions())
     assert record.warnings == [
         "the sheet's mpp 0.48 replaces 0.46 of the file",
-        "works at 0.48 um per pixel instead of 0.5",
     ]
     flat = np.full((700, 9001, 3), 240, np.uint8)
     write_levels(tmp_path / "flat.tif", [flat], **HALF)

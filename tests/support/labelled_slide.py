@@ -12,6 +12,7 @@ from holohisto import cli
 from holohisto.config.sections import CheckOptions
 from holohisto.pyramid.write import write_rows, write_slide_pyramid
 from holohisto.runtime.arithmetic import ceil_div
+from holohisto.slide.mpp import both
 from holohisto.slide.record import inspect
 from holohisto.slide.scale import Scale
 
@@ -21,16 +22,21 @@ class LabelledSlide:
     folder: Path
     size: tuple[int, int]
     factor: int
-    mpp: float
+    mpp: float | tuple[float, float]
     given: Path | None = None
+    working: float | None = None
+    """Micrometres per working pixel; None: `factor` times those of the slide."""
 
     def __post_init__(self):
         if self.given is None:
             rng = np.random.default_rng(self.size[0])
             pixels = rng.integers(180, 256, (self.size[1], self.size[0], 3)).astype(np.uint8)
             write_slide_pyramid(self.image, pixels, self.mpp)
-        record = inspect("s1", self.image, None, None, CheckOptions(mpp=self.mpp * self.factor))
-        assert record.scale == Scale.whole(self.factor)
+        options = CheckOptions(mpp=self.working or both(self.mpp)[0] * self.factor)
+        record = inspect("s1", self.image, None, None, options)
+        assert self.working or record.scale == Scale.whole(self.factor)
+        self.scale, self.working_size = record.scale, record.working_size
+        self.working_mpp = record.working_mpp
         self.check.write_text(record.text())
 
     @property
@@ -57,16 +63,12 @@ class LabelledSlide:
     def annotation(self) -> Path:
         return self.folder / "annotation.tif"
 
-    @property
-    def working_size(self) -> tuple[int, int]:
-        return ceil_div(self.size[0], self.factor), ceil_div(self.size[1], self.factor)
-
     def header(self, classes: Sequence[str]) -> dict:
         return {
             "slide": "s1",
             "size": self.size,
             "mpp": self.mpp,
-            "scale": Scale.whole(self.factor).texts,
+            "scale": self.scale.texts,
             "classes": list(classes),
             "model": "m1",
             "segmenter": "0",
@@ -74,7 +76,7 @@ class LabelledSlide:
         }
 
     def write_labels(self, labels: np.ndarray, classes: Sequence[str], probability=None) -> None:
-        mpp, size = self.mpp * self.factor, self.working_size
+        mpp, size = self.working_mpp, self.working_size
         assert labels.shape[::-1] == size
         write_rows(self.labels, [labels], size, mpp, self.header(classes))
         small = ceil_div(size[0], 4), ceil_div(size[1], 4)
@@ -85,11 +87,11 @@ class LabelledSlide:
 
     def write_foreground(self, mask: np.ndarray, cell: int = 16) -> None:
         size = mask.shape[1], mask.shape[0]
-        mpp = self.mpp * self.factor * cell
+        mpp = self.working_mpp * cell
         header = {
             "slide": "s1",
             "cell": cell,
-            "scale": Scale.whole(self.factor).texts,
+            "scale": self.scale.texts,
             "saturation": 0.1,
         }
         header["colour"] = None
@@ -99,7 +101,7 @@ class LabelledSlide:
 
     def write_annotation(self, working: np.ndarray) -> None:
         size = working.shape[1], working.shape[0]
-        write_rows(self.annotation, [working], size, self.mpp * self.factor, {})
+        write_rows(self.annotation, [working], size, self.working_mpp, {})
 
 
 def masks_and_scores(

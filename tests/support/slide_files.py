@@ -30,12 +30,12 @@ def write_levels(path, levels, **options):
             writer.write(level, subfiletype=int(depth > 0), metadata=None, **options)
 
 
-def write_ome(path, levels, mpp=0.37):
+def write_ome(path, levels, mpp=0.37, mpp_y=None):
     with tifffile.TiffWriter(path, ome=True) as writer:
         metadata = {
             "axes": "YXS",
             "PhysicalSizeX": mpp,
-            "PhysicalSizeY": mpp,
+            "PhysicalSizeY": mpp_y or mpp,
             "PhysicalSizeXUnit": "µm",
             "PhysicalSizeYUnit": "µm",
         }

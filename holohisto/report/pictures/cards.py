@@ -9,6 +9,7 @@ from holohisto.report.pictures.embedded import EmbeddedPicture, embedded
 from holohisto.report.results import Run, column, record, rows_of
 from holohisto.report.words import count, percent
 from holohisto.sheet.cells import Row
+from holohisto.slide.mpp import mpp_text
 
 OVERLAY_BYTES = 58_000
 """Size of a picture of 640 pixels; with base64 and text a slide stays below 100 kB."""
@@ -91,7 +92,8 @@ def facts(run: Run, row: Row) -> dict[str, str]:
     if len(check.get("size") or ()) == 2:
         result["size"] = "{} × {} px".format(*map(count, check["size"]))
     if isinstance(check.get("mpp"), int | float):
-        result["resolution"] = f"{check['mpp']:.4g} µm per pixel"
+        mpp = check["mpp"], check.get("mpp_y", check["mpp"])
+        result["resolution"] = f"{mpp_text(mpp)} µm per pixel"
     return result
 
 
