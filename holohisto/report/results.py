@@ -95,7 +95,7 @@ def record(path: Path) -> dict[str, Any]:
         value = json.loads(gzip.decompress(path.read_bytes()) if packed else path.read_text())
     except FileNotFoundError:
         return {}
-    except (OSError, EOFError, ValueError, zlib.error) as error:
+    except (OSError, EOFError, ValueError, RecursionError, zlib.error) as error:
         logger.warning("%s: left out (%s)", path, error)
         return {}
     return value if isinstance(value, dict) else {}

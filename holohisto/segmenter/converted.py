@@ -18,6 +18,7 @@ from safetensors.numpy import save_file
 
 from holohisto.errors import HolohistoError
 from holohisto.runtime import atomic
+from holohisto.runtime.seal import require_header, sealed_header
 from holohisto.segmenter.sides import Sides
 
 logger = logging.getLogger(__name__)
@@ -76,7 +77,7 @@ def _save(converted: ConvertedSegmenter, digest: str, path: Path) -> None:
     }
     arrays = {"xml": np.frombuffer(xml, np.uint8), "weights": np.frombuffer(weights, np.uint8)}
     with atomic.replacing(path) as temporary:
-        save_file(arrays, temporary, metadata=header)
+        save_file(arrays, temporary, metadata=sealed_header(header))
 
 
 def _load(path: Path, digest: str) -> ConvertedSegmenter | None:
@@ -87,11 +88,12 @@ def _load(path: Path, digest: str) -> ConvertedSegmenter | None:
             expected = {"format": FORMAT, "segmenter": digest, "openvino": _version()}
             if not expected.items() <= header.items():
                 return None
+            require_header(path, header)
             xml, weights = (file.get_tensor(name).tobytes() for name in ("xml", "weights"))
         if header["digest"] != _digest(xml, weights):
             return None
         facts: dict[str, Any] = json.loads(header["facts"])
-    except (OSError, SafetensorError, KeyError, ValueError):
+    except (OSError, SafetensorError, KeyError, ValueError, HolohistoError):
         return None
     sides = facts.pop("sides")
     sides["fixed"] = sides["fixed"] and tuple(sides["fixed"])
