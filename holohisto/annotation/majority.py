@@ -21,20 +21,22 @@ def majority(bits: np.ndarray, across: Side, down: Side, classes: int) -> np.nda
         return bits
     result = np.zeros((down.count, across.count), np.uint8)
     for bit in range(classes):
-        covered, area = _areas((bits >> bit) & 1, across, down)
-        result |= (2 * covered >= area).astype(np.uint8) << bit
+        mask = (bits >> bit) & 1
+        if across.step == down.step and down.step.denominator == 1:
+            result |= _half_of_block(mask, down.step.numerator).astype(np.uint8) << bit
+            continue
+        for rows, covered in area_sums(mask[..., None], across, down, 2):
+            result[rows] |= (2 * covered[..., 0] >= across.area(down)).astype(np.uint8) << bit
     return result
 
 
-def _areas(mask: np.ndarray, across: Side, down: Side) -> tuple[np.ndarray, int]:
-    """Covered area of each pixel, (down.count, across.count) unsigned, and a pixel's whole area."""
-    block = down.step.numerator
-    if across.step != down.step or down.step.denominator > 1:
-        return area_sums(mask[..., None], across, down, 1)[..., 0], across.area(down)
-    rows = np.zeros((down.count, mask.shape[1]), np.uint16)
+def _half_of_block(mask: np.ndarray, block: int) -> np.ndarray:
+    """Where at least half of a block's pixels are set, (height / block, width / block) bool."""
+    height, width = mask.shape[0] // block, mask.shape[1] // block
+    rows = np.zeros((height, mask.shape[1]), np.uint16)
     for i in range(block):
         rows += mask[i::block]
-    areas = np.zeros((down.count, across.count), np.uint32)
+    areas = np.zeros((height, width), np.uint32)
     for j in range(block):
         areas += rows[:, j::block]
-    return areas, block * block
+    return 2 * areas >= block * block

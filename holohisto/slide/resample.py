@@ -1,5 +1,6 @@
 """Means of areas of pixels, exact and the same for any tiling."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -69,30 +70,33 @@ def area_means(pixels: np.ndarray, across: Side, down: Side) -> np.ndarray:
         (down.count, across.count, channels) uint8.
     """
     area = across.area(down)
-    sums = area_sums(pixels, across, down, 255 + 1)
-    return ((sums + area // 2) // area).astype(np.uint8)
+    result = np.empty((down.count, across.count, pixels.shape[2]), np.uint8)
+    for rows, sums in area_sums(pixels, across, down, 255 + 1):
+        result[rows] = (sums + area // 2) // area
+    return result
 
 
-def area_sums(pixels: np.ndarray, across: Side, down: Side, largest: int) -> np.ndarray:
-    """Return the sums of values over the areas under pixels.
+def area_sums(
+    pixels: np.ndarray, across: Side, down: Side, largest: int
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yield the sums of values over the areas under pixels, for some rows of the result at a time.
 
     Args:
         pixels: (down.length, across.length, channels) uint8, the covered source pixels.
         across: The columns of the result.
         down: The rows of the result.
-        largest: Value that no mean reaches, or the largest.
+        largest: Upper bound of the means.
 
-    Returns:
-        (down.count, across.count, channels) uint32 or uint64; of 1 everywhere: `across.area(down)`.
+    Yields:
+        Rows of the result, and their sums, (rows, across.count, channels) uint32 or uint64; of 1
+        everywhere: `across.area(down)`.
     """
     kind = np.uint32 if largest * across.area(down) < 2**32 else np.uint64
-    sums = np.empty((down.count, across.count, pixels.shape[2]), kind)
     rows_of, columns_of = down.taps(), across.taps()
     for top in range(0, down.count, ROWS):
-        part = slice(top, top + ROWS)
-        taps = [(index[part], weight[part]) for index, weight in rows_of]
-        sums[part] = _weighted(_weighted(pixels, taps, 0, kind), columns_of, 1, kind)
-    return sums
+        rows = slice(top, top + ROWS)
+        taps = [(index[rows], weight[rows]) for index, weight in rows_of]
+        yield rows, _weighted(_weighted(pixels, taps, 0, kind), columns_of, 1, kind)
 
 
 def _weighted(
