@@ -10,9 +10,10 @@ from holohisto.annotation.reader import annotated_classes
 from holohisto.config.config import Config
 from holohisto.config.parsing import from_json, read_config
 from holohisto.config.sections import CheckOptions, Classes, ClassOptions
-from holohisto.errors import HolohistoError
+from holohisto.errors import HolohistoError, SeveralErrors
 from holohisto.foreground.unlike import colours_in, unlike
 from holohisto.planning.cost import estimate
+from holohisto.planning.leaks import same_files, same_pictures
 from holohisto.planning.survey import SurveyedSlide, report, survey
 from holohisto.runtime import atomic, memory, progress
 from holohisto.runtime.results import Results
@@ -151,12 +152,20 @@ def _check_sheet(path: Path, config_path: Path | None) -> None:
         lambda row: _inspect(row, settings.check, settings.classes),
     )
     print(report(_with_colours(slides), settings))
+    mistakes = _leaks(path, slides)
     if bad := [slide.row.slide for slide in slides if slide.problem]:
-        raise HolohistoError(
-            path,
-            f"{len(bad)} of {len(rows)} slides cannot be processed: {', '.join(bad)}",
-            advice="mend them, or mark them in the column `exclude`",
-        )
+        problem = f"{len(bad)} of {len(rows)} slides cannot be processed: {', '.join(bad)}"
+        advice = "mend them, or mark them in the column `exclude`"
+        mistakes.append(str(HolohistoError(path, problem, advice=advice)))
+    if mistakes:
+        raise SeveralErrors(mistakes)
+
+
+def _leaks(path: Path, slides: list[SurveyedSlide]) -> list[str]:
+    """Mistakes for pictures that are in several splits."""
+    readable = [slide.row for slide in slides if slide.record is not None]
+    found = same_files(path, readable) + same_pictures(path, readable)
+    return list(dict.fromkeys(found))
 
 
 def _with_colours(slides: list[SurveyedSlide]) -> list[SurveyedSlide]:

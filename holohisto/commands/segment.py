@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import json
 import logging
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -74,16 +75,38 @@ def run(arguments: argparse.Namespace) -> None:
         "foreground": _given("--saturation", arguments.saturation),
         "infer": _given("--tokenizer", arguments.tokenizer),
     }
-    with _work_folder(output / f"{name}.work", arguments.keep) as work:
+    facts_file = output / f"{name}_inference.json"
+    image = os.path.realpath(arguments.image)
+    _require_same_image(facts_file, image)
+    with _work_folder(output / f"{name}.work", arguments.keep, image) as work:
         values = {**vars(arguments), "name": name, "work": work, "geojson": geojson}
         values["sections"] = as_json(config_for(card, config))
         for verb, words in STEPS.items():
             if verb != "tokens" or (card.tokenizer is not None and card.mode != "online"):
                 filled = [word.format_map(values) for word in words.split()]
                 _run_verb(verb, [*filled, *more.get(verb, [])])
+    inference = {"image": image, **json.loads(facts_file.read_text())}
+    atomic.write_text(facts_file, json.dumps(inference, indent=2) + "\n")
     facts = json.loads((output / f"{name}_objects.json").read_text())
     counts = ", ".join(f"{fact['objects']} of {label}" for label, fact in facts.items())
     logger.info("%s: objects found: %s", geojson, counts)
+
+
+def _require_same_image(facts: Path, image: str) -> None:
+    """Raise if the results of this name in the folder are of another image."""
+    if not facts.exists():
+        return
+    try:
+        found = json.loads(facts.read_text())["image"]
+    except (OSError, ValueError, LookupError, TypeError):  # of a run that did not end
+        return
+    if found != image:
+        raise _other_image(facts, found)
+
+
+def _other_image(where: Path, found: object) -> HolohistoError:
+    problem = "is of another image of this name"
+    return HolohistoError(where, problem, found=found, advice="give another --output")
 
 
 def _run_verb(verb: str, words: list[str]) -> None:
@@ -98,18 +121,22 @@ def _given(flag: str, value: object) -> list[str]:
 
 
 @contextlib.contextmanager
-def _work_folder(folder: Path, keep: bool) -> Iterator[Path]:
+def _work_folder(folder: Path, keep: bool, image: str) -> Iterator[Path]:
     """Make the folder of the intermediate files, unless a killed run left it; remove it after.
 
     Raises:
-        HolohistoError: there is a folder of that name that no run of this verb made.
+        HolohistoError: there is a folder of that name that no run of this verb made, or a run on
+            another image.
     """
     if folder.is_symlink() or (folder.exists() and not (folder / MARK).exists()):
         raise HolohistoError(
             folder, "is there and was not made by this verb", advice="rename it, or use --output"
         )
     folder.mkdir(exist_ok=True)
-    (folder / MARK).touch()
+    mark = folder / MARK
+    if mark.exists() and (found := mark.read_text(errors="replace").strip()) not in ("", image):
+        raise _other_image(folder, found)
+    mark.write_text(image + "\n")
     yield folder
     if not keep:
         shutil.rmtree(folder)

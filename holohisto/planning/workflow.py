@@ -18,6 +18,7 @@ from holohisto.config.config import Config
 from holohisto.config.parsing import parse_config
 from holohisto.config.steps import as_json, script_safe
 from holohisto.errors import HolohistoError, SeveralErrors
+from holohisto.planning.leaks import same_files
 from holohisto.planning.resources import Need, need_of, read_or_unseen
 from holohisto.runtime.results import Results
 from holohisto.sheet import rows as sheet
@@ -151,9 +152,10 @@ class Plan:
             )
 
     def require_files(self) -> None:
-        """Raise one error that lists every file of the sheet and configuration that is absent."""
-        if missing := self.missing_files():
-            raise SeveralErrors(missing)
+        """Raise one error that lists absent files, and pictures that are in several splits."""
+        leaks = same_files(self.settings.slides, self.rows.values())
+        if mistakes := self.missing_files() + leaks:
+            raise SeveralErrors(mistakes)
 
     def missing_files(self) -> list[str]:
         """Return a line for each file that the sheet or the configuration names and is absent."""
@@ -271,10 +273,7 @@ class Plan:
 
     @property
     def several_nodes(self) -> bool:
-        """Whether training runs on several nodes, whose processes srun starts.
-
-        On one node the first process starts those of the other GPUs.
-        """
+        """Whether training runs on several nodes, whose processes srun starts."""
         return self.settings.train.nodes > 1
 
     def srun(self, wildcards: Wildcards, threads: int) -> str:

@@ -217,3 +217,30 @@ def test_tokens_are_computed_on_the_way(tmp_path):
 def test_an_image_without_resolution_is_refused_in_one_line(tmp_path, floor, capsys):
     Image.fromarray(tissue((301, 203))[0]).save(tmp_path / "roi.png")
     assert "--mpp" in refused(capsys, segment(tmp_path, tmp_path / "roi.png", floor))
+
+
+def test_results_of_another_image_of_the_same_name_are_not_overwritten(tmp_path, floor, capsys):
+    for folder, kind, seed in (("a", "png", 0), ("b", "png", 1), ("a", "jpg", 2)):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        Image.fromarray(tissue((403, 301), seed)[0]).save(tmp_path / folder / f"roi.{kind}")
+    first = tmp_path / "a" / "roi.png"
+    assert segment(tmp_path, first, floor, "--mpp", 0.5) == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    for other in ("b/roi.png", "a/roi.jpg"):
+        code = segment(tmp_path, tmp_path / other, floor, "--mpp", 0.5)
+        line = refused(capsys, code)
+        assert "roi_inference.json: is of another image of this name" in line
+        assert f"found {first}); give another --output" in line
+    assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+    assert segment(tmp_path, first, floor, "--mpp", 0.5) == 0
+    assert segment(tmp_path, tmp_path / "b" / "roi.png", floor, "--mpp", 0.5, "--keep") == 2
+
+
+def test_intermediate_files_of_another_image_are_not_used(tmp_path, floor, capsys):
+    Image.fromarray(tissue((403, 301))[0]).save(tmp_path / "roi.png")
+    work = tmp_path / "out" / "roi.work"
+    work.mkdir(parents=True)
+    (work / ".holohisto-work").write_text("/elsewhere/roi.png\n")
+    code = segment(tmp_path, tmp_path / "roi.png", floor, "--mpp", 0.5)
+    assert "roi.work: is of another image of this name" in refused(capsys, code)
+    assert work.exists()
