@@ -6,7 +6,9 @@ OpenVINO is imported where it is used, so that a job on a GPU never loads it.
 import functools
 import importlib
 import queue
+import tempfile
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,6 +44,20 @@ def read_network(xml: bytes, weights: bytes) -> Any:
     """Return the `openvino.Model` of an intermediate representation."""
     openvino: Any = importlib.import_module("openvino")
     return _core().read_model(xml, openvino.Tensor(np.frombuffer(weights, np.uint8)))
+
+
+def intermediate_representation(network: Any, folder: Path | None = None) -> tuple[bytes, bytes]:
+    """Return the intermediate representation of an `openvino.Model`, XML and weights.
+
+    Args:
+        network: The network.
+        folder: Folder with room for the weights for a moment; None: the system's.
+    """
+    openvino: Any = importlib.import_module("openvino")
+    with tempfile.TemporaryDirectory(dir=folder) as own:
+        xml, weights = Path(own) / "network.xml", Path(own) / "network.bin"
+        openvino.serialize(network, xml, weights)
+        return xml.read_bytes(), weights.read_bytes()
 
 
 class CompiledNetwork:

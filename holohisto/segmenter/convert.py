@@ -1,13 +1,12 @@
 """Converting a segmenter of torch into a network of OpenVINO."""
 
-import tempfile
-import warnings
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from holohisto.conversion import network_of
+from holohisto.runtime.processor import intermediate_representation
 from holohisto.segmenter.converted import ConvertedSegmenter
 from holohisto.segmenter.file import Segmenter
 
@@ -41,35 +40,9 @@ def convert(
         folder: As of `intermediate_representation`.
     """
     example = _example(model, tile or (EXAMPLE, EXAMPLE))
-    xml, weights = intermediate_representation(_Probabilities(model), example, folder)
+    network = network_of(_Probabilities(model), example)
+    xml, weights = intermediate_representation(network, folder)
     return ConvertedSegmenter(xml, weights, model.sides, model.needs_tokens, model.needs_pixels)
-
-
-def intermediate_representation(
-    model: nn.Module, example: dict[str, Tensor], folder: Path | None = None
-) -> tuple[bytes, bytes]:
-    """Trace a network and return its representation, XML and weights.
-
-    Args:
-        model: The network; inputs of the result have the names of its arguments.
-        example: Its arguments; the sizes of the result's inputs stay open.
-        folder: Folder with room for the weights for a moment; None: the system's.
-    """
-    import openvino
-    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
-
-    with warnings.catch_warnings():
-        # Sizes that a network computes with in Python are constants of the graph; see `convert`.
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # pyright: ignore
-        # The check runs the network twice more and imports several packages for it.
-        decoder: Any = TorchScriptPythonDecoder(
-            model, example_input=example, trace_kwargs={"check_trace": False}
-        )
-    network: Any = openvino.convert_model(decoder)
-    with tempfile.TemporaryDirectory(dir=folder) as own:
-        xml, weights = Path(own) / "network.xml", Path(own) / "network.bin"
-        openvino.serialize(network, xml, weights)
-        return xml.read_bytes(), weights.read_bytes()
 
 
 def _example(model: Segmenter, tile: tuple[int, int]) -> dict[str, Tensor]:

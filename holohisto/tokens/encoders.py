@@ -52,6 +52,8 @@ class TokenEncoder(Protocol):
 def encoder_for(model: VQGAN, mode: str, precision: Precision = "fp32") -> TokenEncoder:
     """Return the encoder of a mode, `frozen` or `window`.
 
+    On a CPU, fp32 in mode `frozen` is computed by OpenVINO, everything else by torch.
+
     Raises:
         HolohistoError: the tokenizer has attention, so that no halo makes its tokens local.
     """
@@ -64,6 +66,10 @@ def encoder_for(model: VQGAN, mode: str, precision: Precision = "fp32") -> Token
             found="one with attention",
             allowed="window, online",
         )
+    if device_of(model).type == "cpu" and precision == "fp32":
+        from holohisto.tokens.openvino_encoder import OpenvinoEncoder
+
+        return OpenvinoEncoder(model)
     return LocalEncoder(model, precision)
 
 
@@ -99,7 +105,7 @@ class LocalEncoder:
         pixels = torch.from_numpy(rgb).to(device)
         with encoding_in(self.precision, device):
             features = self._shallow(pixels, needed)
-            latents = self.model.deep(features)[0]
+            latents = self._deep(features)[0]
         halo = self.halo // self.unit
         return latents[halo : halo + needed.shape[0], halo : halo + needed.shape[1]]
 
@@ -128,15 +134,25 @@ class LocalEncoder:
                 pixels[y : y + shape[0] + 2 * self.margin, x : x + shape[1] + 2 * self.margin]
                 for y, x in batch
             ]
-            features = self.model.shallow(self._input(torch.stack(views)))
+            features = self._features(torch.stack(views))
             if out is None:
                 out = features.new_zeros(1, features.shape[1], height // scale, width // scale)
-                out = out.contiguous(memory_format=torch.channels_last)
+                if features.is_contiguous(memory_format=torch.channels_last):
+                    out = out.contiguous(memory_format=torch.channels_last)
             for (y, x), subtile in zip(batch, features, strict=True):
                 inner = subtile[:, margin : margin + rows, margin : margin + columns]
                 out[0, :, y // scale : y // scale + rows, x // scale : x // scale + columns] = inner
         assert out is not None, "a block without needed tokens"
         return out
+
+    def _features(self, views: Tensor) -> Tensor:
+        """First phase of subtiles (B, h, w, 3) uint8: (B, C, h/4, w/4)."""
+        pixels = self.model.pixels(views.permute(0, 3, 1, 2))
+        return self.model.shallow(pixels.contiguous(memory_format=torch.channels_last))
+
+    def _deep(self, features: Tensor) -> Tensor:
+        """Second phase of a block: features (1, C, H/4, W/4) -> latents (1, H/f, W/f, d)."""
+        return self.model.deep(features)
 
     def _reached(self, needed: np.ndarray) -> np.ndarray:
         """Return the squares of f pixels, halo included, that a needed token depends on, bool."""
@@ -144,10 +160,6 @@ class LocalEncoder:
         padded = np.pad(needed, halo)
         reach = ceil_div(self.model.architecture.reach, self.unit)
         return np.asarray(ndimage.maximum_filter(padded, 2 * reach + 1, mode="constant"))
-
-    def _input(self, views: Tensor) -> Tensor:
-        pixels = self.model.pixels(views.permute(0, 3, 1, 2))
-        return pixels.contiguous(memory_format=torch.channels_last)
 
 
 class WindowEncoder:
