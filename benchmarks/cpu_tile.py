@@ -2,10 +2,10 @@
 
     python benchmarks/cpu_tile.py
 
-The contenders run in turns, and the least time of each counts: of the wall clock, and of the CPU
-over all threads, which other work on the machine disturbs less. torch in fp32 is the reference of
-the probabilities; the logits compared are those that belong to them. The network is untrained; its
-norms have the statistics of the tile, and each class has half of the pixels.
+The contenders run in turns, each by one thread, and the least time of each counts: of the wall
+clock, and of the CPU, which other work on the machine disturbs less. torch in fp32 is the reference
+of the probabilities; the logits compared are those that belong to them. The network is untrained;
+its norms have the statistics of the tile, and each class has half of the pixels.
 """
 
 import argparse
@@ -82,16 +82,13 @@ def measured(action: Callable[[], object]) -> tuple[float, float]:
     return time.perf_counter() - wall, time.process_time() - cpu
 
 
-def contenders(model: HolohistoSegmenter, threads: int) -> dict[str, Predictor]:
+def contenders(model: HolohistoSegmenter) -> dict[str, Predictor]:
     """Return all that compute a tile, the reference first."""
     network = convert(model)
     precisions = ("fp32", "bf16") if has_bf16() else ("fp32",)
     return {
         **{f"torch {p}": TorchPredictor(model, precision=p) for p in precisions},
-        **{
-            f"OpenVINO {p}": OpenvinoPredictor(network, precision=p, threads=threads)
-            for p in precisions
-        },
+        **{f"OpenVINO {p}": OpenvinoPredictor(network, precision=p) for p in precisions},
     }
 
 
@@ -100,14 +97,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--size", choices=("T", "S", "B"), default="T")
     parser.add_argument("--tile", type=int, nargs=2, default=(3840, 2160))
-    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+    torch.set_num_threads(1)
     tile, model = inputs(*arguments.tile), segmenter(arguments.size)
     balance(model, tile)
     results, least = {}, {}
-    racers = contenders(model, arguments.threads)
+    racers = contenders(model)
     for turn in range(1 + arguments.repeats):  # the first warms up and compiles
         for name, predictor in racers.items():
 

@@ -13,7 +13,7 @@ from holohisto.foreground.map import find_foreground
 from holohisto.foreground.tissue import Tissue
 from holohisto.infer.engine import EngineOptions, predictor_of
 from holohisto.infer.fixed_config import config_for
-from holohisto.infer.job import DEFAULT_SPEED, Job, Speed
+from holohisto.infer.job import Job, Speed
 from holohisto.infer.online import encoder_of, require_own_tokenizer
 from holohisto.infer.segmentation import Segmentation, input_reader, job_for
 from holohisto.segmenter.card import ModelCard
@@ -40,7 +40,7 @@ def segment_array(
     *,
     mpp: float | MppXY | None = None,
     config: Config | None = None,
-    speed: Speed = DEFAULT_SPEED,
+    speed: Speed | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Segment a picture of any size; the result is that of the verbs on the same pixels.
 
@@ -61,7 +61,7 @@ def segment_array(
         mpp: Micrometres per pixel of `rgb`, or two values, along x and y; None: the segmenter's,
             `card.mpp`.
         config: Its sections check, foreground, tokens and infer are used; None: the defaults.
-        speed: Settings that alter the time and the memory, but no result.
+        speed: Settings that alter the time and the memory, but no result; None: all cores of a CPU.
 
     Returns:
         Labels at the segmenter's resolution, (height, width) uint8, bit i for class i, and the
@@ -80,6 +80,7 @@ def segment_array(
     job, precision = picture.job(card), picture.config.infer.precision
     engine = EngineOptions(job.fitted, precision, len(os.sched_getaffinity(0)))
     predictor = predictor_of(model, card, encoder, engine)
+    speed = speed or Speed(parallel_batches=predictor.parallel)
     segmentation = Segmentation(predictor, job, speed)
     with predictor.working():
         labels = list(segmentation.labels(input_reader(predictor, picture.tissue, token_map)))

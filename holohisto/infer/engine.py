@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 from holohisto.config.fields import Precision
 from holohisto.config.models import SwinunetrModel
 from holohisto.infer.openvino_engine import OpenvinoPredictor
-from holohisto.infer.predictor import THREADS_A_TILE, Predictor
+from holohisto.infer.predictor import Predictor
 from holohisto.runtime import gpus
 from holohisto.runtime.processor import require_precision
 from holohisto.segmenter.card import ModelCard
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 SUFFIX = ".openvino"
+MOST_TILES = 16
+"""Tiles that a CPU computes side by side at most: each needs memory of its own."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,8 @@ class EngineOptions:
 
     @property
     def parallel(self) -> int:
-        """Tiles that a CPU computes side by side."""
-        return max(1, self.threads // THREADS_A_TILE)
+        """Tiles that a CPU computes side by side, each by one thread."""
+        return max(1, min(self.threads, MOST_TILES))
 
     @property
     def on_cpu(self) -> Precision:
@@ -107,7 +109,7 @@ def open_predictor(
     only = _only_tile(card, options)
     name = f"{segmenter.stem}{'_{}x{}'.format(*only) if only else ''}{SUFFIX}"
     network = load_or_convert(name, [segmenter.parent, folder], digest, converted)
-    return OpenvinoPredictor(network, encoder, precision, options.threads, options.parallel)
+    return OpenvinoPredictor(network, encoder, precision, options.parallel)
 
 
 def predictor_of(
@@ -127,7 +129,7 @@ def predictor_of(
     if device_of(model).type != "cpu":
         return TorchPredictor(model, encoder, options.on_gpu)
     network = _converted_once(model, _only_tile(card, options))
-    return OpenvinoPredictor(network, encoder, options.on_cpu, options.threads, options.parallel)
+    return OpenvinoPredictor(network, encoder, options.on_cpu, options.parallel)
 
 
 def _only_tile(card: ModelCard, options: EngineOptions) -> tuple[int, int] | None:

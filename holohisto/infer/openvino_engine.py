@@ -18,14 +18,17 @@ if TYPE_CHECKING:
 
 
 class OpenvinoPredictor:
-    """See Predictor. Each tile is computed by itself, whatever the batch."""
+    """See Predictor.
+
+    Each tile is computed by itself, whatever the batch, and by one thread: several would share the
+    sums over a tile, as in instance norms, and round differently for each number of them.
+    """
 
     def __init__(
         self,
         converted: ConvertedSegmenter,
         encoder: "TileEncoder | None" = None,
         precision: Precision = "fp32",
-        threads: int = 1,
         parallel: int = 1,
     ) -> None:
         """Take the network.
@@ -34,8 +37,7 @@ class OpenvinoPredictor:
             converted: The segmenter.
             encoder: Encodes its tiles, in mode `online` only; by torch.
             precision: Precision of the arithmetic.
-            threads: Threads that compute, all batches together.
-            parallel: Batches that are computed side by side.
+            parallel: Tiles that are computed side by side.
         """
         self.name, self.engine = f"{platform.machine()} CPU", f"OpenVINO, {precision}"
         self.arrays: Arrays = NumpyArrays()
@@ -47,7 +49,7 @@ class OpenvinoPredictor:
         self._network = read_network(converted.xml, converted.weights)
         self._settings: dict[str, Any] = {
             "precision": precision,
-            "threads": threads,
+            "threads": parallel,
             "parallel": parallel,
         }
         self._compiled: dict[tuple[tuple[int, ...], ...], CompiledNetwork] = {}
@@ -91,8 +93,7 @@ class OpenvinoPredictor:
         """See Predictor."""
         if self._settings["precision"] == "fp32":
             return None
-        settings: dict[str, Any] = self._settings | {"precision": "fp32"}
-        return OpenvinoPredictor(self._converted, self._encoder, **settings)
+        return OpenvinoPredictor(self._converted, self._encoder, "fp32", self.parallel)
 
     def working(self) -> contextlib.AbstractContextManager[None]:
         """See Predictor; the encoder of mode `online` is of torch."""

@@ -7,9 +7,6 @@ import numpy as np
 
 from holohisto.infer.arrays import Array, Arrays
 
-THREADS_A_TILE = 4
-"""Threads that share the arithmetic of a tile on a CPU."""
-
 
 class TileInputs(NamedTuple):
     """What a segmenter reads of one or several tiles; None for what it does not read."""

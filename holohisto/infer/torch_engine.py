@@ -10,13 +10,17 @@ from torch import Tensor
 from holohisto.config.fields import Precision
 from holohisto.device import device_of
 from holohisto.infer.arrays import Arrays, TorchArrays
-from holohisto.infer.predictor import THREADS_A_TILE, TileInputs, stack
+from holohisto.infer.predictor import TileInputs, stack
 from holohisto.segmenter.file import Segmenter
 from holohisto.segmenter.inputs import Inputs, TileEncoder
 
+THREADS_A_TILE = 4
+"""Threads that share the arithmetic of a tile on a CPU, however many cores there are: another
+number would round differently."""
+
 
 class TorchPredictor:
-    """See Predictor. On a CPU another number of threads a tile would round differently."""
+    """See Predictor."""
 
     def __init__(
         self,

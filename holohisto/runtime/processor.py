@@ -63,7 +63,9 @@ def intermediate_representation(network: Any, folder: Path | None = None) -> tup
 class CompiledNetwork:
     """A network compiled for inputs of one shape; may be called by several threads at once.
 
-    A result depends neither on the number of threads nor on other calls.
+    A result does not depend on other calls. Where sums run over all pixels, as in instance norms,
+    its last bits depend on the number of threads that share a call: `threads / parallel`, at most
+    the machine's cores.
     """
 
     def __init__(
