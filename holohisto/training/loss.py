@@ -7,12 +7,29 @@ from torch.nn import functional
 from holohisto.training.ranks import over_ranks
 
 
-def dice_bce(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
+def dice_bce(sums: Tensor) -> Tensor:
     """Return the mean over classes of soft Dice loss plus binary cross-entropy.
 
     Soft Dice as in V-Net (Milletari et al. 2016, arXiv 1606.04797), over the tiles of all ranks and
-    with 1 added to numerator and denominator. Computed in fp32, because sums run over millions of
-    pixels. Classes without a known pixel in the batch do not count.
+    with 1 added to numerator and denominator. Classes without a known pixel do not count.
+
+    Args:
+        sums: (5, C), of this rank's tiles, from `pixel_sums`.
+
+    Returns:
+        A scalar; 0 if nothing is known.
+    """
+    pixels, entropy, overlap, predicted, true = over_ranks(sums)  # each (C,)
+    dice = 1 - (2 * overlap + 1) / (predicted + true + 1)
+    counted = pixels > 0
+    loss = (dice + entropy / pixels.clamp_min(1)) * counted
+    return loss.sum() / counted.sum().clamp_min(1)
+
+
+def pixel_sums(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
+    """Return what the loss of any number of tiles is a function of; sums of batches add up.
+
+    Computed in fp32, because sums run over millions of pixels.
 
     Args:
         logits: (B, C, H, W).
@@ -20,16 +37,12 @@ def dice_bce(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
         known: (B, C, H, W) bool; False where the annotation does not cover the class.
 
     Returns:
-        A scalar; 0 if nothing is known.
+        (5, C) float32: known pixels; over these, the sums of cross-entropy, of probability where
+        the class is annotated, of probability, and of annotated pixels.
     """
     with torch.autocast(logits.device.type, enabled=False):
         logits, truth, weight = logits.float(), target.float(), known.float()
         entropy = functional.binary_cross_entropy_with_logits(logits, truth, reduction="none")
         probability = logits.sigmoid() * weight
         summands = (weight, entropy * weight, probability * truth, probability, truth * weight)
-        sums = torch.stack([summand.sum(dim=(0, 2, 3)) for summand in summands])  # (5, C)
-        pixels, entropy, overlap, predicted, true = over_ranks(sums)  # each (C,)
-        dice = 1 - (2 * overlap + 1) / (predicted + true + 1)
-        counted = pixels > 0
-        loss = (dice + entropy / pixels.clamp_min(1)) * counted
-        return loss.sum() / counted.sum().clamp_min(1)
+        return torch.stack([summand.sum(dim=(0, 2, 3)) for summand in summands])

@@ -18,11 +18,12 @@ from holohisto.runtime.progress import track
 from holohisto.runtime.stop import Interruption
 from holohisto.segmenter.file import Network
 from holohisto.segmenter.holohisto.channel_dropout import leave_out
+from holohisto.segmenter.holohisto.checkpointing import statistics_untouched
 from holohisto.segmenter.inputs import Inputs, TileEncoder
 from holohisto.training.average import WeightAverage
 from holohisto.training.batches import Batches
 from holohisto.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from holohisto.training.loss import dice_bce
+from holohisto.training.loss import dice_bce, pixel_sums
 from holohisto.training.prior import prior_shift
 from holohisto.training.progress import EpochRow, Progress
 from holohisto.training.ranks import require_one_step, sum_over_ranks, synchronise_norms
@@ -147,12 +148,7 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.options, step, self.plan.steps)
         self.optimiser.zero_grad()
-        total = 0.0
-        for micro_batch in batch.split(self.plan.micro_batches):
-            loss = self.loss(micro_batch) * (len(micro_batch.names) / len(batch.names))
-            self._require_finite(loss, "loss", micro_batch)
-            self.fabric.backward(loss)
-            total += float(loss.detach())
+        loss = self._backward(batch)
         norm = self.fabric.clip_gradients(
             self.model, self.optimiser, max_norm=self.options.clip, error_if_nonfinite=False
         )
@@ -160,16 +156,41 @@ class Trainer:
         self.optimiser.step()
         self.average.update(self.raw_model, step)
         self.progress.step += 1
-        return total
+        return loss
 
-    def loss(self, batch: Batch) -> Tensor:
-        """Return the loss of a batch, a scalar with gradients."""
+    def _backward(self, batch: Batch) -> float:
+        """Accumulate the gradient of the loss of a step, however it is split; return the loss.
+
+        Dice of all tiles together is no mean of those of micro-batches. So the sums of all of them
+        are computed first, without gradients.
+        """
+        micro_batches = batch.split(self.plan.micro_batches)
+        others = self._sums_of_all(micro_batches) if len(micro_batches) > 1 else None
+        loss = torch.zeros(())
+        for micro_batch in micro_batches:
+            own = self.sums(micro_batch)
+            # The value of the step, the gradient of the micro-batch.
+            loss = dice_bce(own if others is None else own + (others - own.detach()))
+            self._require_finite(loss, "loss", micro_batch)
+            self.fabric.backward(loss)
+        return float(loss.detach())
+
+    @torch.no_grad()
+    def _sums_of_all(self, micro_batches: list[Batch]) -> Tensor:
+        """Return the sums of all micro-batches; statistics and random state are left untouched."""
+        device = self.fabric.device
+        devices = [device] if device.type == "cuda" else []
+        with torch.random.fork_rng(devices), statistics_untouched(self.raw_model):
+            return torch.stack([self.sums(each) for each in micro_batches]).sum(dim=0)
+
+    def sums(self, batch: Batch) -> Tensor:
+        """Return the sums (5, C) of a batch, from which its loss follows, with gradients."""
         target = torch.from_numpy(batch.target).to(self.fabric.device)
         known = torch.from_numpy(batch.known).to(self.fabric.device)
         tokens, rgb = self.inputs(batch.tokens, batch.rgb, self.fabric.device)
         leave_out(self.raw_model, self.options.channel_dropout, batch.seeds)
         logits = self.model(tokens, rgb, size=target.shape[2:])
-        return dice_bce(logits, target, known)
+        return pixel_sums(logits, target, known)
 
     def validate(self) -> float:
         """Return the mean slide-level Dice of the averaged weights; NaN without such slides."""

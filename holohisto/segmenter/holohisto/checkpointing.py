@@ -17,7 +17,7 @@ def checkpointed(block: nn.Module, x: Tensor) -> Tensor:
     """Return block(x), keeping only x for the backward pass."""
 
     def contexts() -> tuple[Context, Context]:
-        return contextlib.nullcontext(), _statistics_untouched(block)
+        return contextlib.nullcontext(), statistics_untouched(block)
 
     out = checkpoint(block, x, use_reentrant=False, context_fn=contexts)
     assert isinstance(out, Tensor)
@@ -25,8 +25,8 @@ def checkpointed(block: nn.Module, x: Tensor) -> Tensor:
 
 
 @contextlib.contextmanager
-def _statistics_untouched(block: nn.Module) -> Iterator[None]:
-    """Freeze the running statistics of batch norms while the same tiles pass a second time."""
+def statistics_untouched(block: nn.Module) -> Iterator[None]:
+    """Freeze the running statistics of batch norms while tiles pass that pass a second time."""
     norms = [module for module in block.modules() if isinstance(module, nn.BatchNorm2d)]
     usual = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
