@@ -8,6 +8,7 @@ from torch.nn import functional
 from holohisto.config.training import TokensOptions
 from holohisto.device import encoding_in, resolve_precision
 from holohisto.foreground.map import Foreground
+from holohisto.slide.scale import Scale
 from holohisto.tokens.encoders import encoder_for
 from holohisto.tokens.quality import judge
 from holohisto.tokens.slide_encoder import SlideEncoder
@@ -41,7 +42,7 @@ def test_arithmetic_is_in_the_given_precision_whatever_surrounds_it(precision, d
 
 
 class Record:
-    slide, fingerprint, working_size = "s", "p", SIZE
+    slide, fingerprint, working_size, scale = "s", "p", SIZE, Scale.whole(1)
 
 
 class PictureTissue:
