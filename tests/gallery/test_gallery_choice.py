@@ -1,11 +1,15 @@
 """Choice of slides and fields, and drawing on them."""
 
+from fractions import Fraction
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from holohisto.gallery.choice import densest, largest_errors, objects_drawn, typical, worst
-from holohisto.gallery.drawing import FieldOfView, bar_length, outlined, with_bar
+from holohisto.gallery.drawing import FieldOfView, bar_length, outlined, squared, with_bar
+from holohisto.masks.overlay import proportions
+from holohisto.slide.array import ArraySlide
 from holohisto.slide.scale import Scale
 
 
@@ -118,3 +122,25 @@ def test_a_scale_bar_is_as_long_as_it_says():
     drawn = with_bar(picture, 600.0)
     row = (drawn[191] == 255).all(axis=1)
     assert row.sum() == pytest.approx(100, abs=1.5)  # 200 um
+
+
+OBLONG = Scale(Fraction(1), Fraction(2))
+"""Of a slide of 0.5 x 0.25 um per pixel at 0.5."""
+
+
+def test_a_field_of_oblong_pixels_is_square_in_micrometres():
+    field = FieldOfView.around((300, 600), 201, (703, 1060), OBLONG)
+    assert (field.xy, field.size) == ((199, 398), (201, 402))
+    scale = Scale(Fraction(20, 13), Fraction(20, 13))
+    field = FieldOfView.around((300.0, 600.0), 201, (703, 1060), scale)
+    assert field.size == (202, 202)  # 131 working pixels
+
+
+def test_oblong_pixels_are_shown_square():
+    pixels = np.arange(24).reshape(4, 2, 3)
+    shown = squared(pixels, OBLONG)
+    assert shown.shape == (4, 4, 3)
+    np.testing.assert_array_equal(shown, pixels.repeat(2, axis=1))
+    assert squared(pixels, Scale.whole(2)) is pixels
+    slide = ArraySlide(np.zeros((1060, 703, 3), np.uint8), mpp=(0.5, 0.25))
+    assert proportions(slide) == (703, 530)
