@@ -66,7 +66,8 @@ def _plain_levels(tiff: tifffile.TiffFile, found: list[Any]) -> list[Any]:
     """The levels of a plain TIFF, whose full resolution is the first page of `found`."""
     first = found[0].keyframe
     sizes = {_size(first): found[0]}
-    for page in (page.keyframe for page in tiff.pages):
+    pages: list[Any] = list(tiff.pages)
+    for page in (page.keyframe for page in pages):
         if page.subfiletype & 4 or _kind(page) != _kind(first) or _text(page):
             continue
         reduced = whole_downsample(_size(first), _size(page))

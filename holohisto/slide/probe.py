@@ -232,7 +232,8 @@ class _TiffKind:
 
     def _one_is_no_reduction(self) -> bool:
         """Whether one page alone is not marked as a reduced one, as cuCIM requires."""
-        return sum(page.keyframe.subfiletype == 0 for page in self.tiff.pages) == 1
+        pages: list[Any] = list(self.tiff.pages)
+        return sum(page.keyframe.subfiletype == 0 for page in pages) == 1
 
     def cucim_safe(self) -> bool:
         """Whether cuCIM is installed and reads every level exactly, without a crash."""
