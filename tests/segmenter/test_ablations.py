@@ -102,14 +102,14 @@ def test_the_table_is_a_configuration():
         (m.decoder, m.embedding, m.attention, m.sampler or "random", m.tile or cfg.train.tile)
         for m in cfg.models.values()
     ]
-    whole = (512, 384)
+    whole = (256, 192)
     assert cells == [
         ("tokens", "tokens", "relu", "random", whole),
         ("tokens", "linear", "relu", "random", whole),
         ("tokens", "tokens", "softmax", "random", whole),
         ("tokens", "linear", "softmax", "random", whole),
         ("tokens", "tokens", "relu", "grid", whole),
-        ("tokens", "tokens", "relu", "random", (256, 192)),
+        ("tokens", "tokens", "relu", "random", (128, 96)),
         ("rgb", "tokens", "relu", "random", whole),
     ]
     assert cfg.train.annotated_share == 0
