@@ -1,11 +1,12 @@
 """Micrometres per pixel, from the header or the resolution tags of a TIFF."""
 
-import re
 from itertools import islice
 from typing import Any
 from xml.etree import ElementTree
 
 import tifffile
+
+from holohisto.slide.doubts import stated
 
 SMALLEST_MPP, LARGEST_MPP = 0.01, 20.0
 """Range of a microscope. Resolution tags beyond it are print settings (72 dpi is 353)."""
@@ -32,8 +33,8 @@ def tiff_mpp(
         Micrometres per pixel and their source, "header" or "tags"; both None without a plausible
         value.
     """
-    aperio = re.search(r"\bMPP\s*=\s*([0-9]*\.?[0-9]+)", first.description or "")
-    mpp = square(float(aperio.group(1))) if aperio else None
+    aperio = stated(first.description, "MPP")
+    mpp = square(aperio) if aperio else None
     if mpp is None and tiff.is_ome:
         mpp = _ome_mpp(tiff.ome_metadata or "", number)
     if mpp is not None:

@@ -66,8 +66,7 @@ def _plain_levels(tiff: tifffile.TiffFile, found: list[Any]) -> list[Any]:
     """The levels of a plain TIFF, whose full resolution is the first page of `found`."""
     first = found[0].keyframe
     sizes = {_size(first): found[0]}
-    pages: list[Any] = list(tiff.pages)
-    for page in (page.keyframe for page in pages):
+    for page in map(keyframe, tiff.pages):
         if page.subfiletype & 4 or _kind(page) != _kind(first) or _text(page):
             continue
         reduced = whole_downsample(_size(first), _size(page))
@@ -76,8 +75,9 @@ def _plain_levels(tiff: tifffile.TiffFile, found: list[Any]) -> list[Any]:
         if page.subfiletype & 1 or _alike(Path(tiff.filehandle.path), first, page, reduced):
             sizes[_size(page)] = page
     for page in found[1:]:  # tifffile's own levels, whose steps need not be whole
-        if _kind(page.keyframe) == _kind(first) and page.keyframe.subfiletype & 1:
-            sizes.setdefault(_size(page.keyframe), page)
+        frame = keyframe(page)
+        if _kind(frame) == _kind(first) and frame.subfiletype & 1:
+            sizes.setdefault(_size(frame), page)
     return [sizes[size] for size in sorted(sizes, reverse=True)]
 
 
@@ -136,6 +136,11 @@ def _text(page: Any) -> bool:
 def _area(series: Any) -> int:
     page = series.levels[0].pages[0].keyframe
     return page.imagewidth * page.imagelength
+
+
+def keyframe(page: Any) -> Any:
+    """Return the page of tifffile that holds a page's tags."""
+    return page.keyframe
 
 
 def _size(page: Any) -> tuple[int, int]:

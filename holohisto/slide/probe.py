@@ -1,12 +1,7 @@
-"""Look at a slide file and choose its reader, without loading a reader that could crash on it.
+"""Look at a slide file and choose its reader, without loading a reader that could crash on it."""
 
-cuCIM ends the whole process on deflate with predictor, RGBA, 16 bits and strips. Therefore the
-reader is chosen from the TIFF tags that tifffile reads, never by trial.
-"""
-
-import importlib.util
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +11,16 @@ import tifffile
 from holohisto.errors import HolohistoError
 from holohisto.slide import claims
 from holohisto.slide.bounds import Bounds, bounds_of
+from holohisto.slide.doubts import Doubt, doubts, stated, tags_mpp
 from holohisto.slide.integrity import COPY_AGAIN, check_whole
 from holohisto.slide.mpp import MppXY, plausible, tiff_mpp
 from holohisto.slide.pages import SlidePages, slide_pages
+from holohisto.slide.reader_choice import JP2K_YCBCR, JPEG, TiffKind
 from holohisto.slide.side_files import require_own_folder
-from holohisto.slide.tiff import Page, is_sparse
+from holohisto.slide.tiff import Page
 
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 FLAT_MAGIC = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg"}
-NONE, LZW, JPEG, ADOBE_DEFLATE, DEFLATE, JP2K_YCBCR, JP2K_RGB = 1, 5, 7, 8, 32946, 33003, 33005
 GREY, RGB, YCBCR = 1, 2, 6
 
 # A damaged file is reported once, as an error; tifffile would log it a second time.
@@ -48,6 +44,8 @@ class Probe:
     """The scanned part of level 0; None: all of it."""
     warnings: tuple[str, ...] = ()
     """What is unusual about the file, in words."""
+    doubts: tuple[Doubt, ...] = ()
+    """What speaks against the resolution."""
 
 
 def probe(path: Path, samples: int = 3, ends: int = 64) -> Probe:
@@ -122,6 +120,7 @@ def probe_openslide(path: Path) -> Probe:
             vendor = properties.get("openslide.vendor", "unknown")
             levels = list(slide.level_dimensions)
             bounds = bounds_of(properties, levels[0])
+            power = float(properties.get("openslide.objective-power", 0)) or None
     except (openslide.OpenSlideError, ValueError) as error:
         raise HolohistoError(
             path,
@@ -130,7 +129,9 @@ def probe_openslide(path: Path) -> Probe:
         ) from error
     claims.require_size(path, levels)
     mpp = plausible(*mpps)
-    return Probe("openslide", vendor, levels, mpp, "header" if mpp else None, bounds)
+    doubted = tuple(doubts(mpp[0], None, power)) if mpp else ()
+    source = "header" if mpp else None
+    return Probe("openslide", vendor, levels, mpp, source, bounds, doubts=doubted)
 
 
 def probe_vips(path: Path, kind: str, mpp: MppXY | None = None) -> Probe:
@@ -170,12 +171,14 @@ def _probe_tiff(path: Path, samples: int, ends: int) -> Probe:
         with tifffile.TiffFile(path, _multifile=False) as tiff, path.open("rb") as file:
             found = slide_pages(tiff)
             series, pages = found.series, found.levels
-            kind = _TiffKind(tiff, [page.keyframe for page in pages])
+            kind = TiffKind(tiff, [page.keyframe for page in pages])
             sizes = [(page.imagewidth, page.imagelength) for page in kind.levels]
             claims.require_size(path, sizes)
             for level in kind.levels:
                 claims.require_segment(path, level)
             mpp, source = tiff_mpp(tiff, kind.first, found.index)
+            notes = warnings_of(found)
+            doubted = doubts_of(kind.first, mpp, source)
             _require_brightfield(path, series, kind)
             for page in pages:
                 Page(path, file.fileno(), page).check(samples, ends)
@@ -189,10 +192,30 @@ def _probe_tiff(path: Path, samples: int, ends: int) -> Probe:
         ) from error
     if reader == "openslide":
         vendors = probe_openslide(path)
-        return Probe(reader, name, vendors.levels, mpp or vendors.mpp, source or vendors.mpp_source)
+        return replace(
+            vendors,
+            compression=name,
+            mpp=mpp or vendors.mpp,
+            mpp_source=source or vendors.mpp_source,
+            doubts=doubted if mpp else vendors.doubts,
+        )
     if reader == "libvips":
-        return Probe(reader, name, probe_vips(path, "tiff", mpp).levels, mpp, source)
-    return Probe(reader, name, sizes, mpp, source, warnings=warnings_of(found))
+        sizes = probe_vips(path, "tiff", mpp).levels
+    return Probe(reader, name, sizes, mpp, source, warnings=notes, doubts=doubted)
+
+
+def doubts_of(first: Any, mpp: MppXY | None, source: str | None) -> tuple[Doubt, ...]:
+    """Return what speaks against the resolution of a TIFF.
+
+    Args:
+        first: tifffile's page of the full resolution.
+        mpp: Micrometres per pixel of that page.
+        source: "header" or "tags".
+    """
+    if mpp is None:
+        return ()
+    tags = tags_mpp(first) if source == "header" else None
+    return tuple(doubts(mpp[0], tags, stated(first.description, "AppMag")))
 
 
 def warnings_of(pages: SlidePages) -> tuple[str, ...]:
@@ -203,63 +226,7 @@ def warnings_of(pages: SlidePages) -> tuple[str, ...]:
     return (f"other pictures of the file are not read: {names}; save each as a slide of its own",)
 
 
-@dataclass(frozen=True)
-class _TiffKind:
-    """The tags of a TIFF that decide which reader opens it."""
-
-    tiff: tifffile.TiffFile
-    levels: list[Any]
-    """tifffile's page of each level, the full resolution first."""
-
-    @property
-    def first(self) -> Any:
-        """The page of the full resolution."""
-        return self.levels[0]
-
-    def reader(self, vendor: str | None) -> str:
-        """Choose the reader, given the vendor that OpenSlide recognises."""
-        first = self.first
-        if self.cucim_safe() and (vendor == "aperio" or self._one_is_no_reduction()):
-            return "cucim"
-        if vendor == "aperio" and first.compression == JP2K_RGB:
-            return "openslide"
-        if first.compression == JP2K_YCBCR:  # tifffile leaves the colours as YCbCr
-            return "openslide" if vendor else "tifffile"
-        flat = not first.is_tiled and len(self.levels) == 1 and first.planarconfig == 1
-        if is_sparse(first):
-            return "tifffile"
-        return "libvips" if flat and not self.tiff.is_ome else "tifffile"
-
-    def _one_is_no_reduction(self) -> bool:
-        """Whether one page alone is not marked as a reduced one, as cuCIM requires."""
-        pages: list[Any] = list(self.tiff.pages)
-        return sum(page.keyframe.subfiletype == 0 for page in pages) == 1
-
-    def cucim_safe(self) -> bool:
-        """Whether cuCIM is installed and reads every level exactly, without a crash."""
-        return bool(
-            all(map(_cucim_reads, self.levels))
-            and not any(map(is_sparse, self.levels))
-            and self.first.index == 0
-            and not (self.tiff.is_ome or self.tiff.is_qpi or self.first.subifds)
-            and importlib.util.find_spec("cucim")
-        )
-
-
-def _cucim_reads(page: Any) -> bool:
-    """Whether cuCIM, as measured, reads this kind of page exactly."""
-    plain = page.compression in (NONE, JPEG, LZW, JP2K_YCBCR, JP2K_RGB)
-    deflate = page.compression in (ADOBE_DEFLATE, DEFLATE) and page.predictor == 1
-    return (
-        (plain or deflate)
-        and page.is_tiled
-        and page.samplesperpixel == 3
-        and page.planarconfig == 1
-        and page.dtype == np.uint8
-    )
-
-
-def _require_brightfield(path: Path, series: Any, kind: _TiffKind) -> None:
+def _require_brightfield(path: Path, series: Any, kind: TiffKind) -> None:
     """Refuse a TIFF that is not a single 8-bit RGB or grey picture."""
     first = kind.first
     if len(series.levels[0].pages) != 1:

@@ -159,6 +159,13 @@ def inspect(
                 f"slide {slide_id}: the file does not state its micrometres per pixel",
                 advice="set the column `mpp` of the sheet or `segment --mpp` (40x: 0.25, 20x: 0.5)",
             )
+        severe = [doubt.text for doubt in slide.doubts if doubt.severe]
+        if mpp is None and severe:
+            raise HolohistoError(
+                image,
+                f"slide {slide_id}: the file's resolution is in doubt: {'; '.join(severe)}",
+                advice="set the true value in the column `mpp` of the sheet or by `segment --mpp`",
+            )
         return record_of(slide_id, slide, (slide.mpp, slide.mpp_y), annotation, options)
 
 
@@ -228,6 +235,8 @@ def _fit(
 def _warnings(slide: Slide, mpp: MppXY, options: CheckOptions) -> list[str]:
     """Unusual properties of a slide that are no errors."""
     warnings = list(slide.warnings)
+    if slide.mpp_source != "sheet":
+        warnings += [f"check the resolution: {doubt.text}" for doubt in slide.doubts]
     if len(slide.levels) == 1 and max(slide.size) > FLAT_SIDE:
         warnings.append("no pyramid: overviews read every pixel; a pyramidal TIFF is faster")
     header = slide.header_mpp or mpp

@@ -38,6 +38,7 @@ class Slide:
         levels: Width and height of each level, the full resolution first.
         bounds: The scanned part of level 0; None: all of it.
         warnings: What is unusual about the file, in words.
+        doubts: What speaks against the resolution that the file states.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class Slide:
         self.levels = self._source.levels
         self.size = self.levels[0]
         self.header_mpp, self.bounds = probed.mpp, probed.bounds
-        self.warnings = probed.warnings
+        self.warnings, self.doubts = probed.warnings, probed.doubts
         self.mpp, self.mpp_y = (probed.mpp if mpp is None else both(mpp)) or (None, None)
         self.mpp_source = "sheet" if mpp is not None else probed.mpp_source
         self._downsamples = [whole_downsample(self.size, level) for level in self.levels]
