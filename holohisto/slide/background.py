@@ -10,6 +10,8 @@ from holohisto.slide.samples import opaque
 WHITE = (255, 255, 255)
 SQUARES = 16
 """Number of squares along each border, and along each side of the grid."""
+BRIGHT = 160
+"""Smallest channel value of a bright pixel."""
 LEAST = 0.1
 """Smallest share of pixels at the borders that are scanned; with fewer, the whole slide is used."""
 
@@ -42,6 +44,24 @@ def background_of(read: Read, size: tuple[int, int]) -> tuple[int, int, int]:
         grid = product(across, down)
         pixels = np.concatenate([opaque(read(x, y, side, side)) for x, y in grid])
     return _glass(pixels)
+
+
+def bright_share(read: Read, size: tuple[int, int]) -> float:
+    """Return the share of bright pixels, as of glass and lumina, on a grid over a level.
+
+    Args:
+        read: Reads rectangles of the level.
+        size: Width and height of the level.
+
+    Raises:
+        HolohistoError: the slide is damaged.
+    """
+    width, height = size
+    side = max(1, min(32, width // 20, height // 20))
+    across = np.linspace(0, width - side, SQUARES).astype(int).tolist()
+    down = np.linspace(0, height - side, SQUARES).astype(int).tolist()
+    pixels = np.concatenate([opaque(read(x, y, side, side)) for x, y in product(across, down)])
+    return float((pixels.min(axis=1) >= BRIGHT).mean()) if len(pixels) else 1.0
 
 
 def _glass(pixels: np.ndarray) -> tuple[int, int, int]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from holohisto.errors import HolohistoError
+from holohisto.sheet.dicom import series_files
 from holohisto.slide.claims import LONGEST_DESCRIPTION, MOST_SUB_PAGES, require_description
 
 COPY_AGAIN = "copy the file again from its source"
@@ -40,7 +41,11 @@ ESSENTIAL = (258, 270, 273, 279, 324, 325, 347, SUB_PAGES)
 
 
 def file_bytes(path: Path) -> list[Path]:
-    """Return the files that hold a slide: its own, and those in the folder of a MIRAX slide."""
+    """Return the files that hold a slide: its own first, then those in the folder of a MIRAX slide
+    or of the same DICOM series.
+    """
+    if path.suffix.lower() == ".dcm" and path.is_file():
+        return [path, *(other for other in series_files(path) if other != path)]
     side = path.with_suffix("")
     if path.suffix.lower() == ".mrxs" and side.is_dir():
         return [path, *sorted(Path(entry.path) for entry in os.scandir(side) if entry.is_file())]

@@ -8,6 +8,7 @@ import tifffile
 from holohisto.errors import HolohistoError
 from holohisto.slide import claims
 from holohisto.slide.integrity import check_whole
+from holohisto.slide.orientation import TAG, require_upright
 from holohisto.slide.probe import is_tiff
 
 PICTURE_FORMATS = ("PNG", "JPEG")
@@ -49,8 +50,11 @@ def picture_size(path: Path) -> tuple[int, int]:
                 size = page.imagewidth, page.imagelength
                 claims.require_size(path, [size])
                 claims.require_segment(path, page)
+                tag = page.tags.get(TAG)
+                require_upright(path, tag.value if tag else None)
                 return size
         with open_picture(path) as picture:
+            require_upright(path, picture.getexif().get(TAG))
             return picture.size
     except OSError as error:
         reason = error.strerror or error

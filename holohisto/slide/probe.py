@@ -14,6 +14,7 @@ from holohisto.slide.bounds import Bounds, bounds_of
 from holohisto.slide.doubts import Doubt, doubts, stated, tags_mpp
 from holohisto.slide.integrity import COPY_AGAIN, check_whole
 from holohisto.slide.mpp import MppXY, plausible, tiff_mpp
+from holohisto.slide.orientation import TAG, require_upright
 from holohisto.slide.pages import SlidePages, slide_pages
 from holohisto.slide.reader_choice import JP2K_YCBCR, JPEG, TiffKind
 from holohisto.slide.side_files import require_own_folder
@@ -154,6 +155,8 @@ def probe_vips(path: Path, kind: str, mpp: MppXY | None = None) -> Probe:
     if image.format != "uchar" or image.interpretation not in ("srgb", "rgb", "b-w"):
         raise _not_brightfield(path, f"{image.format} {image.interpretation}")
     claims.require_size(path, [(image.width, image.height)])
+    if image.get_typeof("orientation"):
+        require_upright(path, image.get("orientation"))
     if kind != "tiff":
         claims.require_picture(path, (image.width, image.height), image.bands)
         if min(image.xres, image.yres) > 0:
@@ -180,6 +183,8 @@ def _probe_tiff(path: Path, samples: int, ends: int) -> Probe:
             notes = warnings_of(found)
             doubted = doubts_of(kind.first, mpp, source)
             _require_brightfield(path, series, kind)
+            tag = kind.first.tags.get(TAG)
+            require_upright(path, tag.value if tag else None)
             for page in pages:
                 Page(path, file.fileno(), page).check(samples, ends)
             reader = kind.reader(vendor)

@@ -12,7 +12,7 @@ import numpy as np
 import tifffile
 
 from holohisto.slide.pages import keyframe
-from holohisto.slide.tiff import is_sparse
+from holohisto.slide.tiff import extra_sample, is_sparse
 
 NONE, LZW, JPEG, ADOBE_DEFLATE, DEFLATE, JP2K_YCBCR, JP2K_RGB = 1, 5, 7, 8, 32946, 33003, 33005
 """TIFF compressions."""
@@ -41,7 +41,7 @@ class TiffKind:
         if first.compression == JP2K_YCBCR:  # tifffile leaves the colours as YCbCr
             return "openslide" if vendor else "tifffile"
         flat = not first.is_tiled and len(self.levels) == 1 and first.planarconfig == 1
-        if is_sparse(first):
+        if is_sparse(first) or extra_sample(first) is not None:
             return "tifffile"
         return "libvips" if flat and not self.tiff.is_ome else "tifffile"
 

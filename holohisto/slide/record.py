@@ -34,6 +34,9 @@ SAMPLED_ENDS = 2**17
 tiles, above 8 gigapixels in tiles of 256, are sampled evenly."""
 FLAT_SIDE = 8192
 """Longest side of a slide without a pyramid that is read without a warning."""
+DARK, LEAST_BRIGHT = 60, 0.005
+"""Largest channel value of a dark background, and the share of bright pixels, as of lumina, that a
+brightfield slide with a blacked-out surround has at least."""
 MPP_GAP = 0.02
 """Relative difference between two resolutions above which a warning is given."""
 
@@ -237,6 +240,11 @@ def _warnings(slide: Slide, mpp: MppXY, options: CheckOptions) -> list[str]:
     warnings = list(slide.warnings)
     if slide.mpp_source != "sheet":
         warnings += [f"check the resolution: {doubt.text}" for doubt in slide.doubts]
+    if max(slide.background) <= DARK and slide.bright_share() < LEAST_BRIGHT:
+        warnings.append(
+            "dark background and no bright pixels: fluorescence or inverted colours? Brightfield"
+            " is expected"
+        )
     if len(slide.levels) == 1 and max(slide.size) > FLAT_SIDE:
         warnings.append("no pyramid: overviews read every pixel; a pyramidal TIFF is faster")
     header = slide.header_mpp or mpp

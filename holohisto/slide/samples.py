@@ -32,6 +32,26 @@ def to_rgb(pixels: np.ndarray, under: tuple[int, int, int]) -> np.ndarray:
     return np.array(np.broadcast_to(colours, (*pixels.shape[:2], 3)), order="C")
 
 
+UNSPECIFIED, ASSOCIATED, UNASSOCIATED = 0, 1, 2
+"""Meanings of an extra sample of a TIFF: unknown, or alpha, multiplied into the colours or not."""
+
+
+def with_plain_alpha(pixels: np.ndarray, meaning: int) -> np.ndarray:
+    """Return pixels of a TIFF whose last sample, if extra, is alpha that is not multiplied in.
+
+    Args:
+        pixels: (height, width, 2 or 4) uint8 with an extra sample.
+        meaning: UNSPECIFIED, whose sample is dropped, ASSOCIATED or UNASSOCIATED.
+    """
+    if meaning == UNSPECIFIED:
+        return pixels[..., :-1]
+    if meaning == UNASSOCIATED:
+        return pixels
+    alpha = pixels[..., -1:].astype(np.uint32)
+    colours = (pixels[..., :-1] * np.uint32(255) + alpha // 2) // np.maximum(alpha, 1)
+    return np.concatenate([np.minimum(colours, 255).astype(np.uint8), pixels[..., -1:]], axis=2)
+
+
 def opaque(pixels: np.ndarray) -> np.ndarray:
     """Return the RGB colours of the pixels without transparency, (n, 3) uint8.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from holohisto.runtime.arithmetic import ceil_div, round_up
-from holohisto.slide.background import background_of
+from holohisto.slide.background import Read, background_of, bright_share
 from holohisto.slide.integrity import file_bytes
 from holohisto.slide.mpp import MppXY, both
 from holohisto.slide.probe import Probe, probe
@@ -277,9 +277,17 @@ class Slide:
 
         Coarser levels of slides with alpha may be opaque where nothing was scanned.
         """
+        return background_of(*self._sampled())
+
+    def bright_share(self) -> float:
+        """Return the share of bright pixels, as of glass and lumina, 0 to 1; from samples."""
+        return bright_share(*self._sampled())
+
+    def _sampled(self) -> tuple[Read, tuple[int, int]]:
+        """The level that is sampled, as a function that reads it, and its size."""
         level = 0 if has_alpha(self._source.read(0, 0, 0, 1, 1)) else len(self.levels) - 1
 
         def read(x: int, y: int, width: int, height: int) -> np.ndarray:
             return self._source.read(level, x, y, width, height)
 
-        return background_of(read, self.levels[level])
+        return read, self.levels[level]

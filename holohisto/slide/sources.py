@@ -10,7 +10,7 @@ import tifffile
 from holohisto.errors import HolohistoError
 from holohisto.slide.pages import level_pages
 from holohisto.slide.probe import Probe
-from holohisto.slide.samples import with_alpha
+from holohisto.slide.samples import with_alpha, with_plain_alpha
 from holohisto.slide.tiff import Page
 
 
@@ -121,6 +121,8 @@ class Tiff:
         """Return (height, width, samples); alpha is 0 in tiles that a sparse file omits."""
         page = self._pages[level]
         pixels = page.read(x, y, width, height)
+        if page.extra is not None:
+            pixels = with_plain_alpha(pixels, page.extra)
         return with_alpha(pixels, page.present(x, y, width, height)) if page.sparse else pixels
 
     def close(self) -> None:

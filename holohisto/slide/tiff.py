@@ -46,6 +46,14 @@ def whole_downsample(size: tuple[int, int], level: tuple[int, int]) -> int | Non
     return downsample if all(gap < downsample for gap in gaps) else None
 
 
+def extra_sample(page: Any) -> int | None:
+    """Return the meaning of the last of 2 or 4 samples of tifffile's page; None for 1 or 3."""
+    if page.keyframe.samplesperpixel not in (2, 4):
+        return None
+    meanings = tuple(page.keyframe.extrasamples or ())
+    return int(meanings[-1]) if meanings else 0
+
+
 def is_sparse(page: Any) -> bool:
     """Whether a page of tifffile omits tiles or strips: no bytes are stored for them."""
     return not (all(page.dataoffsets) and all(page.databytecounts))
@@ -71,6 +79,8 @@ class Page:
         self.path = path
         self.size: tuple[int, int] = (frame.imagewidth, frame.imagelength)
         self.samples: int = frame.samplesperpixel
+        self.extra: int | None = extra_sample(page)
+        """Meaning of the extra sample, None without one."""
         self.segment: tuple[int, int] = (
             (frame.tilewidth, frame.tilelength)
             if frame.is_tiled
