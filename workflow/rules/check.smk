@@ -1,6 +1,8 @@
 rule check:
     input:
         image=cell("image"),
+        # Not named in the command; a change of them changes the record, and all steps after it.
+        companions=companions,
         # When an annotation changes, only the steps that read its pixels run again.
         annotation=ancient(cell("annotation")),
     output:

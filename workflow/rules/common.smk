@@ -6,6 +6,7 @@ from holohisto.config.steps import script_safe
 from holohisto.errors import HolohistoError
 from holohisto.planning.workflow import Plan, any_of, scaled
 from holohisto.runtime import gpus, paths
+from holohisto.slide.integrity import file_bytes
 
 # Jobs run the `holohisto` beside this Python, even if its environment is not activated.
 os.environ.update(
@@ -50,6 +51,11 @@ wildcard_constraints:
 # and reduce `gpu: 4`.
 if on_this_machine and "gpu" not in workflow.global_resources and (visible := gpus.visible()):
     workflow.register_resource("gpu", len(visible))
+
+
+def companions(wildcards):
+    """Return the other files of a slide that consists of several, such as MIRAX or DICOM."""
+    return file_bytes(rows[wildcards.slide].image)[1:]
 
 
 def gpus_of_a_node(wildcards):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from holohisto.errors import HolohistoError
 from holohisto.sheet.annotations import holds_drawings, is_drawn
+from holohisto.sheet.dicom import one_of_each_series
 from holohisto.sheet.layouts import names
 from holohisto.sheet.layouts.found import FoundSlide, files, split_of, unique, with_splits
 
@@ -27,8 +28,8 @@ def find(folder: Path) -> list[FoundSlide]:
     A picture is the annotation of the slide with the same stem when it is called `<stem>_mask`,
     `<stem>-labels`, `<stem>_seg` or the like, or lies in a folder `masks`, `annotations` or the
     like beside the slide or beside the slide's folder. Drawn objects are called like the slide.
-    Thumbnails, overlays and pictures called like a slide beside them are no slides. Folders named
-    train, val or test decide the split.
+    The files of a DICOM series are one slide. Thumbnails, overlays and pictures called like a slide
+    beside them are no slides. Folders named train, val or test decide the split.
 
     Raises:
         HolohistoError: the folder cannot be read, or holds no slide.
@@ -67,6 +68,7 @@ class _Files:
         self._annotations: dict[str, list[Path]] = defaultdict(list)
         self._left_out: dict[str, list[Path]] = defaultdict(list)
         paths = _without_hamamatsu_jpegs(files(self.folder, names.ALL_SUFFIXES))
+        paths = one_of_each_series(paths)
         slides = {(path.parent, names.stem(path).lower()) for path in paths if _only_slide(path)}
         seen: set[str] = set()
         for path in paths:
