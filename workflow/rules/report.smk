@@ -45,9 +45,7 @@ rule report:
         classes=options("classes"),
         reference=cfg.reference_model,
         splits=",".join(cfg.infer.splits),
-        parameters=lambda wildcards: script_safe(
-            cfg.model_dump_json(exclude={"slides", "scratch"})
-        ),
+        parameters=lambda wildcards: script_safe(cfg.model_dump_json(exclude={"slides", "scratch"})),
     shell:
         """
         holohisto --log {log:q} report \
