@@ -54,7 +54,7 @@ def picture_size(path: Path) -> tuple[int, int]:
                 require_upright(path, tag.value if tag else None)
                 return size
         with open_picture(path) as picture:
-            require_upright(path, picture.getexif().get(TAG))
+            require_upright(path, _orientation(picture))
             return picture.size
     except OSError as error:
         reason = error.strerror or error
@@ -66,3 +66,13 @@ def picture_size(path: Path) -> tuple[int, int]:
         raise
     except Exception as error:  # tifffile and Pillow raise many kinds on damaged files
         raise HolohistoError(path, f"annotation is damaged: {error}") from error
+
+
+def _orientation(picture: Any) -> object:
+    """The EXIF orientation in the header of Pillow's picture, without decoding its pixels."""
+    from PIL import Image
+
+    exif = Image.Exif()
+    if data := picture.info.get("exif"):
+        exif.load(data)
+    return exif.get(TAG)

@@ -63,6 +63,12 @@ def test_a_turned_photograph_is_refused_as_slide_and_as_mask(tmp_path, name):
         assert slide.size == picture_size(tmp_path / name) == SIZE
 
 
+def test_the_size_of_a_mask_is_read_without_decoding_it(tmp_path, monkeypatch):
+    write_png(tmp_path / "a.png", PIXELS)
+    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", lambda self: pytest.fail("decoded"))
+    assert picture_size(tmp_path / "a.png") == SIZE
+
+
 def test_fluorescence_and_inverted_colours_are_warned_of_and_a_black_surround_is_not(tmp_path):
     green = tissue(SIZE, (100, 80, 500, 400), (10, 120, 30), (8, 8, 8))
     surround = tissue(SIZE, (100, 80, 500, 400), around=(0, 0, 0))
