@@ -26,6 +26,8 @@ SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 PALETTE = 3
 COLOUR_OF_BYTES = {1: 0, 2: 4, 3: 2, 4: 6}
 """Colour type whose pixels, of 8 bits a sample, have so many bytes."""
+PART_BYTES = 2**21
+"""Bytes of rows that are decoded at a time."""
 MOST_PIXELS = 2**26
 """Largest number of pixels of a PNG that cannot be read by bands."""
 
@@ -40,14 +42,14 @@ class Png:
     """
 
     def __init__(self, path: Path) -> None:
-        """Read everything but the pixels.
+        """Read everything but the pixels, whose checksums are verified.
 
         Raises:
             ValueError: it is damaged.
             OSError: it cannot be read.
         """
         self.path = path
-        header = b""
+        header, self._orientation = b"", 1
         self.palette: np.ndarray | None = None
         for kind, data in _chunks(path):
             if kind == b"IHDR":
@@ -56,8 +58,10 @@ class Png:
                 colours = np.frombuffer(data[: len(data) // 3 * 3], np.uint8).reshape(-1, 3)[:256]
                 self.palette = np.zeros((256, 3), np.uint8)
                 self.palette[: len(colours)] = colours
-            elif kind == b"IDAT":
-                break
+            elif kind == b"eXIf":
+                exif = Image.Exif()
+                exif.load(data)
+                self._orientation = int(exif.get(ORIENTATION, 1))
         if len(header) != 13:
             raise ValueError("its header is missing")
         width, height, self._depth, self._colour, *_, interlaced = struct.unpack(">IIBBBBB", header)
@@ -66,6 +70,7 @@ class Png:
         self.size = (width, height)
         self.channels = SAMPLES[self._colour]
         self.palette = self.palette if self._colour == PALETTE else None
+        self._row = 1 + ceil_div(width * self._depth * self.channels, 8)
         self._bytes = max(1, self.channels * self._depth // 8)
         self._whole = bool(interlaced) or self._bytes not in COLOUR_OF_BYTES
 
@@ -80,16 +85,26 @@ class Png:
         if self._whole:
             yield from self._decoded(rows)
             return
-        width, last = self.size[0], None
+        left, ready = self.size[1], [np.zeros((0, self.size[0], self.channels), np.uint8)]
+        for part in self._parts(min(rows, max(1, PART_BYTES // self._row))):
+            ready.append(part)
+            if (count := sum(map(len, ready))) >= min(rows, left):
+                joined = np.concatenate(ready[1:] if not len(ready[0]) else ready)
+                yield joined[:rows]
+                left -= min(rows, count)
+                ready = [joined[rows:]]
+
+    def _parts(self, rows: int) -> Iterator[np.ndarray]:
+        """Yield (rows, width, samples), few rows at a time: decoding takes many copies of them."""
+        last = None
         for packed in self._packed(rows):
             raw = self._unfiltered(packed, last)
             last = raw[-1]
-            yield self._samples(raw).reshape(len(raw), width, self.channels)
+            yield self._samples(raw).reshape(len(raw), self.size[0], self.channels)
 
     def orientation(self) -> int:
         """Orientation that its EXIF data states, 1 to 8; 1 where it states none."""
-        with open_picture(self.path) as picture:
-            return int(picture.getexif().get(ORIENTATION, 1))
+        return self._orientation  # Pillow would decode the picture to find it
 
     def _decoded(self, rows: int) -> Iterator[np.ndarray]:
         if self.size[0] * self.size[1] > MOST_PIXELS:
@@ -104,8 +119,7 @@ class Png:
 
     def _packed(self, rows: int) -> Iterator[bytes]:
         """Yield filtered rows as they are stored, the given number at a time."""
-        row = 1 + ceil_div(self.size[0] * self._depth * self.channels, 8)
-        left, band = row * self.size[1], row * rows
+        left, band = self._row * self.size[1], self._row * rows
         inflate, ready = zlib.decompressobj(), bytearray()
         for kind, packed in _chunks(self.path):
             while kind == b"IDAT" and packed:
@@ -128,7 +142,7 @@ class Png:
             packed: Rows as they are stored, each with its filter before it.
             last: The unfiltered row above them.
         """
-        row = 1 + ceil_div(self.size[0] * self._depth * self.channels, 8)
+        row = self._row
         above = b"" if last is None else b"\0" + last.tobytes()
         count = (len(packed) + len(above)) // row
         width = (row - 1) // self._bytes

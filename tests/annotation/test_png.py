@@ -183,3 +183,13 @@ def test_tiles_are_the_same_packed_or_not(tmp_path, monkeypatch):
         for x, y, width, height in ((0, 0, *size), (500, 490, 30, 40), (1300, 1186, 1, 1)):
             expected = pixels[y : y + height, x : x + width]
             np.testing.assert_array_equal(picture.read(x, y, width, height)[..., 0], expected)
+
+
+def test_opening_decodes_nothing(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise AssertionError("the picture is decoded")
+
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", refuse)
+    for name in ("a.png", "a.jpg"):
+        PICTURES["grey"].save(tmp_path / name)
+        assert FlatPixels(tmp_path / name).size == SIZE
