@@ -33,9 +33,11 @@ class Pair:
 
     def write(self) -> None:
         width, height = self.size
-        rng = np.random.default_rng(width)
+        rng = np.random.default_rng([*str(self.image).encode()])  # every picture is another one
+        blocks = rng.integers(0, 80, (height // 40 + 1, width // 40 + 1, 1))
+        coarse = np.kron(blocks, np.ones((40, 40, 1), int))[: height - 40, : width - 60]
         rgb = np.zeros((height, width, 3), np.uint8)
-        rgb[20:-20, 30:-30] = rng.integers(120, 220, (height - 40, width - 60, 3))
+        rgb[20:-20, 30:-30] = coarse + rng.integers(100, 160, (height - 40, width - 60, 3))
         mask = np.zeros((height, width), np.uint8)
         mask[60:161, 100:203] = self.white
         for path, pixels in ((self.image, rgb), (self.mask, mask)):
