@@ -30,7 +30,7 @@ def test_unlike_slides_are_marked_where_foreground_maps_exist(tmp_path, monkeypa
     for number, slide in enumerate(("t", "e")):
         rgb = tissue((320, 256), (40, 40, 200, 160 + number))
         write_levels(Path(f"{slide}.tif"), [rgb], **HALF)
-    Image.fromarray(rgb[..., 0] // 128 * 255).save("t.png")
+    Image.fromarray(np.where(rgb[..., 0] < 225, np.uint8(255), np.uint8(0))).save("t.png")
     Path("sheet.tsv").write_text(
         "slide\timage\tannotation\tsplit\nt\tt.tif\tt.png\ttrain\ne\te.tif\t\tpredict\n"
     )
