@@ -72,16 +72,13 @@ def segment_array(
         ValueError: `rgb` is no such array.
         HolohistoError: no tissue, an unsuited resolution, or a missing or foreign tokenizer.
     """
-    picture = _Picture.of(
-        rgb, card.mpp if mpp is None else mpp, config_for(card, config or Config())
-    )
-    tokenizer = _checked(tokenizer, card, device_of(model))
-    token_map, encoder = picture.tokens(card, tokenizer)
+    config = config_for(card, config or Config())
+    picture = _Picture.of(rgb, card.mpp if mpp is None else mpp, config)
+    token_map, encoder = picture.tokens(card, _checked(tokenizer, card, device_of(model)))
     job, precision = picture.job(card), picture.config.infer.precision
     engine = EngineOptions(job.fitted, precision, len(os.sched_getaffinity(0)))
     predictor = predictor_of(model, card, encoder, engine)
-    speed = speed or Speed(parallel_batches=predictor.parallel)
-    segmentation = Segmentation(predictor, job, speed)
+    segmentation = Segmentation(predictor, job, speed or Speed(parallel_batches=predictor.parallel))
     with predictor.working():
         labels = list(segmentation.labels(input_reader(predictor, picture.tissue, token_map)))
     return np.concatenate(labels), np.concatenate(list(segmentation.probability()))

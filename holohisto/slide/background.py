@@ -33,12 +33,9 @@ def background_of(read: Read, size: tuple[int, int]) -> tuple[int, int, int]:
     Raises:
         HolohistoError: the slide is damaged.
     """
-    width, height = size
-    side = max(1, min(32, width // 20, height // 20))
-    across = np.linspace(0, width - side, SQUARES).astype(int).tolist()
-    down = np.linspace(0, height - side, SQUARES).astype(int).tolist()
-    border = [(x, y) for x in across for y in (0, height - side)]
-    border += [(x, y) for y in down for x in (0, width - side)]
+    side, across, down = _squares(size)
+    border = [(x, y) for x in across for y in (down[0], down[-1])]
+    border += [(x, y) for y in down for x in (across[0], across[-1])]
     pixels = np.concatenate([opaque(read(x, y, side, side)) for x, y in border])
     if len(pixels) < LEAST * len(border) * side * side:
         grid = product(across, down)
@@ -56,12 +53,17 @@ def bright_share(read: Read, size: tuple[int, int]) -> float:
     Raises:
         HolohistoError: the slide is damaged.
     """
-    width, height = size
-    side = max(1, min(32, width // 20, height // 20))
-    across = np.linspace(0, width - side, SQUARES).astype(int).tolist()
-    down = np.linspace(0, height - side, SQUARES).astype(int).tolist()
+    side, across, down = _squares(size)
     pixels = np.concatenate([opaque(read(x, y, side, side)) for x, y in product(across, down)])
     return float((pixels.min(axis=1) >= BRIGHT).mean()) if len(pixels) else 1.0
+
+
+def _squares(size: tuple[int, int]) -> tuple[int, list[int], list[int]]:
+    """Return the side of the squares, and where they begin along x and along y, pixels."""
+    width, height = size
+    side = max(1, min(32, width // 20, height // 20))
+    across, down = (np.linspace(0, length - side, SQUARES).astype(int) for length in size)
+    return side, across.tolist(), down.tolist()
 
 
 def _glass(pixels: np.ndarray) -> tuple[int, int, int]:
