@@ -14,7 +14,7 @@ LOWEST, HIGHEST = 0.02, 0.06
 """Range of the automatic saturation: above JPEG noise on glass, below pale stroma."""
 GLASS_SATURATION = 0.03
 """Largest mean saturation of a group of cells that can be glass."""
-NEAR_WHITE = 200
+DIMMEST = 140
 """Smallest channel value of glass; a darker background is another kind of surround."""
 VANISHING_SHARE = 0.1
 """Largest hole to fill, or piece to drop, as a share of the picture. In a picture of the size of a
@@ -39,7 +39,7 @@ def detect(
         cell_um: Side of a cell in micrometres.
         saturation: Saturation of tissue, 0 to 1, which takes precedence over `options.saturation`.
             Where both are None: see `otsu_saturation`.
-        glass: Colour of the empty slide; a near-white one is first corrected to white.
+        glass: Colour of the empty slide; glass is first corrected to white.
 
     Returns:
         Mask (height, width) bool, and the saturation used.
@@ -89,19 +89,19 @@ def optical_density(rgb: np.ndarray, glass: tuple[int, int, int]) -> np.ndarray:
 
     Args:
         rgb: (..., 3) uint8.
-        glass: Colour of the empty slide, of density 0; white is used where it is not near-white.
+        glass: Colour of the empty slide, of density 0; white is used where it is no glass.
 
     Returns:
         (..., 3) float64, 0 or more.
     """
-    light = np.array(glass if min(glass) >= NEAR_WHITE else (255, 255, 255), np.float64)
+    light = np.array(glass if min(glass) >= DIMMEST else (255, 255, 255), np.float64)
     return np.maximum(np.log((light + 1) / (rgb.astype(np.float64) + 1)), 0)
 
 
 def saturation_and_brightness(
     rgb: np.ndarray, glass: tuple[int, int, int] | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return saturation and brightness as in HSV, after white balance on near-white glass.
+    """Return saturation and brightness as in HSV, after white balance on glass.
 
     Args:
         rgb: (height, width, 3) uint8.
@@ -111,7 +111,7 @@ def saturation_and_brightness(
         Two arrays (height, width) float32, 0 to 1.
     """
     colours = rgb.astype(np.float32)
-    if glass is not None and min(glass) >= NEAR_WHITE:
+    if glass is not None and min(glass) >= DIMMEST:
         colours = np.minimum(colours * (255 / np.asarray(glass, np.float32)), 255)
     brightest = colours.max(axis=2)
     return (brightest - colours.min(axis=2)) / np.maximum(brightest, 1), brightest / 255

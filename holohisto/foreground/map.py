@@ -1,5 +1,6 @@
 """The foreground map of a slide: which cells, of 16 x 16 working pixels, are tissue."""
 
+import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -16,6 +17,7 @@ from holohisto.errors import HolohistoError
 from holohisto.foreground.cells import pixels_of
 from holohisto.foreground.colour import colour_of, stained_cells
 from holohisto.foreground.detect import detect
+from holohisto.foreground.ink import inked_cells
 from holohisto.pyramid.raster import Raster
 from holohisto.pyramid.write import write_rows
 from holohisto.runtime import progress
@@ -26,6 +28,7 @@ from holohisto.slide.scale import Scale, ScaleField
 from holohisto.slide.verify import verify
 from holohisto.tiles.colour import COMMON, Colour
 
+logger = logging.getLogger(__name__)
 READ_SIDE = 2048
 """Side of the regions in which a slide is read, pixels."""
 FINER = 4
@@ -111,6 +114,11 @@ def find_foreground(
     colour = None
     if options.common_stain:
         stained = stained_cells(cells, mask, used, record.background)
+        ink = inked_cells(cells, stained, record.background)
+        if ink.any():
+            share = 100 * ink.sum() / mask.sum()
+            logger.warning("%.1f %% of the tissue looks like ink of a pen, not stain", share)
+        stained &= ~ink
         colour = colour_of(slide, record.scale, stained, options.cell, record.background)
     return Foreground(mask, options.cell, used, colour)
 
