@@ -46,12 +46,21 @@ class HolohistoError(Exception):
             for name, value in (("found", found), ("allowed", allowed))
             if value is not None
         ]
-        text = f"{where}: {problem}"
+        text = f": {problem}"
         if details:
             text += f" ({'; '.join(details)})"
         if advice:
             text += f"; {advice}"
-        super().__init__(one_line(text))
+        super().__init__(one_line(_short(str(where), LONGEST - len(text)) + text))
+
+
+def _short(where: str, room: int) -> str:
+    """Leave out folders of a path, the first ones first, where there is no room for all of them."""
+    parts = where.split("/")
+    while len(where) > room and len(parts) > 2:
+        parts = parts[1:]
+        where = "/".join(["...", *parts[1:]])
+    return where
 
 
 class SeveralErrors(HolohistoError):

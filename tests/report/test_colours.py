@@ -8,13 +8,14 @@ from holohisto.foreground.map import Foreground, save_foreground
 from holohisto.report.colours import unlike_training
 from holohisto.report.page import render
 from holohisto.report.provenance import provenance
+from holohisto.slide.scale import Scale
 from holohisto.tiles.colour import COMMON, Colour
 
 BLUE = Colour.of((0.48, 0.30, 0.21), COMMON.covariance)
 
 
 class Record:
-    factor, fingerprint, working_mpp = 1, "p", 0.5
+    scale, fingerprint, working_mpp = Scale.whole(1), "p", 0.5
 
     def __init__(self, slide):
         self.slide = slide

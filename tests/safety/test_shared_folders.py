@@ -61,13 +61,14 @@ def test_segment_does_not_remove_a_folder_that_it_did_not_make(tmp_path):
     own = tmp_path / "s1.work"
     own.mkdir()
     (own / "only copy.txt").touch()
-    with pytest.raises(HolohistoError, match="was not made by this verb"), _work_folder(own, False):
+    refused = pytest.raises(HolohistoError, match="was not made by this verb")
+    with refused, _work_folder(own, keep=False, image="s"):
         pass
     assert (own / "only copy.txt").exists()
-    with _work_folder(tmp_path / "s2.work", keep=True):
+    with _work_folder(tmp_path / "s2.work", keep=True, image="s"):
         pass
     assert (tmp_path / "s2.work" / WORK_MARK).exists()
-    with _work_folder(tmp_path / "s2.work", keep=False):
+    with _work_folder(tmp_path / "s2.work", keep=False, image="s"):
         pass
     assert not (tmp_path / "s2.work").exists()
 

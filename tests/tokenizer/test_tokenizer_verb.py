@@ -12,6 +12,7 @@ from checkpoint_files import (
     write_openmuse,
     write_taming,
 )
+from PIL import Image
 from safetensors import safe_open
 
 from holohisto import cli
@@ -34,11 +35,13 @@ def cohort(tmp_path_factory):
     y, x = np.mgrid[:530, :700]
     rgb = np.full((530, 700, 3), 244, np.uint8)
     rgb[((x - 350) / 280) ** 2 + ((y - 265) / 210) ** 2 < 1] = (214, 140, 190)
-    rgb[(x // 12 + y // 12) % 3 == 0] = (150, 80, 140)
+    dark = (x // 12 + y // 12) % 3 == 0
+    rgb[dark] = (150, 80, 140)
     write_slide_pyramid(folder / "a.tif", rgb, 0.5)
+    Image.fromarray(dark).save(folder / "a.png")
     results = Results(folder)
     for split in ("train", "predict"):
-        row = f"a\t{folder / 'a.tif'}\t{split}\t{folder / 'a.tif' if split == 'train' else ''}\n"
+        row = f"a\t{folder / 'a.tif'}\t{split}\t{folder / 'a.png' if split == 'train' else ''}\n"
         (folder / f"{split}.tsv").write_text("slide\timage\tsplit\tannotation\n" + row)
     verb(
         "check",

@@ -19,10 +19,10 @@ from holohisto.config.models import (
 from holohisto.config.parsing import read_config
 from holohisto.config.training import TrainOptions
 from holohisto.demo import cohort
+from holohisto.infer.openvino_engine import OpenvinoPredictor
 from holohisto.pyramid.raster import Raster
 from holohisto.pyramid.write import write_slide_pyramid
 from holohisto.runtime.results import Results
-from holohisto.segmenter.baselines.pixels import PixelSegmenter
 from holohisto.segmenter.file import build_segmenter, load_segmenter
 from holohisto.sheet.rows import read_sheet
 from holohisto.statistics.files import read_table
@@ -154,11 +154,11 @@ def test_tiles_of_a_baseline_are_its_own_when_it_segments(folder, monkeypatch):
     """A fixed network could not take those of `infer.tile`."""
     segmenter = train(folder, "sam", SamBaseModel(size="toy", tile=(128, 96)))
     seen = []
-    whole = PixelSegmenter.forward
+    whole = OpenvinoPredictor.__call__
     monkeypatch.setattr(
-        PixelSegmenter,
-        "forward",
-        lambda self, tokens, rgb, size: seen.append(size) or whole(self, tokens, rgb, size),
+        OpenvinoPredictor,
+        "__call__",
+        lambda self, batch, size: seen.append(size) or whole(self, batch, size),
     )
     verb(
         "infer",

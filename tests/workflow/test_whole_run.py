@@ -15,6 +15,7 @@ from tiny_cohort import (
 pytestmark = pytest.mark.workflow
 COHORT_TABLES = ("slides", "groups", "comparisons", "objects", "distributions")
 TABLES = ("table1", "table2", "table3", "token_value")
+SEGMENTER_FILES = ("segmenter.safetensors", "segmenter.openvino", "training.tsv")
 TOKENIZER_FILES = ("tokenizer.safetensors", "training.tsv", "reconstruction.jpg")
 CATEGORIES = {"Report", "Scores", "Gallery", "Foreground", "Overlays", "Tokens", "Training"}
 
@@ -30,7 +31,7 @@ def test_a_run_makes_every_file(finished):
         expected |= {f"check/{slide}.json", f"foreground/{slide}.tif", f"foreground/{slide}.jpg"}
         expected |= {f"tokens/{slide}.{kind}" for kind in ("safetensors", "json", "jpg")}
     for model in MODELS:
-        expected |= {f"models/{model}/{n}" for n in ("segmenter.safetensors", "training.tsv")}
+        expected |= {f"models/{model}/{n}" for n in SEGMENTER_FILES}
         for slide in ("e1", "e2", "p1"):
             expected |= {
                 f"models/{model}/labels/{slide}.tif",
