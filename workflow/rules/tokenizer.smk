@@ -25,6 +25,7 @@ rule tokenizer:
     benchmark:
         "results/benchmarks/tokenizer/tokenizer.tsv"
     threads: 4
+    priority: 10 # most other jobs wait for it
     resources:
         gpu=1,
         mem_mb=scaled(16000),
