@@ -24,8 +24,8 @@ rule tokenizer:
         "logs/tokenizer/tokenizer.log",
     benchmark:
         "results/benchmarks/tokenizer/tokenizer.tsv"
+    priority: 10  # most other jobs wait for it
     threads: 4
-    priority: 10 # most other jobs wait for it
     resources:
         gpu=1,
         mem_mb=scaled(16000),
