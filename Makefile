@@ -22,7 +22,7 @@ DEMO_MINUTES := about two minutes
 else
 DEMO := demo
 DEMO_CONFIG := config/demo.yaml
-DEMO_MINUTES := about eight minutes
+DEMO_MINUTES := about nine minutes
 endif
 
 export PATH := $(abspath $(VENV))/bin:$(PATH)
