@@ -57,10 +57,11 @@ class HolohistoError(Exception):
 def _short(where: str, room: int) -> str:
     """Leave out folders of a path, the first ones first, where there is no room for all of them."""
     parts = where.split("/")
-    while len(where) > room and len(parts) > 2:
-        parts = parts[1:]
-        where = "/".join(["...", *parts[1:]])
-    return where
+    shown = where
+    for first in range(2, len(parts)):
+        if len(shown) > room:
+            shown = ".../" + "/".join(parts[first:])
+    return shown
 
 
 class SeveralErrors(HolohistoError):
