@@ -95,7 +95,8 @@ def _unpickle(path: Path) -> Any:
             " weights_only=False)['state_dict'], FILE)",
         ) from error
     except Exception as error:  # a damaged pickle can end in any of them
-        raise HolohistoError(path, f"weights cannot be read: {error}") from error
+        reason = str(error).split(". ")[0]  # torch goes on to what may have caused it
+        raise HolohistoError(path, f"weights cannot be read: {reason}") from error
 
 
 def _record_names(path: Path) -> list[str]:
