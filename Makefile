@@ -1,5 +1,5 @@
 # make demo      the whole pipeline on a small synthetic cohort, in one command
-# make demo SMALL=1   the same on four slides, in about two minutes
+# make demo SMALL=1   the same on four slides, in about three minutes
 # make test      all checks and tests
 # make coverage  all tests, with the share of lines that they reach
 # make docs      these pages as a site in build/docs; a broken link or anchor is an error
@@ -18,7 +18,7 @@ ifdef SMALL
 DEMO := demo-small
 DEMO_CONFIG := config/demo_small.yaml
 DEMO_SLIDES := --slides 4
-DEMO_MINUTES := about two minutes
+DEMO_MINUTES := about three minutes
 else
 DEMO := demo
 DEMO_CONFIG := config/demo.yaml
