@@ -70,6 +70,6 @@ class SeveralErrors(HolohistoError):
     def __init__(self, lines: list[str]) -> None:
         """Keep the lines, one per mistake; of very many the first ones."""
         shown = [one_line(line) for line in lines[:MOST_LINES]]
-        if more := len(lines) - MOST_LINES:
-            shown += [f"and {more} more mistakes"] * (more > 0)
+        if len(lines) > MOST_LINES:
+            shown.append(f"and {len(lines) - MOST_LINES} more mistakes")
         Exception.__init__(self, "\n".join(shown))

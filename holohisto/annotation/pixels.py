@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from holohisto.annotation.png import ORIENTATION, Png
+from holohisto.annotation.png import Png
 from holohisto.annotation.survey import LARGEST
 from holohisto.annotation.tiles import SIDE, KeptTiles, chosen_evenly
 from holohisto.errors import HolohistoError
 from holohisto.runtime.arithmetic import ceil_div
 from holohisto.slide.integrity import COPY_AGAIN
+from holohisto.slide.orientation import TAG, UPRIGHT, require_upright
 from holohisto.slide.pictures import open_picture
 from holohisto.slide.tiff import Page
 
@@ -32,8 +33,6 @@ MINISWHITE, CMYK = 0, 5
 JPEG_MAGIC = b"\xff\xd8\xff"
 LOSSY = (6, 7, 33003, 33005, 34712)
 """TIFF compressions that alter values: JPEG and JPEG 2000."""
-UPRIGHT = (0, 1)
-"""Orientations that turn nothing; 0 is not defined, but written."""
 DAMAGED = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
 """Errors of decoders on damaged files."""
 
@@ -66,7 +65,7 @@ class TiffPixels:
     def _describe(self, path: Path, tiff: tifffile.TiffFile) -> None:
         page: Any = tiff.pages.first
         _require_one_picture(path, tiff)
-        _require_upright(path, page.tags.valueof(274, 1))
+        require_upright(path, page.tags.valueof(TAG, UPRIGHT))
         if page.dtype is None or page.dtype.kind not in "buif" or page.photometric == CMYK:
             raise HolohistoError(
                 path,
@@ -172,7 +171,7 @@ class FlatPixels:
             orientation = self._picture.orientation()
         except DAMAGED as error:
             raise damaged(path, error) from error
-        _require_upright(path, orientation)
+        require_upright(path, orientation)
         self.size, self.channels = self._picture.size, self._picture.channels
         self.palette = self._picture.palette
 
@@ -208,7 +207,7 @@ class _Jpeg:
         with open_picture(path) as picture:
             self.size = picture.size
             self.channels = len(picture.getbands())
-            self._orientation = int(picture.getexif().get(ORIENTATION, 1))
+            self._orientation = int(picture.getexif().get(TAG, UPRIGHT))
         if self.channels not in (1, 3):
             raise ValueError("it is CMYK; save it as grey or RGB")
 
@@ -242,16 +241,6 @@ def _largest_of(kind: np.dtype) -> int:
 
 def _are_whole(pixels: np.ndarray) -> bool:
     return bool(np.isfinite(pixels).all() and (pixels == np.floor(pixels)).all())
-
-
-def _require_upright(path: Path, orientation: object) -> None:
-    if orientation not in UPRIGHT:
-        raise HolohistoError(
-            path,
-            "annotation is to be turned or mirrored, by its orientation tag",
-            found=orientation,
-            advice="save it upright, as the slide's pixels are",
-        )
 
 
 def _require_one_picture(path: Path, tiff: tifffile.TiffFile) -> None:

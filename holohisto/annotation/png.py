@@ -16,11 +16,10 @@ import numpy as np
 from PIL import Image
 
 from holohisto.runtime.arithmetic import ceil_div
+from holohisto.slide.orientation import TAG, UPRIGHT
 from holohisto.slide.pictures import open_picture
 
 MAGIC = b"\x89PNG\r\n\x1a\n"
-ORIENTATION = 0x112
-"""Tag of EXIF."""
 SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 """Samples of a pixel for each colour type."""
 PALETTE = 3
@@ -61,7 +60,7 @@ class Png:
             elif kind == b"eXIf":
                 exif = Image.Exif()
                 exif.load(data)
-                self._orientation = int(exif.get(ORIENTATION, 1))
+                self._orientation = int(exif.get(TAG, UPRIGHT))
         if len(header) != 13:
             raise ValueError("its header is missing")
         width, height, self._depth, self._colour, *_, interlaced = struct.unpack(">IIBBBBB", header)

@@ -32,7 +32,7 @@ class Watch:
         )
 
     def line(self, text: str) -> None:
-        """Take in a line of Snakemake's output."""
+        """Update the screen by a line of Snakemake's output."""
         if done := DONE.fullmatch(text):
             self.bar.total = int(done[2])
             self.bar.update(int(done[1]) - self.bar.n)

@@ -16,7 +16,8 @@ COSINE = 0.87
 def inked_cells(rgb: np.ndarray, stained: np.ndarray, glass: tuple[int, int, int]) -> np.ndarray:
     """Return the stained cells that are much denser than most, and of another hue, and around.
 
-    Where more than half of the stained cells are ink, none is found.
+    Where more than half of the stained cells are ink, none is found. Black ink is not
+    distinguished from dense stain.
 
     Args:
         rgb: Mean colours of the cells, (height, width, 3) uint8.

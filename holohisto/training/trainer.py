@@ -165,12 +165,12 @@ class Trainer:
         are computed first, without gradients.
         """
         micro_batches = batch.split(self.plan.micro_batches)
-        others = self._sums_of_all(micro_batches) if len(micro_batches) > 1 else None
+        total = self._sums_of_all(micro_batches) if len(micro_batches) > 1 else None
         loss = torch.zeros(())
         for micro_batch in micro_batches:
             own = self.sums(micro_batch)
             # The value of the step, the gradient of the micro-batch.
-            loss = dice_bce(own if others is None else own + (others - own.detach()))
+            loss = dice_bce(own if total is None else own + (total - own.detach()))
             self._require_finite(loss, "loss", micro_batch)
             self.fabric.backward(loss)
         return float(loss.detach())

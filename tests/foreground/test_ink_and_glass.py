@@ -11,7 +11,7 @@ from holohisto.slide.record import record_of
 from holohisto.tiles.grid import Tile
 
 SIZE = (1203, 907)
-PENS = {"blue": (40, 60, 160), "green": (40, 140, 90), "black": (30, 30, 35)}
+PENS = {"blue": (40, 60, 160), "green": (40, 140, 90)}
 
 
 def drawn(glass=(243, 243, 243)):
