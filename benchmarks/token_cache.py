@@ -73,7 +73,7 @@ def contenders(channels: int, step: bool, device: str) -> race.Contenders:
     numbers = count()
 
     def sample(inputs: Inputs) -> float:
-        drawn = sampler(0, next(numbers))
+        drawn = sampler(next(numbers))
         batch = stack([View(slide, drawn.tile)], inputs.tokens, inputs.pixels)
         tokens, _ = inputs(batch.tokens, batch.rgb, torch.device(device))
         target = torch.from_numpy(batch.target).to(device)

@@ -28,7 +28,12 @@ RENAMED = {
     "examples": "gallery",
 }
 """Former name of a key -> present name; `*` stands for the name of a model."""
-REPLACED = {"tokenizer.codebook": "tokenizer.levels", "tokenizer.dimension": "tokenizer.levels"}
+REPLACED = {
+    "tokenizer.codebook": "tokenizer.levels",
+    "tokenizer.dimension": "tokenizer.levels",
+    "train.epochs": "train.steps",
+    "train.coverage": "train.steps",
+}
 """Former key -> present key that has another meaning."""
 RENAMED_KINDS = {"threshold": "colour_threshold"}
 """Former kind of a model -> present kind."""

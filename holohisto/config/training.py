@@ -205,17 +205,14 @@ class TrainOptions(Section):
         description="`random`: tiles at random places of the foreground. `grid`: the tiles of a"
         " fixed grid that contain foreground.",
     )
-    coverage: Positive = Field(
-        default=1.0,
-        description="Expected number of times that one epoch covers the training foreground; sets"
-        " the steps per epoch.",
-        json_schema_extra=EXPERT,
-    )
     annotated_share: Fraction = Field(
         default=0.5,
         description="Share of the training tiles that are drawn around annotated objects.",
     )
-    epochs: Count = Field(default=200, description="Number of training epochs.")
+    steps: Count = Field(
+        default=20_000,
+        description="Number of optimiser steps, each over `batch` tiles of `tile`.",
+    )
     batch: Count = Field(default=8, description="Tiles per training step, over all devices.")
     micro_batch: Count | None = Field(
         default=None,
@@ -239,10 +236,16 @@ class TrainOptions(Section):
         description="Machines of a SLURM job, each with `devices` GPUs, that share the tiles of a"
         " step.",
     )
+    validate_every: Count = Field(
+        default=1000,
+        description="Steps between two validations. Each ends with a row of the training table; the"
+        " weights with the best validation Dice are saved.",
+    )
     patience: Annotated[int, Field(ge=0)] = Field(
         default=0,
-        description="Epochs without a better validation Dice after which training stops early;"
-        " 0 disables early stopping.",
+        description="Validations without a better Dice after which training stops early; 0 disables"
+        " early stopping.",
+        json_schema_extra=EXPERT,
     )
     learning_rate: Positive = Field(
         default=2e-4, description="Peak learning rate, after warm-up and before the cosine decay."
@@ -265,9 +268,6 @@ class TrainOptions(Section):
         description="Decay of the exponential moving average of the weights, which is what is"
         " validated and saved.",
         json_schema_extra=EXPERT,
-    )
-    validate_every: Count = Field(
-        default=1, description="Epochs between two validations.", json_schema_extra=EXPERT
     )
     orientations: Annotated[Literal[1, 8], Digits] = Field(
         default=8,

@@ -33,8 +33,8 @@ RECONSTRUCTION_BYTES = 120_000
 SLIDE_BYTES, TEXT_BYTES, PAGE_BYTES = 97_000, 4_000, 150_000
 """Budget of the page: of a slide, of its text, and of the content that occurs only once."""
 SEGMENTER_CURVES = (
-    ("loss", "Training loss", "epoch"),
-    ("val_dice", "Validation Dice", "epoch"),
+    ("loss", "Training loss", "step"),
+    ("val_dice", "Validation Dice", "step"),
 )
 TOKENIZER_CURVES = (
     ("loss", "Training loss", "step"),

@@ -53,7 +53,7 @@ class Results:
         return self._model(model) / "segmenter.safetensors"
 
     def training(self, model: str) -> Path:
-        """Losses and validation scores by epoch of a model's training (TSV)."""
+        """Losses and validation scores over a model's training (TSV)."""
         return self._model(model) / "training.tsv"
 
     def token_value(self, model: str) -> Path:

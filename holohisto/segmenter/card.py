@@ -47,7 +47,7 @@ class ModelCard:
     precision: Precision | None
     """Precision of the encoder of the tokens of the training; None if it reads pixels only."""
     summary: dict[str, Any]
-    """Facts of the training: epochs, steps, seconds, validation Dice, pretrained weights."""
+    """Facts of the training: steps, seconds, validation Dice, pretrained weights."""
 
 
 def header_of(card: ModelCard, digest: str) -> dict[str, str]:

@@ -15,13 +15,10 @@ from holohisto.sheet.rows import read_sheet
 from holohisto.slide.record import SlideRecord
 from holohisto.tiles.appearance import Appearance, Strength
 from holohisto.tiles.grid import Tile
-from holohisto.tiles.randomness import generator
+from holohisto.tiles.randomness import Purpose, generator
 from holohisto.tiles.variants import orient
 from holohisto.tokenizer.training import TissueBatch
 
-TRAINING, EXAMPLES, SLIDES = 0, 1, 2
-"""Second key of the random generators: tiles to train on, those shown in the report, and the slide
-and stain of a step."""
 ANNOTATED_SHARE = 0.5
 """Share of the tiles that are drawn around annotated objects, where annotations are read."""
 
@@ -109,13 +106,13 @@ class TissueTiles:
             seed: Seed of the run.
             strength: How far stains may be from the slide's own.
         """
-        random = generator(seed, SLIDES, step)
+        random = generator(seed, Purpose.TOKENIZER_SLIDE, step)
         index = self._slide(random)
         slide = self.slides[index]
         appearance = Appearance.draw(strength, random).on(slide.tissue.foreground.common_colour)
         own, annotated = [], []
         for n in range(step * tiles, (step + 1) * tiles):
-            draw = generator(seed, TRAINING, n)
+            draw = generator(seed, Purpose.TOKENIZER_TILE, n)
             around = len(self._annotated[index]) > 0 and draw.random() < ANNOTATED_SHARE
             cells = (self._annotated if around else self._cells)[index]
             tile = self._tile(index, cells, side, draw)
@@ -141,7 +138,7 @@ class TissueTiles:
         Returns:
             Tiles (side, side, 3) uint8.
         """
-        random = generator(0, EXAMPLES, n)
+        random = generator(0, Purpose.TOKENIZER_EXAMPLE, n)
         index = self._slide(random)
         drawn = [self._tile(index, self._cells[index], side, random) for _ in range(tiles)]
         return [self.slides[index].tissue.read(tile) for tile in drawn]

@@ -1,4 +1,4 @@
-"""The tiles of every training step, as a function of seed, epoch, step and rank alone.
+"""The tiles of every training step, as a function of seed, step and rank alone.
 
 Reading threads, interruptions and the number of ranks therefore do not change a training.
 """
@@ -9,7 +9,7 @@ from dataclasses import replace
 from holohisto.config.training import TrainOptions
 from holohisto.segmenter.inputs import Inputs
 from holohisto.tiles.appearance import Appearance, Strength
-from holohisto.tiles.randomness import generator
+from holohisto.tiles.randomness import Purpose, generator
 from holohisto.tiles.variants import Variant
 from holohisto.training.cutmix import Rectangle, exchange, random_rectangle
 from holohisto.training.sampler import GridSampler, RandomSampler
@@ -58,8 +58,8 @@ class Batches:
         else:
             self.sampler = GridSampler(areas, plan.fitted_tile, plan.snap, seed, self.variants)
 
-    def read(self, epoch: int, step: int) -> Batch:
-        """Read this rank's share of a step of an epoch, both counted from 0.
+    def read(self, step: int) -> Batch:
+        """Read this rank's share of a step, counted from 0.
 
         Samples 2k and 2k + 1 are a pair that may exchange a rectangle. If only one of them belongs
         to this rank and step, the other is read for the exchange and then dropped.
@@ -67,30 +67,30 @@ class Batches:
         share = self.plan.share
         first = step * self.plan.batch + self.rank * share
         samples = list(range(first, first + share))
-        rectangles = self.rectangles(epoch, samples)
+        rectangles = self.rectangles(samples)
         samples += [n for even in rectangles for n in (even, even + 1) if n not in samples]
-        views = [self.view(epoch, n) for n in samples]
+        views = [self.view(n) for n in samples]
         batch = stack(views, self.inputs.tokens, self.inputs.pixels)
         for even, rectangle in rectangles.items():
             pair = samples.index(even), samples.index(even + 1)
             batch = exchange(batch, *pair, rectangle, self.plan.snap)
         return batch.tiles(0, share)
 
-    def rectangles(self, epoch: int, samples: list[int]) -> dict[int, Rectangle]:
+    def rectangles(self, samples: list[int]) -> dict[int, Rectangle]:
         """Draw which pairs of these samples exchange which rectangle: even sample -> rectangle."""
         width, height = (side // self.plan.snap for side in self.plan.tile)
         drawn = {}
         for even in sorted({n - n % 2 for n in samples}):
-            random = generator(self.seed + 2, epoch, even)
+            random = generator(self.seed, Purpose.CUTMIX, even)
             if random.random() < self.options.cutmix:
                 drawn[even] = random_rectangle(height, width, random)
         return drawn
 
-    def view(self, epoch: int, n: int) -> View:
-        """Return sample n of an epoch with its variant, appearance and dropout of tokens."""
-        sample = self.sampler(epoch, n)
+    def view(self, n: int) -> View:
+        """Return sample n of the training with its variant, appearance and dropout of tokens."""
+        sample = self.sampler(n)
         slide = self.slides[sample.slide]
-        random = generator(self.seed + 1, epoch, n)
+        random = generator(self.seed, Purpose.APPEARANCE, n)
         look = Appearance.draw(self.strength, random)
         variants = self.variants
         if self.inputs.tokens:

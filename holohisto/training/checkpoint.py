@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from holohisto.runtime import atomic
-from holohisto.training.progress import EpochRow, Progress
+from holohisto.training.progress import Progress, ValidationRow
 
 logger = logging.getLogger(__name__)
 
@@ -23,8 +23,6 @@ class Checkpoint:
     model: dict[str, Tensor]
     average: dict[str, Tensor]
     optimiser: dict[str, Any]
-    random: Tensor
-    """State of torch's random numbers on the CPU."""
 
 
 def save_checkpoint(path: Path, identity: str, checkpoint: Checkpoint) -> None:
@@ -36,7 +34,6 @@ def save_checkpoint(path: Path, identity: str, checkpoint: Checkpoint) -> None:
         "model": checkpoint.model,
         "average": checkpoint.average,
         "optimiser": checkpoint.optimiser,
-        "random": checkpoint.random,
     }
     with atomic.replacing(path) as temporary:
         torch.save({"identity": identity, "state": state}, temporary)
@@ -70,16 +67,13 @@ def _require_intact(path: Path) -> None:
 
 def _checkpoint(state: dict[str, Any]) -> Checkpoint:
     progress = Progress(
-        epoch=state["epoch"],
         step=state["step"],
         losses=state["losses"],
         reading=state["reading"],
         computing=state["computing"],
         best=state["best"],
         best_dice=state["best_dice"],
-        best_epoch=state["best_epoch"],
-        rows=[EpochRow(**row) for row in state["rows"]],
+        best_step=state["best_step"],
+        rows=[ValidationRow(**row) for row in state["rows"]],
     )
-    return Checkpoint(
-        progress, state["model"], state["average"], state["optimiser"], state["random"]
-    )
+    return Checkpoint(progress, state["model"], state["average"], state["optimiser"])

@@ -2,8 +2,7 @@
 
 A segmenter that attends to a whole tile can memorise the tiles of a small cohort; within the
 surroundings of another tile it has to recognise the object itself (arXiv 1906.01916). No pixel is
-lost or repeated: a pair shows the same pixels as without the exchange, unless an epoch ends between
-its two tiles.
+lost or repeated: a pair shows the same pixels as without the exchange.
 """
 
 from dataclasses import replace

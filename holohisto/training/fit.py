@@ -28,7 +28,7 @@ from holohisto.tokenizer.vqgan import VQGAN
 from holohisto.training.identity import training_identity
 from holohisto.training.job import TrainingJob
 from holohisto.training.opening import common_precision, open_slides
-from holohisto.training.progress import EpochRow
+from holohisto.training.progress import ValidationRow
 from holohisto.training.slides import TrainingSlide
 from holohisto.training.threshold_fit import fit_threshold
 from holohisto.training.trainer import Trainer
@@ -106,7 +106,7 @@ def _open(job: TrainingJob, tokenizer: VQGAN | None, first_rank: bool) -> Slides
     if not slides["train"]:
         raise HolohistoError(job.sheet, "no slide has the split train")
     if not slides["val"] and first_rank:
-        logger.warning("no slide has the split val: the last epoch is kept, not the best")
+        logger.warning("no slide has the split val: the last weights are kept, not the best")
     return slides
 
 
@@ -125,7 +125,7 @@ def _fit_threshold(job: TrainingJob, slides: list[TrainingSlide], table: Path) -
     rules = [model.describe(index) for index in range(len(job.classes))]
     for name, rule in zip(job.classes, rules, strict=True):
         logger.info("%s: %s", name, rule)
-    write_tsv([], EpochRow, table)
+    write_tsv([], ValidationRow, table)
     return model.state_dict(), {"fitted": rules, "parameters": 2 * len(rules)}
 
 
@@ -154,7 +154,7 @@ def _fit_network(
     )
     for rows in trainer.run(checkpoint, training_identity(job, slides, encoder)):
         if machine.fabric.is_global_zero:
-            write_tsv(rows, EpochRow, table)
+            write_tsv(rows, ValidationRow, table)
     best = trainer.progress.best or trainer.average.model.state_dict()
     return best, _summary(trainer)
 
@@ -163,7 +163,6 @@ def _summary(trainer: Trainer) -> dict[str, Any]:
     progress, plan = trainer.progress, trainer.plan
     tiles = progress.step * plan.batch
     return {
-        "epochs": progress.epoch,
         "steps": progress.step,
         "validation_dice": progress.best_dice if trainer.val_slides else None,
         "tile": plan.tile,

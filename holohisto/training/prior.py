@@ -14,7 +14,7 @@ from holohisto.training.sampler import GridSampler, RandomSampler, Sample, Sampl
 from holohisto.training.slides import TrainingSlide
 
 SAMPLES = 512
-"""Number of the first epoch's samples whose cells are counted."""
+"""Number of the first samples whose cells are counted."""
 
 
 def prior_shift(
@@ -41,7 +41,7 @@ def prior_shift(
         area = slide.area
         on_slides += _counts(area.annotated[area.foreground], slide.known)
     for n in range(SAMPLES):
-        sample = sampler(0, n)
+        sample = sampler(n)
         slide = slides[sample.slide]
         cells = _covered(slide.area, sample, sampler.variants[sample.variant].scale)
         annotated, foreground = slide.area.annotated[cells], slide.area.foreground[cells]

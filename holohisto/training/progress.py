@@ -1,4 +1,4 @@
-"""How far a training has come: its table, the current epoch, and the best one."""
+"""How far a training has come: its table, and the best weights so far."""
 
 import copy
 import os
@@ -11,19 +11,17 @@ from torch import Tensor, nn
 
 
 @dataclass
-class EpochRow:
-    """A row of a model's training table."""
+class ValidationRow:
+    """A row of a model's training table: the steps up to a validation, and its result."""
 
-    epoch: int
-    """Epochs completed, from 1."""
     step: int
     """Steps completed."""
     loss: float
-    """Mean over the steps of the epoch."""
+    """Mean over the steps since the row before."""
     learning_rate: float
-    """Learning rate of the epoch's last step."""
+    """Learning rate of the last step."""
     val_dice: float
-    """Mean Dice of the validation slides; NaN in an epoch without validation."""
+    """Dice of the validation slides; NaN without such slides."""
     read_seconds: float
     """Time spent waiting for tiles."""
     step_seconds: float
@@ -36,38 +34,35 @@ class EpochRow:
 class Progress:
     """How far a training has come, apart from weights, optimiser and random state."""
 
-    epoch: int = 0
-    """Epochs completed."""
     step: int = 0
     """Steps completed."""
     losses: list[float] = field(default_factory=list)
-    """Losses of the current epoch's steps."""
+    """Losses of the steps since the last row."""
     reading: float = 0.0
-    """Seconds that the current epoch has waited for tiles."""
+    """Seconds that these steps have waited for tiles."""
     computing: float = 0.0
-    """Seconds that the current epoch has spent in steps."""
+    """Seconds that these steps have taken."""
     best: dict[str, Tensor] = field(default_factory=dict)
-    """Averaged weights of the epoch with the best validation Dice; empty before the first."""
+    """Averaged weights with the best validation Dice; empty before the first validation."""
     best_dice: float = -1.0
-    best_epoch: int = 0
-    rows: list[EpochRow] = field(default_factory=list)
-    """The training table, a row per completed epoch."""
+    best_step: int = 0
+    rows: list[ValidationRow] = field(default_factory=list)
+    """The training table."""
 
     def keep_best(self, dice: float, average: nn.Module) -> None:
         """Keep the averaged weights if their validation Dice is the best so far."""
         if dice >= self.best_dice:
-            self.best_dice, self.best_epoch = dice, self.epoch
+            self.best_dice, self.best_step = dice, self.step
             self.best = copy.deepcopy(average.state_dict())
 
     def stale(self, patience: int) -> bool:
-        """Return whether the last `patience` epochs brought no better Dice; 0 is no limit."""
-        return patience > 0 and self.best_epoch > 0 and self.epoch - self.best_epoch >= patience
+        """Return whether the last `patience` validations were no better; 0 is no limit."""
+        since = sum(row.step > self.best_step for row in self.rows)
+        return patience > 0 and self.best_step > 0 and since >= patience
 
-    def close_epoch(self, learning_rate: float) -> EpochRow:
-        """Count an epoch whose steps are done; returns its row, without validation."""
-        self.epoch += 1
-        row = EpochRow(
-            epoch=self.epoch,
+    def close_row(self, learning_rate: float) -> ValidationRow:
+        """Start a new row; returns that of the steps since the last one, without validation."""
+        row = ValidationRow(
             step=self.step,
             loss=float(np.mean(self.losses)),
             learning_rate=learning_rate,

@@ -8,7 +8,7 @@ import numpy as np
 
 from holohisto.runtime.arithmetic import round_up
 from holohisto.tiles.grid import Tile, holds_foreground, tile_rows, whole
-from holohisto.tiles.randomness import generator
+from holohisto.tiles.randomness import Purpose, generator
 from holohisto.tiles.variants import Variant, transposes
 
 ORIGINAL_ONLY = (Variant(),)
@@ -80,9 +80,9 @@ class RandomSampler:
         self._foreground = _Cells([area.foreground for area in areas])
         self._annotated = _Cells([area.foreground & (area.annotated > 0) for area in areas])
 
-    def __call__(self, epoch: int, n: int) -> Sample:
-        """Return sample n of an epoch."""
-        random = generator(self.seed, epoch, n)
+    def __call__(self, n: int) -> Sample:
+        """Return sample n of the training."""
+        random = generator(self.seed, Purpose.SAMPLE, n)
         index = int(random.integers(len(self.variants)))
         variant = self.variants[index]
         width, height = self.tile[:: -1 if transposes(variant.orientation) else 1]
@@ -109,7 +109,7 @@ class RandomSampler:
 
 
 class GridSampler:
-    """The ablation: tiles of a fixed grid that hold foreground, in an order drawn per epoch.
+    """The ablation: tiles of a fixed grid that hold foreground, in an order drawn per round.
 
     Every variant has a grid of its own, laid in its coordinates, so that all variants occur, as
     with tiles at random places.
@@ -132,10 +132,10 @@ class GridSampler:
             for grid_tile in foreground_tiles(area, tile, snap, variant)
         ]
 
-    def __call__(self, epoch: int, n: int) -> Sample:
-        """Return sample n of an epoch; every run through all samples has an order of its own."""
+    def __call__(self, n: int) -> Sample:
+        """Return sample n of the training; every round of all samples has an order of its own."""
         turn, position = divmod(n, len(self.samples))
-        order = generator(self.seed, epoch, turn).permutation(len(self.samples))
+        order = generator(self.seed, Purpose.GRID_ORDER, turn).permutation(len(self.samples))
         return self.samples[order[position]]
 
 
@@ -206,12 +206,3 @@ def equal_pixels(batch: int, tile: tuple[int, int], other: tuple[int, int]) -> i
         if abs(number - exact) <= 0.02 * exact:
             return number
     return max(1, round(exact))
-
-
-def epoch_length(
-    areas: Sequence[SamplingArea], tile: tuple[int, int], coverage: float, batch: int
-) -> int:
-    """Return the samples per epoch: `coverage` times the foreground, in whole batches."""
-    pixels = sum(area.pixels for area in areas)
-    samples = math.ceil(coverage * pixels / (tile[0] * tile[1]))
-    return max(1, math.ceil(samples / batch)) * batch

@@ -1,4 +1,4 @@
-"""The plan of a training: tiles per step, steps per epoch, learning rate, parameter groups."""
+"""The plan of a training: tiles per step, learning rate, parameter groups."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from holohisto.runtime.arithmetic import ceil_div
 from holohisto.segmenter.file import Segmenter
 from holohisto.tiles.grid import whole
 from holohisto.training.ranks import require_equal_shares
-from holohisto.training.sampler import SamplingArea, epoch_length, equal_pixels, fitted
+from holohisto.training.sampler import SamplingArea, equal_pixels, fitted
 
 PIXEL_SNAP = 16
 """Tile origins are multiples of this many working pixels for networks that read no tokens."""
@@ -20,7 +20,7 @@ PIXEL_SNAP = 16
 
 @dataclass(frozen=True)
 class StepPlan:
-    """How many tiles of which size a step has, and how many steps a training."""
+    """How many tiles of which size a step has."""
 
     fitted_tile: tuple[int, int]
     """Width and height of a tile, not larger than the largest slide; working pixels."""
@@ -34,20 +34,16 @@ class StepPlan:
     """Tiles per step and rank."""
     micro_batches: int
     """Forward and backward passes of a rank per step, whose gradients accumulate."""
-    epoch_steps: int
-    """Steps per epoch."""
-    steps: int
-    """Steps of the whole training, unless it stops early."""
 
     @classmethod
     def of(
         cls, model: Segmenter, areas: Sequence[SamplingArea], options: TrainOptions, ranks: int
     ) -> "StepPlan":
-        """Plan a training so that all models see equally many pixels per step and per epoch.
+        """Plan a training so that all models see equally many pixels per step.
 
         Args:
             model: The network; its own tile and micro-batch take precedence over the options'.
-            areas: Foreground of the training slides.
+            areas: Areas of the training slides, of which the sizes count.
             options: The training options.
             ranks: Processes that share each step.
 
@@ -62,8 +58,6 @@ class StepPlan:
         require_equal_shares(batch, ranks)
         share = batch // ranks
         micro_batch = min(model.micro_batch or share, options.micro_batch or share)
-        samples = epoch_length(areas, usual, options.coverage, options.batch)
-        epoch_steps = samples // options.batch
         return cls(
             fitted_tile=own,
             tile=tile,
@@ -71,16 +65,15 @@ class StepPlan:
             batch=batch,
             share=share,
             micro_batches=ceil_div(share, micro_batch),
-            epoch_steps=epoch_steps,
-            steps=options.epochs * epoch_steps,
         )
 
 
-def learning_rate(options: TrainOptions, step: int, steps: int) -> float:
+def learning_rate(options: TrainOptions, step: int) -> float:
     """Return the learning rate of a step: linear warm-up, then a cosine down to 1 % of the peak.
 
     Cosine decay: Loshchilov and Hutter 2017, SGDR, arXiv 1608.03983, without restarts.
     """
+    steps = options.steps
     warmup = max(1, round(options.warmup * steps))
     if step < warmup:
         return options.learning_rate * (step + 1) / warmup

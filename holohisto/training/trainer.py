@@ -1,4 +1,4 @@
-"""Training a segmenter: random tiles, Dice and cross-entropy, the best epoch by validation Dice."""
+"""Training a segmenter: random tiles, Dice and cross-entropy, the best by validation Dice."""
 
 import logging
 import signal
@@ -20,19 +20,20 @@ from holohisto.segmenter.file import Network
 from holohisto.segmenter.holohisto.channel_dropout import leave_out
 from holohisto.segmenter.holohisto.checkpointing import statistics_untouched
 from holohisto.segmenter.inputs import Inputs, TileEncoder
+from holohisto.tiles.randomness import Purpose, generator
 from holohisto.training.average import WeightAverage
 from holohisto.training.batches import Batches
 from holohisto.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from holohisto.training.loss import dice_bce, pixel_sums
 from holohisto.training.prior import prior_shift
-from holohisto.training.progress import EpochRow, Progress
+from holohisto.training.progress import Progress, ValidationRow
 from holohisto.training.ranks import require_one_step, sum_over_ranks, synchronise_norms
 from holohisto.training.schedule import StepPlan, learning_rate, parameter_groups
 from holohisto.training.slides import Batch, TrainingSlide
 from holohisto.training.validation import mean_dice
 
 SAVE_SECONDS = 600
-"""Time between two checkpoints within an epoch."""
+"""Time between two checkpoints, besides those after each validation."""
 logger = logging.getLogger(__name__)
 
 
@@ -59,7 +60,7 @@ class Trainer:
         Args:
             model: The network, with its initial weights.
             train: Slides to learn from.
-            val: Slides that choose the best epoch; none: the last epoch is kept.
+            val: Slides that choose the best weights; none: the last are kept.
             options: The training options.
             seed: Seed of all random numbers.
             fabric: Device, precision and ranks; launched.
@@ -82,11 +83,11 @@ class Trainer:
         self.progress = Progress()
         self.interruption = Interruption()
 
-    def run(self, checkpoint: Path, identity: str) -> Iterator[list[EpochRow]]:
-        """Train to the end, yielding the training table after every epoch.
+    def run(self, checkpoint: Path, identity: str) -> Iterator[list[ValidationRow]]:
+        """Train to the end, yielding the training table after every validation.
 
-        The state is written to `checkpoint` after every epoch, every ten minutes and on SIGTERM or
-        SIGUSR1. A checkpoint with the same `identity` is resumed.
+        The state is written to `checkpoint` after every validation, every ten minutes and on
+        SIGTERM or SIGUSR1. A checkpoint with the same `identity` is resumed.
 
         Raises:
             HolohistoError: the ranks see different checkpoints, or a loss or gradient that is not
@@ -96,19 +97,18 @@ class Trainer:
         self._resume(checkpoint, identity)
         require_one_step(self.fabric, self.progress.step, checkpoint)
         save = partial(self._save, checkpoint, identity)
-        epochs, progress = self.options.epochs, self.progress
+        progress = self.progress
         if progress.rows:
             yield progress.rows
         while not self._finished():
-            row = self._epoch(save)
-            if progress.epoch % self.options.validate_every == 0 or progress.epoch == epochs:
-                row.val_dice = self.validate()
-                progress.keep_best(row.val_dice, self.average.model)
+            row = self._steps(save)
+            row.val_dice = self.validate()
+            progress.keep_best(row.val_dice, self.average.model)
             progress.rows.append(row)
             logger.info(
-                "epoch %d/%d: loss %.4f, validation Dice %.4f, %.1f s reading, %.1f s steps",
-                progress.epoch,
-                epochs,
+                "step %d/%d: loss %.4f, validation Dice %.4f, %.1f s reading, %.1f s steps",
+                progress.step,
+                self.options.steps,
                 row.loss,
                 row.val_dice,
                 row.read_seconds,
@@ -117,16 +117,14 @@ class Trainer:
             save()
             yield progress.rows
 
-    def _epoch(self, save: Callable[[], None]) -> EpochRow:
-        """Run the remaining steps of the current epoch."""
+    def _steps(self, save: Callable[[], None]) -> ValidationRow:
+        """Run the remaining steps before the next validation."""
         self.model.train()
-        progress, first = self.progress, len(self.progress.losses)
-        if first == 0:  # the networks' own dropout, too, is the same after an interruption
-            torch.manual_seed(self.seed + progress.epoch)
-        steps = range(first, self.plan.epoch_steps)
-        read = partial(self.batches.read, progress.epoch)
-        batches = prefetch(read, steps, self.workers, self.workers)
-        name = f"epoch {progress.epoch + 1}/{self.options.epochs}"
+        progress, every = self.progress, self.options.validate_every
+        end = min(self.options.steps, (progress.step // every + 1) * every)
+        steps = range(progress.step, end)
+        batches = prefetch(self.batches.read, steps, self.workers, self.workers)
+        name = f"up to step {end} of {self.options.steps}"
         mark = saved = time.monotonic()
         with self.interruption.awaited():
             for batch in track(batches, len(steps), name, unit="step"):
@@ -140,13 +138,15 @@ class Trainer:
                 if mark - saved > SAVE_SECONDS:
                     save()
                     saved = mark
-        return progress.close_epoch(self.optimiser.param_groups[0]["lr"])
+        return progress.close_row(self.optimiser.param_groups[0]["lr"])
 
     def step(self, batch: Batch) -> float:
         """Take one optimiser step on this rank's tiles; returns their loss."""
         step = self.progress.step
+        # The networks' own dropout, too, is the same after an interruption.
+        torch.manual_seed(int(generator(self.seed, Purpose.NETWORK, step).integers(2**63)))
         for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(self.options, step, self.plan.steps)
+            group["lr"] = learning_rate(self.options, step)
         self.optimiser.zero_grad()
         loss = self._backward(batch)
         norm = self.fabric.clip_gradients(
@@ -204,12 +204,12 @@ class Trainer:
         )
 
     def _finished(self) -> bool:
-        """Return whether all epochs are done, or `patience` epochs brought no better Dice."""
+        """Return whether all steps are done, or `patience` validations brought no better Dice."""
         patience = self.options.patience
-        if self.progress.epoch >= self.options.epochs:
+        if self.progress.step >= self.options.steps:
             return True
         if self.progress.stale(patience):
-            logger.info("no better validation Dice for %d epochs: stopping", patience)
+            logger.info("no better Dice in %d validations: stopping", patience)
             return True
         return False
 
@@ -247,7 +247,6 @@ class Trainer:
             self.raw_model.state_dict(),
             self.average.model.state_dict(),
             self.optimiser.state_dict(),
-            torch.get_rng_state(),
         )
         save_checkpoint(path, identity, checkpoint)
 
@@ -259,5 +258,4 @@ class Trainer:
         self.raw_model.load_state_dict(checkpoint.model)
         self.average.model.load_state_dict(checkpoint.average)
         self.optimiser.load_state_dict(checkpoint.optimiser)
-        torch.set_rng_state(checkpoint.random)
-        logger.info("resuming after epoch %d, step %d", self.progress.epoch, self.progress.step)
+        logger.info("resuming after step %d", self.progress.step)

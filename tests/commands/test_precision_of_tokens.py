@@ -17,7 +17,7 @@ from holohisto.tokenizer.file import save_tokenizer
 from holohisto.tokenizer.vqgan import VQGAN
 from holohisto.tokens.token_map import load_token_map
 
-SHORT = {"tile": [256, 192], "epochs": 1, "batch": 2}
+SHORT = {"tile": [256, 192], "steps": 3, "batch": 2}
 
 
 def verb(*words) -> int:

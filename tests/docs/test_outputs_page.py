@@ -14,7 +14,7 @@ from holohisto.statistics.distributions import DISTRIBUTIONS
 from holohisto.statistics.groups import GROUPS
 from holohisto.statistics.rows import OBJECTS, SLIDES
 from holohisto.tokenizer.training import TrainingRow
-from holohisto.training.progress import EpochRow
+from holohisto.training.progress import ValidationRow
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "outputs.md").read_text()
@@ -25,7 +25,7 @@ COLUMNS = {
     "cohort/comparisons.tsv": COMPARISONS,
     "cohort/distributions.tsv": DISTRIBUTIONS,
     "tables/token_value.tsv": token_value.COLUMNS,
-    "models/{model}/training.tsv": [field.name for field in fields(EpochRow)],
+    "models/{model}/training.tsv": [field.name for field in fields(ValidationRow)],
     "tokenizer/training.tsv": [field.name for field in fields(TrainingRow)],
 }
 

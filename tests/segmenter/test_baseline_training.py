@@ -29,9 +29,14 @@ def trainer(kind, tmp_path, options=OPTIONS, **changes):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_learns_and_its_file_keeps_it(kind, tmp_path):
-    coverage = {"swinunetr_v2": 0.6, "unetr": 1.0, "unet": 1.5}.get(kind, 1.0)  # by their speed
+    every = {"swinunetr_v2": 9, "unet": 21}.get(kind, 14)  # by their speed
     options = OPTIONS.model_copy(
-        update={"coverage": coverage, "learning_rate": 1e-2, "augmentation": OWN_STAIN}
+        update={
+            "steps": 4 * every,
+            "validate_every": every,
+            "learning_rate": 1e-2,
+            "augmentation": OWN_STAIN,
+        }
     )
     a_trainer = trainer(kind, tmp_path, options)
     rows = run(a_trainer, tmp_path)
@@ -63,9 +68,9 @@ def test_each_learns_and_its_file_keeps_it(kind, tmp_path):
 def test_with_dropout_too_resumed_equals_uninterrupted(kind, tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-    options = OPTIONS.model_copy(update={"epochs": 2})
+    options = OPTIONS.model_copy(update={"steps": 18})
     rows = run(trainer(kind, tmp_path, options), tmp_path / "a")
-    run(trainer(kind, tmp_path, options), tmp_path / "b", epochs=1)
+    run(trainer(kind, tmp_path, options), tmp_path / "b", validations=1)
     torch.rand(7)  # whatever happened in between
     resumed = trainer(kind, tmp_path, options)
     assert numbers(run(resumed, tmp_path / "b")) == numbers(rows)
@@ -85,8 +90,8 @@ def test_a_step_sees_as_many_pixels_with_another_tile(tmp_path):
     usual = trainer("unet", tmp_path)
     assert (usual.plan.batch, small.plan.batch) == (OPTIONS.batch, 4 * OPTIONS.batch)
     assert small.plan.tile == (48, 32)
-    assert small.plan.steps == usual.plan.steps > 0
-    batch = small.batches.read(0, 0)
+    assert small.plan.batch * 48 * 32 == usual.plan.batch * 96 * 64
+    batch = small.batches.read(0)
     assert batch.rgb.shape == (8, 3, 32, 48)
     large = trainer("unet", tmp_path, tile=(5000, 5000))
     assert large.plan.tile == (336, 256)  # the slides' size, in whole snaps
@@ -97,7 +102,7 @@ def test_micro_batches_add_up_to_the_loss_of_the_step(tmp_path):
     options = OPTIONS.model_copy(update={"batch": 6, "clip": 1e9})
     a_trainer = trainer("unet", tmp_path, options, micro_batch=4)
     assert a_trainer.plan.micro_batches == 2
-    batch = a_trainer.batches.read(0, 0)
+    batch = a_trainer.batches.read(0)
     parts = batch.split(2)
     assert [part.names for part in parts] == [batch.names[:3], batch.names[3:]]
     np.testing.assert_array_equal(np.concatenate([part.rgb for part in parts]), batch.rgb)

@@ -14,7 +14,7 @@ CODEBOOK = torch.randn(32, 6, generator=torch.Generator().manual_seed(0))
 
 def card(options):
     return ModelCard(
-        "m", options, ("a", "b"), 0.5, (640, 480), "digest", 16, "frozen", "fp32", {"epochs": 3}
+        "m", options, ("a", "b"), 0.5, (640, 480), "digest", 16, "frozen", "fp32", {"steps": 3}
     )
 
 

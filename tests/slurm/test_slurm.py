@@ -26,7 +26,7 @@ from tiny_cohort import CONFIG, ROOT, make_folder, row, write_sheet, write_slide
 
 HERE = Path(__file__).parent
 GPU_RULES = {"tokenizer", "tokens", "train", "infer", "token_value"}
-EPOCHS = 100
+VALIDATIONS = 100
 """SLURM looks at time limits every 30 s; the training takes longer."""
 SITE = {
     "slurm-init-seconds-before-status-checks": 15,
@@ -73,7 +73,7 @@ def folder(cluster, tmp_path_factory):
     write_sheet(folder, [row("t1", "train"), row("e1", "test")])
     config = CONFIG | {
         "models": {"holohisto": CONFIG["models"]["holohisto"]},
-        "train": CONFIG["train"] | {"epochs": EPOCHS},
+        "train": CONFIG["train"] | {"steps": 3 * VALIDATIONS},
     }
     (folder / "config" / "config.yaml").write_text(yaml.safe_dump(config))
     (folder / "workflow").symlink_to(ROOT / "workflow")
@@ -150,10 +150,10 @@ def test_training_killed_by_its_time_limit_goes_on(finished):
     assert (first.memory, second.memory) == ("32000M", "64000M")
     assert second.minutes == 2 * 1440
     log = (finished / "logs/train/holohisto.log").read_text()
-    resumed_after = int(log.split("resuming after epoch ")[1].split(",")[0])
-    assert 1 <= resumed_after < EPOCHS
+    resumed_after = int(log.split("resuming after step ")[1].split()[0])
+    assert 1 <= resumed_after < 3 * VALIDATIONS
     table = (finished / "results/models/holohisto/training.tsv").read_text().splitlines()
-    assert len(table) == 1 + EPOCHS
+    assert len(table) == 1 + VALIDATIONS
     assert not (finished / "results/models/holohisto/segmenter.checkpoint").exists()
 
 
@@ -213,8 +213,8 @@ def test_training_that_makes_room_for_another_job_goes_on_bit_for_bit(cancelled,
     assert (job.rule, job.state, str(job.number)) == ("train", "COMPLETED", number)
     assert "Restarts=1 " in slurm("scontrol", "show", "job", number)
     log = (finished / "logs/train/holohisto.log").read_text()
-    assert "resuming after epoch" in log
-    assert len(expected) == EPOCHS
+    assert "resuming after step" in log
+    assert len(expected) == VALIDATIONS
     assert losses(finished) == expected
 
 

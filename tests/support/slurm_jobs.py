@@ -121,11 +121,11 @@ def require_whole(folder: Path) -> None:
 
 
 def train_again(folder: Path, **options: int) -> list[str]:
-    """Words that train the model again, for two epochs, and do nothing else.
+    """Words that train the model again, for a few steps, and do nothing else.
 
     By small steps, as Adam's make rounding larger.
     """
-    short = {"epochs": 2, "batch": 4, "learning_rate": 1e-5}
+    short = {"steps": 4, "validate_every": 2, "batch": 4, "learning_rate": 1e-5}
     (folder / "short.yaml").write_text(yaml.safe_dump({"train": CONFIG["train"] | short | options}))
     files = [str(folder / "config/config.yaml"), str(folder / "short.yaml")]
     return ["--configfile", *files, "--until", "train", "--forcerun", "train"]

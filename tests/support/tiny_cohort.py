@@ -30,7 +30,7 @@ CONFIG = {
         "batch": 2,
         "steps": 5,
     },
-    "train": {"tile": [256, 192], "epochs": 2, "batch": 2},
+    "train": {"tile": [256, 192], "steps": 6, "validate_every": 3, "batch": 2},
     "infer": {"splits": ["test", "predict"], "tile": [256, 192]},
     "metrics": {"tile": [256, 192]},
     "cohort": {"bootstrap": 50},

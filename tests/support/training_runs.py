@@ -20,7 +20,9 @@ from holohisto.training.slides import TrainingSlide
 from holohisto.training.trainer import Trainer
 
 SIZE = (333, 251)
-OPTIONS = TrainOptions(tile=(96, 64), epochs=4, batch=2, learning_rate=3e-3, coverage=0.6, ema=0.9)
+OPTIONS = TrainOptions(
+    tile=(96, 64), steps=36, validate_every=9, batch=2, learning_rate=3e-3, ema=0.9
+)
 MIXED = OPTIONS.model_copy(update={"cutmix": 1.0})
 
 
@@ -96,12 +98,12 @@ def trainer(options=OPTIONS, seed=0, decoder="rgb", **kwargs):
 
 
 def numbers(rows):
-    return [(r.epoch, r.step, r.loss, r.learning_rate, r.val_dice) for r in rows]
+    return [(r.step, r.loss, r.learning_rate, r.val_dice) for r in rows]
 
 
-def run(a_trainer, tmp_path, epochs=None):
+def run(a_trainer, tmp_path, validations=None):
     rows = []
     for rows in a_trainer.run(tmp_path / "checkpoint", "identity"):
-        if epochs is not None and len(rows) == epochs:
+        if validations is not None and len(rows) == validations:
             break
     return rows

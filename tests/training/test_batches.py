@@ -16,12 +16,12 @@ from holohisto.training.batches import drawn_variants
 from holohisto.training.slides import View, stack
 
 
-def test_tokens_left_out_are_a_function_of_seed_epoch_and_number():
+def test_tokens_left_out_are_a_function_of_seed_and_number():
     options = OPTIONS.model_copy(update={"token_dropout": 0.25})
-    batches = [trainer(options).batches.read(0, step) for step in range(8)]
-    assert np.array_equal(batches[5].tokens, trainer(options).batches.read(0, 5).tokens)
+    batches = [trainer(options).batches.read(step) for step in range(8)]
+    assert np.array_equal(batches[5].tokens, trainer(options).batches.read(5).tokens)
     assert not np.array_equal(batches[5].tokens < 0, batches[6].tokens < 0)
-    none = trainer(OPTIONS.model_copy(update={"token_dropout": 0.0})).batches.read(0, 5)
+    none = trainer(OPTIONS.model_copy(update={"token_dropout": 0.0})).batches.read(5)
     left_out = batches[5].tokens < 0
     assert (none.tokens >= 0).all()
     assert np.array_equal(np.where(left_out, ~none.tokens, none.tokens), batches[5].tokens)
@@ -46,18 +46,18 @@ def test_each_tile_draws_how_many_of_its_tokens_are_left_out():
     assert {share(n, 0.0) for n in range(5)} == {0.0}
 
 
-def test_channels_left_out_are_a_function_of_seed_epoch_and_number():
+def test_channels_left_out_are_a_function_of_seed_and_number():
     def loss(share, state=0):
         a_trainer = trainer(OPTIONS.model_copy(update={"channel_dropout": share}))
         a_trainer.model.train()
         torch.manual_seed(state)  # must not matter
-        return a_trainer.step(a_trainer.batches.read(0, 0))
+        return a_trainer.step(a_trainer.batches.read(0))
 
     assert loss(0.2) == loss(0.2, state=5)
     assert loss(0.2) != loss(0.0)
     assert loss(0.0) == loss(0.0, state=5)
-    batches = [trainer().batches.read(0, step) for step in range(8)]
-    assert batches[5].seeds == trainer().batches.read(0, 5).seeds
+    batches = [trainer().batches.read(step) for step in range(8)]
+    assert batches[5].seeds == trainer().batches.read(5).seeds
     assert len({seed for batch in batches for seed in batch.seeds}) == 16
     parts = batches[0].split(2)
     assert parts[0].seeds + parts[1].seeds == batches[0].seeds
@@ -124,7 +124,7 @@ def test_tokens_pixels_and_annotation_of_a_sample_are_seen_alike():
     a_trainer = trainer(OPTIONS.model_copy(update=OFF), slides=slides)
     seen = set()
     for n in range(60):
-        view = a_trainer.batches.view(0, n)
+        view = a_trainer.batches.view(n)
         batch = stack([view], needs_tokens=True, needs_pixels=True)
         k, tile = view.variant_index, view.tile
         assert batch.rgb.shape == (1, 3, 64, 96)

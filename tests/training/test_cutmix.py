@@ -7,7 +7,7 @@ from holohisto.training.slides import Batch
 
 NAMES = ("a", "b", "c")
 STEP = 5
-"""Of the first epoch; its two tiles differ."""
+"""A step whose two tiles differ."""
 
 
 def batch(tokens=True):
@@ -74,7 +74,7 @@ def mixed(share, size=2):
 
 
 def test_training_shows_each_pair_mixed_and_loses_nothing():
-    as_they_are, exchanged = mixed(0.0).batches.read(0, STEP), mixed(1.0).batches.read(0, STEP)
+    as_they_are, exchanged = mixed(0.0).batches.read(STEP), mixed(1.0).batches.read(STEP)
     for name in ("tokens", "rgb", "target"):
         was, got = getattr(as_they_are, name), getattr(exchanged, name)
         assert not np.array_equal(was, got)
@@ -82,7 +82,7 @@ def test_training_shows_each_pair_mixed_and_loses_nothing():
         swapped = was[::-1] == got
         assert (kept | swapped).all()
         assert np.array_equal(np.sort(was, axis=0), np.sort(got, axis=0))
-    assert np.array_equal(mixed(1.0).batches.read(0, STEP).tokens, exchanged.tokens)
+    assert np.array_equal(mixed(1.0).batches.read(STEP).tokens, exchanged.tokens)
     first, second = as_they_are.names
     assert exchanged.names == (
         f"{first} with a part of {second}",
@@ -91,9 +91,9 @@ def test_training_shows_each_pair_mixed_and_loses_nothing():
 
 
 def test_a_sample_is_the_same_when_its_partner_is_another_ranks_or_steps():
-    pair = mixed(1.0, size=2).batches.read(0, 1)  # samples 2 and 3
+    pair = mixed(1.0, size=2).batches.read(1)  # samples 2 and 3
     for step, place in ((2, 0), (3, 1)):
-        alone = mixed(1.0, size=1).batches.read(0, step)
+        alone = mixed(1.0, size=1).batches.read(step)
         assert alone.names == (pair.names[place],)
         assert alone.seeds == (pair.seeds[place],)
         for name in ("tokens", "rgb", "target", "known"):
@@ -101,7 +101,7 @@ def test_a_sample_is_the_same_when_its_partner_is_another_ranks_or_steps():
 
 
 def test_the_share_of_pairs_that_exchange():
-    rectangles = mixed(0.25).batches.rectangles(0, list(range(4000)))
+    rectangles = mixed(0.25).batches.rectangles(list(range(4000)))
     assert 0.21 < len(rectangles) / 2000 < 0.29
     assert all(even % 2 == 0 for even in rectangles)
-    assert mixed(0.0).batches.rectangles(0, [0, 1]) == {}
+    assert mixed(0.0).batches.rectangles([0, 1]) == {}

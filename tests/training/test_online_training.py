@@ -104,7 +104,7 @@ def test_training_online_runs_without_token_maps(tmp_path):
     for one in slides:
         one.token_map = None
     model = build_segmenter(HolohistoModel(size="T"), tokenizer.quantize.codes, 16, 1)
-    options = OPTIONS.model_copy(update={"epochs": 1})
+    options = OPTIONS.model_copy(update={"steps": 9})
     fabric = Fabric(accelerator="cpu", devices=1)
     a_trainer = Trainer(model, slides[:2], slides[2:], options, 0, fabric, 0, encoder=encoder)
     rows = run(a_trainer, tmp_path)

@@ -57,7 +57,7 @@ def test_by_hand_over_the_tiles_that_are_sampled():
     sampler = RandomSampler([one], (96, 64), CELL, 0, 0.5, variants)
     present = absent = 0
     for n in range(512):
-        sample = sampler(0, n)
+        sample = sampler(n)
         scale = variants[sample.variant].scale
         for row in range(40):
             for column in range(40):
@@ -135,7 +135,7 @@ def test_a_training_stores_the_shift_in_its_weights_and_their_average():
     for model in (a_trainer.raw_model, a_trainer.average.model):
         np.testing.assert_allclose(model.prior.shift.numpy(), expected, rtol=1e-6)
     a_trainer.model.train()
-    a_trainer.step(a_trainer.batches.read(0, 0))
+    a_trainer.step(a_trainer.batches.read(0))
     np.testing.assert_allclose(
         a_trainer.average.model.state_dict()["prior.shift"].numpy(), expected, rtol=1e-6
     )

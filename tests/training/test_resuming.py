@@ -23,7 +23,7 @@ def test_interrupted_training_equals_uninterrupted_bit_for_bit(tmp_path):
     whole = trainer(MIXED)
     rows = run(whole, tmp_path / "a")
     assert len(rows) == 4
-    run(trainer(MIXED), tmp_path / "b", epochs=2)
+    run(trainer(MIXED), tmp_path / "b", validations=2)
     resumed = trainer(MIXED)
     again = run(resumed, tmp_path / "b")
     assert numbers(again) == numbers(rows)
@@ -34,10 +34,10 @@ def test_interrupted_training_equals_uninterrupted_bit_for_bit(tmp_path):
 
 
 def test_the_checkpoint_of_another_training_is_not_resumed(tmp_path):
-    run(trainer(), tmp_path, epochs=2)
+    run(trainer(), tmp_path, validations=2)
     other = trainer()
     first = next(iter(other.run(tmp_path / "checkpoint", "other identity")))
-    assert [row.epoch for row in first] == [1]
+    assert [row.step for row in first] == [9]
 
 
 @pytest.mark.parametrize("change", ["known", "annotation", "foreground", "tokens", "classes"])
@@ -119,7 +119,7 @@ def test_on_sigterm_it_saves_between_steps_and_resumes_bit_for_bit(tmp_path):
 
     def signalled(batch):
         loss = step(batch)
-        if stopped.progress.step == whole.plan.epoch_steps + 2:  # within the second epoch
+        if stopped.progress.step == 11:  # between two validations
             signal.raise_signal(signal.SIGTERM)
         return loss
 

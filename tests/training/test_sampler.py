@@ -11,7 +11,6 @@ from holohisto.training.sampler import (
     RandomSampler,
     Sample,
     SamplingArea,
-    epoch_length,
     equal_pixels,
     foreground_tiles,
 )
@@ -37,18 +36,18 @@ def sampler(share=0.0, seed=3):
     return RandomSampler(areas(), TILE, 16, seed, share)
 
 
-def test_sample_is_a_function_of_seed_epoch_and_number():
-    forward = [sampler()(2, n) for n in range(50)]
-    backward = [sampler()(2, n) for n in reversed(range(50))]
+def test_sample_is_a_function_of_seed_and_number():
+    forward = [sampler()(n) for n in range(50)]
+    backward = [sampler()(n) for n in reversed(range(50))]
     assert forward == backward[::-1]
-    assert forward != [sampler()(3, n) for n in range(50)]
-    assert forward != [sampler(seed=4)(2, n) for n in range(50)]
+    assert len(set(forward)) > 45
+    assert forward != [sampler(seed=4)(n) for n in range(50)]
 
 
 def test_every_tile_holds_foreground_and_lies_on_the_lattice():
     all_areas = areas()
     for n in range(600):
-        sample = sampler()(0, n)
+        sample = sampler()(n)
         area, tile = all_areas[sample.slide], sample.tile
         assert holds_foreground(area.foreground, area.cell, tile)
         assert tile.x % 16 == tile.y % 16 == 0
@@ -74,7 +73,7 @@ def test_the_point_lies_anywhere_in_the_tile():
     lonely[100, 150] = True
     one = RandomSampler([SamplingArea((4800, 3200), 16, lonely, lonely)], TILE, 16, 0, 0.0)
     offsets = np.array(
-        [(150 * 16 - t.x, 100 * 16 - t.y) for t in (one(0, n).tile for n in range(2000))]
+        [(150 * 16 - t.x, 100 * 16 - t.y) for t in (one(n).tile for n in range(2000))]
     )
     for axis, side in ((0, 320), (1, 208)):
         assert offsets[:, axis].min() < 16
@@ -87,7 +86,7 @@ def test_annotated_share_draws_from_annotated_cells():
     def hits(share):
         return sum(
             holds_foreground(areas()[0].annotated, 16, sample.tile)
-            for sample in (sampler(share)(0, n) for n in range(300))
+            for sample in (sampler(share)(n) for n in range(300))
             if sample.slide == 0
         )
 
@@ -98,29 +97,22 @@ def test_annotated_share_draws_from_annotated_cells():
 def test_a_slide_smaller_than_the_tile_gives_whole_tiles_at_its_origin():
     small = SamplingArea((100, 90), 16, np.ones((6, 7), bool), np.zeros((6, 7), bool))
     one = RandomSampler([small], TILE, 16, 0, 0.0)
-    assert {(one(0, n).tile.x, one(0, n).tile.y) for n in range(20)} == {(0, 0)}
-    assert {(one(0, n).tile.width, one(0, n).tile.height) for n in range(20)} == {TILE}
+    assert {(one(n).tile.x, one(n).tile.y) for n in range(20)} == {(0, 0)}
+    assert {(one(n).tile.width, one(n).tile.height) for n in range(20)} == {TILE}
 
 
-def test_grid_sampler_visits_every_foreground_tile_once_a_turn():
+def test_grid_sampler_visits_every_foreground_tile_once_a_round():
     grid = GridSampler(areas(), TILE, 16, 0)
     expected = {
         Sample(i, tile)
         for i, area in enumerate(areas())
         for tile in foreground_tiles(area, TILE, 16)
     }
-    turn = [grid(1, n) for n in range(len(expected))]
-    assert set(turn) == expected
-    assert turn != [grid(2, n) for n in range(len(expected))]
-    assert turn == [GridSampler(areas(), TILE, 16, 0)(1, n) for n in range(len(expected))]
-
-
-@pytest.mark.parametrize("coverage", [0.5, 1.0, 3.0])
-def test_epoch_covers_the_foreground_in_expectation(coverage):
-    area = sum(f.foreground.sum() for f in areas()) * 256
-    samples = epoch_length(areas(), TILE, coverage, 4)
-    assert samples % 4 == 0
-    assert 0 <= samples * 320 * 208 - coverage * area < 4 * 320 * 208 + 320 * 208
+    count = len(expected)
+    first, second = ([grid(n) for n in range(k * count, (k + 1) * count)] for k in (0, 1))
+    assert set(first) == set(second) == expected
+    assert first != second
+    assert second == [GridSampler(areas(), TILE, 16, 0)(n) for n in range(count, 2 * count)]
 
 
 VARIANTS = (Variant(), Variant(3, 0.5), Variant(5, 1.5))
@@ -128,7 +120,7 @@ VARIANTS = (Variant(), Variant(3, 0.5), Variant(5, 1.5))
 
 def test_variants_are_drawn_evenly_and_hit_foreground_in_their_own_coordinates():
     one = RandomSampler(areas(), TILE, 16, 0, 0.0, VARIANTS)
-    found = [one(0, n) for n in range(300)]
+    found = [one(n) for n in range(300)]
     assert np.bincount([sample.variant for sample in found], minlength=3).min() > 70
     for sample in found:
         size = (sample.tile.width, sample.tile.height)
@@ -147,7 +139,7 @@ def test_variants_are_drawn_evenly_and_hit_foreground_in_their_own_coordinates()
 def test_a_grid_is_laid_in_the_coordinates_of_every_variant():
     """Each has its own tiles: on their side where it is turned, fewer where it is smaller."""
     grid = GridSampler(areas(), TILE, 16, 0, VARIANTS)
-    turn = [grid(0, n) for n in range(len(grid.samples))]
+    turn = [grid(n) for n in range(len(grid.samples))]
     assert len(set(turn)) == len(turn)
     numbers = np.bincount([sample.variant for sample in turn])
     assert numbers[1] < numbers[0] < numbers[2]
@@ -170,7 +162,7 @@ def test_a_grid_is_laid_in_the_coordinates_of_every_variant():
 def test_tiles_of_a_grid_that_are_not_square_occur_in_all_orientations():
     orientations = tuple(Variant(n) for n in range(8))
     grid = GridSampler(areas(), TILE, 16, 0, orientations)
-    found = [grid(0, n) for n in range(len(grid.samples))]
+    found = [grid(n) for n in range(len(grid.samples))]
     assert {sample.variant for sample in found} == set(range(8))
     for sample in found:
         turned = (sample.tile.height, sample.tile.width)

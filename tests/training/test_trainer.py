@@ -8,13 +8,13 @@ import torch
 from training_runs import OPTIONS, numbers, run, trainer
 
 from holohisto.errors import HolohistoError
-from holohisto.training.progress import EpochRow
+from holohisto.training.progress import ValidationRow
 from holohisto.training.schedule import learning_rate
 
 
 @pytest.mark.parametrize("decoder", ["rgb", "tokens"])
-def test_it_learns_and_the_best_epoch_is_kept(decoder, tmp_path):
-    options = OPTIONS.model_copy(update={"epochs": 6, "coverage": 3.0, "token_dropout": 0.0})
+def test_it_learns_and_the_best_weights_are_kept(decoder, tmp_path):
+    options = OPTIONS.model_copy(update={"steps": 252, "validate_every": 42, "token_dropout": 0.0})
     a_trainer = trainer(options, decoder=decoder)
     rows = run(a_trainer, tmp_path)
     dices = [row.val_dice for row in rows]
@@ -27,7 +27,7 @@ def test_threads_do_not_change_the_training(tmp_path):
     for workers in (0, 3):
         folder = tmp_path / str(workers)
         folder.mkdir()
-        options = OPTIONS.model_copy(update={"epochs": 2})
+        options = OPTIONS.model_copy(update={"steps": 18})
         results.append(numbers(run(trainer(options, workers=workers), folder)))
     assert results[0] == results[1]
 
@@ -41,8 +41,8 @@ def test_a_loss_that_is_not_finite_names_the_tiles(tmp_path):
 
 
 def test_learning_rate_rises_then_falls():
-    options = OPTIONS.model_copy(update={"warmup": 0.1, "learning_rate": 1.0})
-    rates = [learning_rate(options, step, 100) for step in range(100)]
+    options = OPTIONS.model_copy(update={"warmup": 0.1, "learning_rate": 1.0, "steps": 100})
+    rates = [learning_rate(options, step) for step in range(100)]
     assert rates[0] == pytest.approx(0.1)
     assert rates[9] == pytest.approx(1.0)
     assert rates.index(max(rates)) in (9, 10)
@@ -51,9 +51,8 @@ def test_learning_rate_rises_then_falls():
 
 
 def test_rows_have_the_columns_of_the_table():
-    names = [f.name for f in dataclasses.fields(EpochRow)]
+    names = [f.name for f in dataclasses.fields(ValidationRow)]
     assert names == [
-        "epoch",
         "step",
         "loss",
         "learning_rate",
@@ -64,13 +63,14 @@ def test_rows_have_the_columns_of_the_table():
     ]
 
 
-def test_it_stops_when_the_best_epoch_is_too_long_ago(tmp_path, monkeypatch):
-    a_trainer = trainer(OPTIONS.model_copy(update={"patience": 2, "epochs": 9}), decoder="tokens")
+def test_it_stops_when_the_best_validation_is_too_long_ago(tmp_path, monkeypatch):
+    options = OPTIONS.model_copy(update={"patience": 2, "steps": 18, "validate_every": 2})
+    a_trainer = trainer(options, decoder="tokens")
     scores = iter([0.3, 0.5, 0.4, 0.5001, 0.2, 0.3, 0.9])
     monkeypatch.setattr(a_trainer, "validate", lambda: next(scores))
     rows = run(a_trainer, tmp_path)
     assert [row.val_dice for row in rows] == [0.3, 0.5, 0.4, 0.5001, 0.2, 0.3]
-    assert a_trainer.progress.best_epoch == 4
+    assert a_trainer.progress.best_step == 8
 
 
 @pytest.mark.parametrize("micro_batch", [1, 2, 3])
@@ -81,7 +81,7 @@ def test_micro_batches_do_not_alter_the_loss_and_the_gradient_of_a_step(micro_ba
         options = OPTIONS.model_copy(update={"batch": 4, "micro_batch": size, "clip": 1e9})
         a_trainer = trainer(options, decoder="tokens")
         a_trainer.model.eval()
-        batch = a_trainer.batches.read(0, 0)
+        batch = a_trainer.batches.read(0)
         assert len({part.tobytes() for part in batch.target}) > 1
         losses.append(a_trainer.step(batch))
         gradients.append([p.grad.clone() for p in a_trainer.raw_model.parameters()])
@@ -95,5 +95,5 @@ def test_norms_see_the_tiles_of_a_step_once():
     a_trainer = trainer(options, decoder="tokens")
     norm = next(m for m in a_trainer.raw_model.modules() if isinstance(m, torch.nn.BatchNorm2d))
     a_trainer.model.train()
-    a_trainer.step(a_trainer.batches.read(0, 0))
+    a_trainer.step(a_trainer.batches.read(0))
     assert norm.num_batches_tracked == 2

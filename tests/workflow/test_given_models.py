@@ -74,7 +74,7 @@ def test_missing_masks_from_elsewhere_are_reported_before_anything_runs(copy):
 
 
 def test_online_encodes_tiles_when_they_are_used_and_keeps_no_maps(copy):
-    write_config(copy, tokens={"mode": "online"}, train={"epochs": 1})
+    write_config(copy, tokens={"mode": "online"}, train={"steps": 3})
     jobs = planned(copy)
     assert "train holohisto" in jobs
     assert not [job for job in jobs if job.startswith("token")]

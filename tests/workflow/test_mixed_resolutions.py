@@ -56,7 +56,7 @@ def run(tmp_path_factory):
         models={"winner": {"kind": "masks", "masks": "slides/{slide}.png"}},
         mask={"min_object_um2": 100, "simplify_um": 0},
         infer={"splits": ["test"]},
-        train={"epochs": 1},
+        train={"steps": 3},
     )
     write_sheet(folder, [row(slide, split) for slide, split in SPLITS.items()])
     snakemake(folder, "--cores", "2")

@@ -29,7 +29,7 @@ from holohisto.statistics.files import read_table
 
 ROOT = Path(__file__).parents[2]
 SIZE = (413, 331)
-TRAIN = TrainOptions(tile=(256, 192), epochs=1, batch=1, coverage=1.0)
+TRAIN = TrainOptions(tile=(256, 192), steps=2, batch=1)
 CLASSES = json.dumps({"glomerulus": {}})
 
 
@@ -203,7 +203,9 @@ def demo(tmp_path_factory):
 def test_every_network_of_table_1_learns_and_segments_the_demo_cohort(demo, name):
     folder, slide = demo
     options = TOY[name].model_copy(update={"tile": (96, 64)})
-    how = TRAIN.model_copy(update={"epochs": 2, "ema": 0.0, "learning_rate": 2e-3})
+    how = TRAIN.model_copy(
+        update={"steps": 4, "validate_every": 2, "ema": 0.0, "learning_rate": 2e-3}
+    )
     segmenter = train(folder, name, options, how)
     _, card, _ = load_segmenter(segmenter)
     seen = card.summary

@@ -1,6 +1,5 @@
 """Part 3: steps per second of the program's own training, on tiles of a generated cohort."""
 
-import math
 import os
 import subprocess
 import sys
@@ -13,7 +12,6 @@ from benchmarks.gpu.sizes import Sizes
 from benchmarks.gpu.task import Task
 from holohisto.config.models import HolohistoModel
 from holohisto.config.training import TokensOptions, TrainOptions
-from holohisto.foreground.map import load_foreground
 
 GB_A_TILE = {"S": 8.0, "B": 14.0}
 """Estimates of what a tile of 3840 x 2160 takes, from which the first micro-batch is chosen."""
@@ -88,14 +86,11 @@ def watched(seconds: float, sizes: Sizes, result: Path) -> list[str]:
 def verb(task: Task, cohort: Cohort, size: str, together: int) -> list[str]:
     """Return the words of the verb that trains a size in micro-batches of `together` tiles."""
     sizes = task.sizes
-    area = sum(_foreground_pixels(cohort, name) for name in cohort.names)
-    tiles = sizes.training_steps * sizes.batch
     options = TrainOptions(
         tile=sizes.tile,
         batch=sizes.batch,
         micro_batch=together,
-        coverage=(tiles - 0.5) * math.prod(sizes.tile) / area,
-        epochs=1,
+        steps=sizes.training_steps,
         learning_rate=1e-3,
     )
     return verbs.words(
@@ -111,11 +106,6 @@ def verb(task: Task, cohort: Cohort, size: str, together: int) -> list[str]:
         segmenter=cohort.segmenter(size),
         table=task.work / f"{size}.tsv",
     )
-
-
-def _foreground_pixels(cohort: Cohort, name: str) -> int:
-    found = load_foreground(cohort.results.foreground(name))
-    return int(found.mask.sum()) * found.cell**2
 
 
 def _elapsed(task: Task) -> float:

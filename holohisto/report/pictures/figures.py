@@ -181,7 +181,7 @@ def curve(xs: Sequence[float], ys: Sequence[float], title: str, along: str) -> M
     """A line chart of `ys` over `xs`; None without two finite points.
 
     Args:
-        xs: Steps or epochs.
+        xs: Steps.
         ys: Values; gaps (NaN) are left out.
         title: Name of the value, for the spoken description.
         along: Name of the x axis.
