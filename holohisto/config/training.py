@@ -93,7 +93,11 @@ class TokenizerOptions(Section):
     tile: Annotated[int, Field(ge=64, multiple_of=64)] = Field(
         default=256, description="Side of a training tile, working pixels."
     )
-    batch: Count = Field(default=8, description="Tiles per training step.")
+    batch: Count = Field(
+        default=8,
+        description="Tiles per training step, about four of each slide and stain. All of them are"
+        " encoded; one of each stain is decoded.",
+    )
     steps: Count = Field(default=20_000, description="Number of training steps.")
     learning_rate: Positive = Field(
         default=2e-4, description="Learning rate of the VQGAN and its discriminator."
@@ -108,9 +112,15 @@ class TokenizerOptions(Section):
         description="Weight of the discriminator's loss relative to the L1 loss.",
         json_schema_extra=EXPERT,
     )
-    augmentation: ColourAugmentation = Field(
-        default=ColourAugmentation(),
-        description="Random colour changes of the tokenizer's training tiles.",
+    augmentation: Augmentation = Field(
+        default=Augmentation(),
+        description="Random changes of the tokenizer's training tiles.",
+        json_schema_extra=EXPERT,
+    )
+    cutmix: Fraction = Field(
+        default=1.0,
+        description="Share of the pairs of the tokenizer's training tiles that exchange a rectangle"
+        " (CutMix).",
         json_schema_extra=EXPERT,
     )
     annotation_weight: Annotated[float, Field(ge=0)] = Field(

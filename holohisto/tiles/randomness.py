@@ -23,7 +23,7 @@ class Purpose(IntEnum):
     TOKENIZER_EXAMPLE = 6
     """Tiles of the tokenizer that the report shows, by the number of the example."""
     TOKENIZER_SLIDE = 7
-    """Slide and stain of a training step of the tokenizer, by the step."""
+    """Slide, stain and exchanged rectangles of a batch of the tokenizer, by its number."""
 
 
 def generator(seed: int, purpose: Purpose, n: int) -> np.random.Generator:

@@ -75,15 +75,21 @@ class AnnotationHead(nn.Module):
         Args:
             codes: (B, h, w, d).
             annotated: (B, C, h, w) float, share of each token's pixels that is annotated.
-            known: (C,) bool, classes that are annotated on the slide; others do not count.
+            known: (B, C) bool, classes that are annotated on each tile's slide; others do not
+                count.
         """
         logits = self.layers(codes.permute(0, 3, 1, 2))
         entropy = functional.binary_cross_entropy_with_logits(logits, annotated, reduction="none")
         probability = logits.sigmoid()
-        axes = (0, 2, 3)
-        overlap, total = (probability * annotated).sum(axes), (probability + annotated).sum(axes)
-        loss = entropy.mean(axes) + 1 - (2 * overlap + 1) / (total + 1)
-        return (loss * known).sum() / known.sum().clamp_min(1)
+
+        def summed(values: Tensor) -> Tensor:  # over the tiles on which the class is known, (C,)
+            return (values.sum((2, 3)) * known).sum(0)
+
+        overlap, total = summed(probability * annotated), summed(probability + annotated)
+        pixels = known.sum(0) * logits.shape[2] * logits.shape[3]
+        loss = summed(entropy) / pixels.clamp_min(1) + 1 - (2 * overlap + 1) / (total + 1)
+        anywhere = known.any(0)
+        return (loss * anywhere).sum() / anywhere.sum().clamp_min(1)
 
 
 @torch.no_grad()

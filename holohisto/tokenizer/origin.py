@@ -14,7 +14,6 @@ from holohisto.device import device_of
 from holohisto.runtime.arithmetic import ceil_div
 from holohisto.runtime.pictures import write_jpeg
 from holohisto.runtime.progress import phase, track
-from holohisto.tiles.appearance import Strength
 from holohisto.tokenizer.calibration import calibrate
 from holohisto.tokenizer.norm import Statistics
 from holohisto.tokenizer.published import load
@@ -66,13 +65,7 @@ def from_tissue(
         HolohistoError: the loss is not finite.
     """
     rows = []
-    strength = Strength.of(options.augmentation)
-    steps = train_tokenizer(
-        lambda step: source.batch(step, options.batch, options.tile, seed, strength),
-        options,
-        seed,
-        device,
-    )
+    steps = train_tokenizer(lambda step: source.step(step, options, seed), options, seed, device)
     total = ceil_div(options.steps, max(1, options.steps // ROWS))
     model = None
     with phase("training"):

@@ -1,6 +1,7 @@
 """Tiles of the training slides' tissue, drawn at random."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from holohisto.annotation import Annotation
 from holohisto.annotation.cells import annotated_cells
 from holohisto.config.sections import Classes
+from holohisto.config.training import TokenizerOptions
 from holohisto.foreground.map import load_foreground
 from holohisto.foreground.tissue import Tissue
 from holohisto.runtime.results import Results
@@ -16,9 +18,12 @@ from holohisto.slide.record import SlideRecord
 from holohisto.tiles.appearance import Appearance, Strength
 from holohisto.tiles.grid import Tile
 from holohisto.tiles.randomness import Purpose, generator
-from holohisto.tiles.variants import orient
+from holohisto.tiles.rectangles import in_pixels, random_rectangle, swap
+from holohisto.tiles.variants import Variant, orient, resample, resample_labels
 from holohisto.tokenizer.training import TissueBatch
 
+STAIN_TILES = 4
+"""Tiles of a step that are of one slide in one stain, about."""
 ANNOTATED_SHARE = 0.5
 """Share of the tiles that are drawn around annotated objects, where annotations are read."""
 
@@ -96,34 +101,48 @@ class TissueTiles:
         ]
         self._ends = np.cumsum(areas)
 
-    def batch(self, step: int, tiles: int, side: int, seed: int, strength: Strength) -> TissueBatch:
-        """Return the tiles of a training step: of one slide, in one stain, turned at random.
+    def step(self, step: int, options: TokenizerOptions, seed: int) -> list[TissueBatch]:
+        """Return the tiles of a training step, a function of seed and number of the step.
+
+        Each batch is of one slide, in one stain. Its tiles are turned and scaled at random, and
+        pairs of them exchange a rectangle.
 
         Args:
-            step: Number of the step; its tiles are a function of seed and number.
-            tiles: Number of tiles.
-            side: Working pixels.
+            step: Number of the step.
+            options: Number and size of the tiles, and how far they are changed.
             seed: Seed of the run.
-            strength: How far stains may be from the slide's own.
         """
-        random = generator(seed, Purpose.TOKENIZER_SLIDE, step)
+        stains = max(1, options.batch // STAIN_TILES)
+        ends = [options.batch * n // stains for n in range(stains + 1)]
+        return [
+            self.batch(step * stains + n, end - start, options, seed)
+            for n, (start, end) in enumerate(pairwise(ends))
+        ]
+
+    def batch(self, n: int, tiles: int, options: TokenizerOptions, seed: int) -> TissueBatch:
+        """Return the n-th batch, of `tiles` tiles of one slide in one stain."""
+        random = generator(seed, Purpose.TOKENIZER_SLIDE, n)
         index = self._slide(random)
         slide = self.slides[index]
+        strength = Strength.of(options.augmentation)
         appearance = Appearance.draw(strength, random).on(slide.tissue.foreground.common_colour)
-        own, annotated = [], []
-        for n in range(step * tiles, (step + 1) * tiles):
-            draw = generator(seed, Purpose.TOKENIZER_TILE, n)
-            around = len(self._annotated[index]) > 0 and draw.random() < ANNOTATED_SHARE
-            cells = (self._annotated if around else self._cells)[index]
-            tile = self._tile(index, cells, side, draw)
-            turn = int(draw.integers(8))
-            own.append(orient(slide.tissue.read(tile), turn))
-            annotated.append(orient(slide.annotated(tile), turn))
-        pixels = np.stack(own)
+        drawn = [
+            self._turned(
+                index, options, generator(seed, Purpose.TOKENIZER_TILE, n * options.batch + k)
+            )
+            for k in range(tiles)
+        ]
+        own, annotated = (np.stack(arrays) for arrays in zip(*drawn, strict=True))
+        square = 2 ** (len(options.multipliers) - 1)
+        for first in range(0, tiles - 1, 2):
+            if random.random() < options.cutmix:
+                squares = random_rectangle(options.tile // square, options.tile // square, random)
+                for array in (own, annotated):
+                    swap(array[:, *in_pixels(squares, square)], first, first + 1)
         return TissueBatch(
-            seen=np.stack([appearance.apply(np.ascontiguousarray(rgb)) for rgb in own]),
-            own=pixels,
-            annotated=np.stack(annotated).transpose(0, 3, 1, 2),
+            seen=np.stack([appearance.apply(rgb) for rgb in own]),
+            own=own,
+            annotated=annotated.transpose(0, 3, 1, 2),
             known=np.array(slide.known, bool),
         )
 
@@ -143,17 +162,43 @@ class TissueTiles:
         drawn = [self._tile(index, self._cells[index], side, random) for _ in range(tiles)]
         return [self.slides[index].tissue.read(tile) for tile in drawn]
 
+    def _turned(
+        self, index: int, options: TokenizerOptions, random: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Draw a tile, scaled and turned at random, and where classes are annotated on it."""
+        slide = self.slides[index]
+        around = len(self._annotated[index]) > 0 and random.random() < ANNOTATED_SHARE
+        cells = (self._annotated if around else self._cells)[index]
+        scale = (1 + options.augmentation.scale_jitter) ** float(random.uniform(-1, 1))
+        tile = self._tile(index, cells, options.tile, random, scale)
+        turn = int(random.integers(8))
+        return (
+            orient(resample(slide.tissue.read, tile, scale), turn),
+            orient(resample_labels(slide.annotated, tile, scale), turn),
+        )
+
     def _slide(self, random: np.random.Generator) -> int:
         return int(np.searchsorted(self._ends, random.integers(self._ends[-1]), side="right"))
 
-    def _tile(self, index: int, cells: np.ndarray, side: int, random: np.random.Generator) -> Tile:
-        """Draw a square that a random point of the cells, (n, 2) rows and columns, lies in."""
+    def _tile(
+        self,
+        index: int,
+        cells: np.ndarray,
+        side: int,
+        random: np.random.Generator,
+        scale: float = 1.0,
+    ) -> Tile:
+        """Draw a square that a random point of the cells, (n, 2) rows and columns, lies in.
+
+        It is a tile of the slide's picture scaled by `scale`.
+        """
         slide = self.slides[index]
         cell = slide.tissue.foreground.cell
         row, column = cells[random.integers(len(cells))] * cell
         y, x = (
-            int(corner + random.integers(cell) - random.integers(side)) for corner in (row, column)
+            int((corner + random.integers(cell)) * scale) - int(random.integers(side))
+            for corner in (row, column)
         )
-        width, height = slide.size
+        width, height = Variant(scale=scale).size(slide.size)
         x, y = min(max(x, 0), max(0, width - side)), min(max(y, 0), max(0, height - side))
         return Tile(y, x, side, side)

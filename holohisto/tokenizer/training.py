@@ -3,9 +3,9 @@
 Its codes are to describe structure, not stain: the encoder sees tiles in another stain and the
 decoder gives back the slide's own (as a denoising autoencoder, Vincent et al. 2008). Codes are
 those of finite scalar quantisation (arXiv 2309.15505), a patch-GAN joins late (arXiv 2012.09841),
-and where annotations are at hand a small head has to find them in the codes. All tiles of a step
-are of one slide in one stain and are normalised by their common statistics, the state in which a
-slide's tokens are computed.
+and where annotations are at hand a small head has to find them in the codes. The tiles of a step
+are of a few slides and stains. Those of one slide in one stain are normalised by their common
+statistics, the state in which a slide's tokens are computed.
 """
 
 import math
@@ -42,10 +42,10 @@ ROWS = 60
 
 
 class TissueBatch(NamedTuple):
-    """Tiles of one training step, all of one slide."""
+    """Tiles of one slide in one stain."""
 
     seen: np.ndarray
-    """(B, H, W, 3) uint8, in the stain of the step: the encoder's input."""
+    """(B, H, W, 3) uint8, in another stain and blurred: the encoder's input."""
     own: np.ndarray
     """(B, H, W, 3) uint8, in the slide's own stain: what the decoder is to give back."""
     annotated: np.ndarray
@@ -54,8 +54,8 @@ class TissueBatch(NamedTuple):
     """(C,) bool, classes that are annotated on the slide."""
 
 
-BatchReader = Callable[[int], TissueBatch]
-"""The batch of training step n; a pure function of n."""
+BatchReader = Callable[[int], list[TissueBatch]]
+"""The tiles of training step n, one batch for each stain; a pure function of n."""
 
 
 @dataclass
@@ -82,14 +82,16 @@ class TrainingRow:
 
 
 class Pass(NamedTuple):
-    """One batch through the network."""
+    """The tiles of a step through the network."""
 
     codes: Tensor
     """(B, h, w, d)."""
     tokens: Tensor
     """(B, h, w) int64."""
+    own: Tensor
+    """(S, 3, H, W), one tile of each stain in the slide's own: what the decoder is to give back."""
     output: Tensor
-    """(B, 3, H, W)."""
+    """The decoder's, of the same shape."""
     reconstruction: Tensor
     """Scalar."""
     correlation: Tensor
@@ -119,7 +121,7 @@ def train_tokenizer(
     model = VQGAN(architecture(options)).to(device)
     model = model.to(memory_format=memory_format(device))  # pyright: ignore
     model.use(Statistics.SHARED)
-    classes = read_batch(0).annotated.shape[1]
+    classes = read_batch(0)[0].annotated.shape[1]
     head = AnnotationHead(len(options.levels), classes).to(device) if classes else None
     trained = nn.ModuleList([model] if head is None else [model, head])
     optimiser = torch.optim.AdamW(
@@ -128,24 +130,23 @@ def train_tokenizer(
     critic = Critic(options, device)
     start = time.monotonic()
     every = max(1, options.steps // ROWS)
-    for step, batch in enumerate(prefetch(read_batch, range(options.steps), workers=1)):
+    for step, batches in enumerate(prefetch(read_batch, range(options.steps), workers=1)):
         _set_rate(optimiser, options.learning_rate, step, options.steps)
-        own = _pixels(model, batch.own)
-        result = _autoencode(model, _pixels(model, batch.seen), own)
+        result = _autoencode(model, batches)
         loss = result.loss
         annotation = None
         if head is not None:
-            annotation = _annotation_loss(head, result.codes, batch, options)
+            annotation = _annotation_loss(head, result.codes, batches, options)
             loss = loss + options.annotation_weight * annotation
         if critic.joins(step):
             loss = loss + critic.generator_loss(model, result.reconstruction, result.output)
         reported = (step + 1) % every == 0 or step + 1 == options.steps
-        kept = _kept(model, result.tokens, own) if reported else math.nan
+        kept = _kept(model, result.tokens, batches) if reported else math.nan
         _update(trained, optimiser, loss, step)
         if critic.joins(step):
-            critic.step(own, result.output.detach())
+            critic.step(result.own, result.output.detach())
         if reported:
-            yield model, _row(step, loss, annotation, result, own, kept, start)
+            yield model, _row(step, loss, annotation, result, kept, start)
 
 
 def architecture(options: TokenizerOptions) -> Architecture:
@@ -174,18 +175,24 @@ def _set_rate(optimiser: torch.optim.Optimizer, peak: float, step: int, steps: i
         group["lr"] = peak * rise * (0.505 + 0.495 * math.cos(math.pi * step / steps))
 
 
-def _autoencode(model: VQGAN, pixels: Tensor, target: Tensor) -> Pass:
-    """Run a batch, (B, 3, H, W) each."""
+def _autoencode(model: VQGAN, batches: list[TissueBatch]) -> Pass:
+    """Encode all tiles and decode the first of each batch.
+
+    The decoder takes most of a step's time, while annotations are learned from every tile.
+    """
     quantiser = model.quantize
     assert isinstance(quantiser, ScalarCodebook)
-    latents = model.latents(pixels)
+    latents = torch.cat([model.latents(_pixels(model, batch.seen)) for batch in batches])
     codes, tokens = quantiser.quantise(latents), quantiser.assign(latents)
-    output = model.decode(codes)
+    firsts = np.cumsum([0, *(len(batch.own) for batch in batches[:-1])])
+    own = _pixels(model, np.stack([batch.own[0] for batch in batches]))
+    output = model.decode(codes[torch.from_numpy(firsts).to(codes.device)])
     return Pass(
         codes=codes,
         tokens=tokens,
+        own=own,
         output=output,
-        reconstruction=structure_loss(output, target),
+        reconstruction=structure_loss(output, own),
         correlation=correlation_loss(latents),
     )
 
@@ -205,18 +212,21 @@ def _update(trained: nn.Module, optimiser: torch.optim.Optimizer, loss: Tensor, 
 
 
 def _annotation_loss(
-    head: AnnotationHead, codes: Tensor, batch: TissueBatch, options: TokenizerOptions
+    head: AnnotationHead, codes: Tensor, batches: list[TissueBatch], options: TokenizerOptions
 ) -> Tensor:
     """Return the loss of the annotation head, a scalar."""
-    shares = torch.from_numpy(batch.annotated).to(codes.device).float()
+    annotated = np.concatenate([batch.annotated for batch in batches])
+    known = np.concatenate([np.repeat(b.known[None], len(b.own), axis=0) for b in batches])
+    shares = torch.from_numpy(annotated).to(codes.device).float()
     shares = functional.avg_pool2d(shares, 2 ** (len(options.multipliers) - 1))  # (B, C, h, w)
-    return head.loss(codes, shares, torch.from_numpy(batch.known).to(codes.device))
+    return head.loss(codes, shares, torch.from_numpy(known).to(codes.device))
 
 
 @torch.no_grad()
-def _kept(model: VQGAN, tokens: Tensor, own: Tensor) -> float:
+def _kept(model: VQGAN, tokens: Tensor, batches: list[TissueBatch]) -> float:
     """Return the share of tokens (B, h, w) that the tiles have in their own stain, too."""
-    return float((model.quantize.assign(model.latents(own)) == tokens).float().mean())
+    latents = torch.cat([model.latents(_pixels(model, batch.own)) for batch in batches])
+    return float((model.quantize.assign(latents) == tokens).float().mean())
 
 
 @torch.no_grad()
@@ -225,11 +235,10 @@ def _row(
     loss: Tensor,
     annotation: Tensor | None,
     result: Pass,
-    own: Tensor,
     kept: float,
     start: float,
 ) -> TrainingRow:
-    error = float(functional.mse_loss(result.output, own))
+    error = float(functional.mse_loss(result.output, result.own))
     uses = torch.bincount(result.tokens.flatten()).float()
     share = uses[uses > 0] / uses.sum()
     return TrainingRow(

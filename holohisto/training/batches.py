@@ -10,8 +10,9 @@ from holohisto.config.training import TrainOptions
 from holohisto.segmenter.inputs import Inputs
 from holohisto.tiles.appearance import Appearance, Strength
 from holohisto.tiles.randomness import Purpose, generator
+from holohisto.tiles.rectangles import Rectangle, random_rectangle
 from holohisto.tiles.variants import Variant
-from holohisto.training.cutmix import Rectangle, exchange, random_rectangle
+from holohisto.training.cutmix import exchange
 from holohisto.training.sampler import GridSampler, RandomSampler
 from holohisto.training.schedule import StepPlan
 from holohisto.training.slides import Batch, TrainingSlide, View, stack

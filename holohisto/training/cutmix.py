@@ -7,27 +7,8 @@ lost or repeated: a pair shows the same pixels as without the exchange.
 
 from dataclasses import replace
 
-import numpy as np
-
+from holohisto.tiles.rectangles import Rectangle, in_pixels, swap
 from holohisto.training.slides import Batch
-
-SIDES = (0.3, 0.8)
-"""Smallest and largest side of the rectangle, as a share of the tile's."""
-
-Rectangle = tuple[slice, slice]
-"""Rows and columns."""
-
-
-def random_rectangle(height: int, width: int, random: np.random.Generator) -> Rectangle:
-    """Return a random rectangle within height x width squares."""
-    rows, columns = (_interval(side, random) for side in (height, width))
-    return rows, columns
-
-
-def _interval(side: int, random: np.random.Generator) -> slice:
-    length = max(1, round(side * float(random.uniform(*SIDES))))
-    start = int(random.integers(side - length + 1))
-    return slice(start, start + length)
 
 
 def exchange(batch: Batch, first: int, second: int, rectangle: Rectangle, square: int) -> Batch:
@@ -45,16 +26,12 @@ def exchange(batch: Batch, first: int, second: int, rectangle: Rectangle, square
     """
     for array in (batch.rgb, batch.target, batch.known):
         if array is not None:
-            rows, columns = (slice(s.start * square, s.stop * square) for s in rectangle)
-            _swap(array[..., rows, columns], first, second)
+            rows, columns = in_pixels(rectangle, square)
+            swap(array[..., rows, columns], first, second)
     if batch.tokens is not None:
-        _swap(batch.tokens[:, *rectangle], first, second)
+        swap(batch.tokens[:, *rectangle], first, second)
     names = list(batch.names)
     names[first], names[second] = (
         f"{names[a]} with a part of {names[b]}" for a, b in ((first, second), (second, first))
     )
     return replace(batch, names=tuple(names))
-
-
-def _swap(array: np.ndarray, first: int, second: int) -> None:
-    array[[first, second]] = array[[second, first]]

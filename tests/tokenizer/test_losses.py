@@ -87,7 +87,7 @@ def test_annotation_loss_is_cross_entropy_plus_soft_dice():
     made = head()
     made.layers = Given(torch.tensor([[[[0.0, 2.0]], [[-1.0, 1.0]]]]))
     annotated = torch.tensor([[[[0.25, 1.0]], [[0.0, 1.0]]]])
-    found = made.loss(torch.zeros(1, 1, 2, 3), annotated, torch.tensor([True, False]))
+    found = made.loss(torch.zeros(1, 1, 2, 3), annotated, torch.tensor([[True, False]]))
     half, high = 0.5, 1 / (1 + math.exp(-2))
     entropy = (-math.log(half) - math.log(high)) / 2
     dice = (2 * (half * 0.25 + high) + 1) / (half + high + 1.25 + 1)
@@ -99,10 +99,20 @@ def test_only_classes_that_are_annotated_on_the_slide_count():
     annotated = (torch.rand(2, 2, 8, 8) > 0.5).float()
     wrong = annotated.clone()
     wrong[:, 1] = 1 - wrong[:, 1]
-    first, both = torch.tensor([True, False]), torch.tensor([True, True])
+    first, both = torch.tensor([[True, False]] * 2), torch.tensor([[True, True]] * 2)
     assert made.loss(codes, annotated, first) == made.loss(codes, wrong, first)
     assert made.loss(codes, annotated, both) != made.loss(codes, wrong, both)
-    assert made.loss(codes, annotated, torch.tensor([False, False])) == 0
+    assert made.loss(codes, annotated, torch.tensor([[False, False]] * 2)) == 0
+
+
+def test_only_tiles_on_which_a_class_is_known_count():
+    made, annotated = head(classes=1), (torch.rand(2, 1, 8, 8) > 0.5).float()
+    logits = torch.randn(2, 1, 8, 8)
+    made.layers = Given(logits)
+    second = made.loss(torch.zeros(2, 8, 8, 3), annotated, torch.tensor([[False], [True]]))
+    made.layers = Given(logits[1:])
+    alone = made.loss(torch.zeros(1, 8, 8, 3), annotated[1:], torch.tensor([[True]]))
+    torch.testing.assert_close(second, alone)
 
 
 def test_the_head_sees_five_tokens():

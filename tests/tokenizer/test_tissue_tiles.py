@@ -1,10 +1,13 @@
 """The tiles that train the tokenizer."""
 
+import math
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from holohisto.config.sections import CheckOptions, ClassOptions, ForegroundOptions
+from holohisto.config.training import Augmentation, TokenizerOptions
 from holohisto.foreground.map import find_foreground, save_foreground
 from holohisto.foreground.tissue import Tissue
 from holohisto.pyramid.write import write_slide_pyramid
@@ -12,12 +15,33 @@ from holohisto.runtime.results import Results
 from holohisto.slide.array import ArraySlide
 from holohisto.slide.record import inspect, record_of
 from holohisto.slide.scale import Scale
-from holohisto.tiles.appearance import Appearance, Strength
+from holohisto.tiles.appearance import Appearance
 from holohisto.tiles.grid import Tile
 from holohisto.tokenizer.tissue_tiles import AnnotatedTissue, TissueTiles, training_tissue
 
 SIZE = (700, 530)
-STRENGTH = Strength(mixing=0.35, grey=0.3, permutation=0.5, stain=0.2, brightness=0.1)
+COLOURS = {
+    "channel_mixing": 0.35,
+    "greyscale_share": 0.3,
+    "permutation_share": 0.5,
+    "stain_jitter": 0.2,
+    "brightness_jitter": 0.1,
+}
+STILL = dict.fromkeys((*COLOURS, "blur_sigma", "scale_jitter"), 0.0)
+
+
+def options_of(batch=4, cutmix=0.0, tile=64, **augmentation):
+    """f = 4; no change but those given."""
+    return TokenizerOptions(
+        tile=tile,
+        multipliers=(1, 1, 1),
+        batch=batch,
+        cutmix=cutmix,
+        augmentation=Augmentation(**STILL | augmentation),
+    )
+
+
+COLOURED, PLAIN = options_of(**COLOURS), options_of()
 
 
 class Discs:
@@ -64,25 +88,25 @@ def dark(rgb):
     return (rgb < (70, 30, 100)).all(axis=-1)
 
 
-def test_all_tiles_of_a_step_are_of_one_slide(source):
+def test_all_tiles_of_a_batch_are_of_one_slide(source):
     seen = set()
-    for step in range(12):
-        batch = source.batch(step, 4, 64, 0, STRENGTH)
+    for n in range(12):
+        batch = source.batch(n, 4, COLOURED, 0)
         assert batch.own.shape == batch.seen.shape == (4, 64, 64, 3)
-        light = {int(tile[~dark(tile)][:, 0].mean()) // 40 for tile in batch.own}
+        light = {int(t[~dark(t)][:, 0].mean()) // 40 for t in batch.own if not dark(t).all()}
         assert len(light) == 1
         seen |= light
     assert len(seen) == 2
 
 
-def test_a_step_has_one_appearance_for_its_tiles(source):
-    for step in range(6):
-        batch = source.batch(step, 4, 64, 0, STRENGTH)
+def test_a_batch_has_one_appearance_for_its_tiles(source):
+    for n in range(6):
+        batch = source.batch(n, 4, COLOURED, 0)
         colours = {}
         for own, seen in zip(batch.own.reshape(-1, 3), batch.seen.reshape(-1, 3), strict=True):
             assert colours.setdefault(tuple(own), tuple(seen)) == tuple(seen)
     assert (batch.own != batch.seen).any()
-    still = source.batch(3, 4, 64, 0, Strength())
+    still = source.batch(3, 4, PLAIN, 0)
     np.testing.assert_array_equal(still.seen, still.own)
 
 
@@ -93,14 +117,14 @@ def test_appearances_are_standardised_for_the_slide(monkeypatch):
     monkeypatch.setattr(
         Appearance, "on", lambda self, tissue: seen.append(tissue) or on(self, tissue)
     )
-    TissueTiles([slide]).batch(0, 1, 64, 0, STRENGTH)
+    TissueTiles([slide]).batch(0, 1, COLOURED, 0)
     assert seen == [slide.tissue.foreground.common_colour]
 
 
 def test_masks_are_turned_with_their_pixels(source):
     found = 0
-    for step in range(10):
-        batch = source.batch(step, 4, 64, 0, STRENGTH)
+    for n in range(10):
+        batch = source.batch(n, 4, COLOURED, 0)
         assert batch.annotated.shape == (4, 2, 64, 64)
         assert not batch.annotated[:, 0].any()
         if batch.known[1]:
@@ -114,11 +138,11 @@ def test_masks_are_turned_with_their_pixels(source):
 
 def test_about_half_of_the_tiles_hold_an_annotated_object():
     source = TissueTiles([slide_of(0, 220)])
-    batch = source.batch(0, 60, 64, 0, Strength())
+    batch = source.batch(0, 60, PLAIN, 0)
     with_object = batch.annotated.any(axis=(1, 2, 3)).mean()
     # A point of an annotated cell lies in half of them; by chance alone a twelfth hold a part.
     assert 0.4 < with_object < 0.7
-    bare = TissueTiles([slide_of(0, 220, annotated=False)]).batch(0, 60, 64, 0, Strength())
+    bare = TissueTiles([slide_of(0, 220, annotated=False)]).batch(0, 60, PLAIN, 0)
     assert dark(bare.own).any(axis=(1, 2)).mean() < 0.2
 
 
@@ -134,22 +158,71 @@ def test_all_orientations_occur():
         def read(self, _tile):
             return ramp
 
-    batch = TissueTiles([AnnotatedTissue(Ramp(), None, ())]).batch(0, 80, 64, 0, Strength())
+    batch = TissueTiles([AnnotatedTissue(Ramp(), None, ())]).batch(0, 80, PLAIN, 0)
     assert len({tile.tobytes() for tile in batch.own}) == 8
 
 
-def test_a_batch_is_a_function_of_seed_and_step(source):
-    one, again = (source.batch(5, 3, 64, 7, STRENGTH) for _ in range(2))
+def test_a_batch_is_a_function_of_seed_and_number(source):
+    one, again = (source.batch(5, 3, COLOURED, 7) for _ in range(2))
     assert all(np.array_equal(*pair) for pair in zip(one, again, strict=True))
-    for other in (source.batch(6, 3, 64, 7, STRENGTH), source.batch(5, 3, 64, 8, STRENGTH)):
+    for other in (source.batch(6, 3, COLOURED, 7), source.batch(5, 3, COLOURED, 8)):
         assert not np.array_equal(one.own, other.own)
+
+
+def test_a_step_has_about_four_tiles_of_each_stain(source):
+    sizes = {
+        batch: [len(part.own) for part in source.step(0, options_of(batch), 0)]
+        for batch in (1, 4, 8, 11, 12)
+    }
+    assert sizes == {1: [1], 4: [4], 8: [4, 4], 11: [5, 6], 12: [4, 4, 4]}
+    options = options_of(8, **COLOURS)
+    parts = [part.seen.tobytes() for step in range(5) for part in source.step(step, options, 0)]
+    assert len(set(parts)) == 10
+    assert parts[9] == source.batch(9, 4, options, 0).seen.tobytes()
+
+
+def test_tiles_and_masks_are_scaled_alike():
+    source = TissueTiles([slide_of(0, 220)])
+    plain, scaled = (
+        source.batch(0, 30, options_of(tile=192, scale_jitter=jitter), 0) for jitter in (0.0, 0.8)
+    )
+    # Pixels of the disc's edge are interpolated, its mask is not.
+    assert (dark(scaled.own) != scaled.annotated[:, 1]).mean() < 0.01
+    whole = math.pi * 60**2
+    assert plain.annotated[:, 1].sum(axis=(1, 2)).max() == pytest.approx(whole, rel=0.01)
+    assert scaled.annotated[:, 1].sum(axis=(1, 2)).max() > 1.5 * whole
+
+
+def test_pairs_of_tiles_exchange_a_rectangle(source):
+    apart, mixed = (source.batch(2, 4, options_of(cutmix=share), 0) for share in (0.0, 1.0))
+    for first in (0, 2):
+        pair, exchanged = (
+            {t.tobytes() for t in b.own[first : first + 2].reshape(-1, 3)} for b in (apart, mixed)
+        )
+        assert pair == exchanged
+        moved = (apart.own[first] != mixed.own[first]).any(axis=2)
+        rows, columns = np.flatnonzero(moved.any(axis=1)), np.flatnonzero(moved.any(axis=0))
+        inner = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+        assert all(s.start % 4 == s.stop % 4 == 0 for s in inner)
+        np.testing.assert_array_equal(mixed.own[first][inner], apart.own[first + 1][inner])
+        np.testing.assert_array_equal(
+            mixed.annotated[first][:, *inner], apart.annotated[first + 1][:, *inner]
+        )
+    np.testing.assert_array_equal(mixed.seen, mixed.own)
+
+
+def test_only_what_the_encoder_sees_is_blurred(source):
+    sharp, blurred = (source.batch(1, 4, options_of(blur_sigma=s), 0) for s in (0.0, 4.0))
+    np.testing.assert_array_equal(sharp.own, blurred.own)
+    noise = [np.abs(np.diff(b.seen.astype(int), axis=2)).mean() for b in (sharp, blurred)]
+    assert noise[1] < 0.5 * noise[0]
 
 
 def test_slides_are_drawn_by_the_area_of_their_tissue():
     large, small = slide_of(0, 220, annotated=False), slide_of(1, 150, annotated=False)
     small.tissue.foreground.mask[:, 11:] = False
     source = TissueTiles([large, small])
-    share = np.mean([source.batch(n, 1, 64, 0, Strength()).own.mean() < 130 for n in range(120)])
+    share = np.mean([source.batch(n, 1, PLAIN, 0).own.mean() < 130 for n in range(120)])
     expected = small.tissue.foreground.share / (1 + small.tissue.foreground.share)
     assert share == pytest.approx(expected, abs=0.1)
 

@@ -35,7 +35,7 @@ def tile_of(n):
     return np.where(disc[..., None], (240, 240, 240), rgb).astype(np.uint8), disc
 
 
-def read_batch(step):
+def batch_of(step):
     """Two tiles in another contrast, and their discs as the only class."""
     tiles, discs = zip(*(tile_of(2 * step + n) for n in range(2)), strict=True)
     own = np.stack(tiles)
@@ -43,9 +43,13 @@ def read_batch(step):
     return TissueBatch(seen, own, np.stack(discs)[:, None], np.array([True]))
 
 
+def read_batch(step):
+    return [batch_of(step)]
+
+
 def without_classes(step):
-    batch = read_batch(step)
-    return batch._replace(annotated=np.zeros((2, 0, 64, 64), bool), known=np.zeros(0, bool))
+    batch = batch_of(step)
+    return [batch._replace(annotated=np.zeros((2, 0, 64, 64), bool), known=np.zeros(0, bool))]
 
 
 def train(read, options=OPTIONS, seed=0):
@@ -95,14 +99,14 @@ def test_the_rows_are_facts_of_their_step(trained):
 
 def test_tiles_in_their_own_stain_keep_all_tokens():
     options = OPTIONS.model_copy(update={"steps": 2})
-    _, rows = train(lambda step: read_batch(step)._replace(seen=read_batch(step).own), options)
+    _, rows = train(lambda step: [batch_of(step)._replace(seen=batch_of(step).own)], options)
     assert [row.kept for row in rows] == [1.0, 1.0]
 
 
 def test_it_is_trained_at_the_statistics_of_the_tiles_of_a_step(trained):
     model, _ = trained
     assert all(norm.statistics is Statistics.SHARED for norm in model.norms)
-    tiles = list(read_batch(500).own)
+    tiles = list(batch_of(500).own)
     batch = model.pixels(torch.from_numpy(np.stack(tiles)).permute(0, 3, 1, 2))
     with torch.no_grad():
         in_training = model.latents(batch)

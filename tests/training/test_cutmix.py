@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from training_runs import OPTIONS, trainer
 
-from holohisto.training.cutmix import exchange, random_rectangle
+from holohisto.tiles.rectangles import random_rectangle
+from holohisto.training.cutmix import exchange
 from holohisto.training.slides import Batch
 
 NAMES = ("a", "b", "c")
