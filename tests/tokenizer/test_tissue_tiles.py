@@ -123,7 +123,7 @@ def test_appearances_are_standardised_for_the_slide(monkeypatch):
 
 def test_masks_are_turned_with_their_pixels(source):
     found = 0
-    for n in range(10):
+    for n in range(16):
         batch = source.batch(n, 4, COLOURED, 0)
         assert batch.annotated.shape == (4, 2, 64, 64)
         assert not batch.annotated[:, 0].any()
@@ -212,10 +212,13 @@ def test_pairs_of_tiles_exchange_a_rectangle(source):
 
 
 def test_only_what_the_encoder_sees_is_blurred(source):
-    sharp, blurred = (source.batch(1, 4, options_of(blur_sigma=s), 0) for s in (0.0, 4.0))
-    np.testing.assert_array_equal(sharp.own, blurred.own)
-    noise = [np.abs(np.diff(b.seen.astype(int), axis=2)).mean() for b in (sharp, blurred)]
-    assert noise[1] < 0.5 * noise[0]
+    softened = 0
+    for n in range(8):
+        sharp, blurred = (source.batch(n, 4, options_of(blur_sigma=s), 0) for s in (0.0, 4.0))
+        np.testing.assert_array_equal(sharp.own, blurred.own)
+        noise = [np.abs(np.diff(b.seen.astype(int), axis=2)).mean() for b in (sharp, blurred)]
+        softened += noise[1] < 0.6 * noise[0]
+    assert 2 <= softened <= 6  # half of the batches are not blurred
 
 
 def test_slides_are_drawn_by_the_area_of_their_tissue():
