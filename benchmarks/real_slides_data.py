@@ -57,13 +57,13 @@ def write_slides(data: Path, folder: Path, choose: bool) -> Path:
     lines = [COLUMNS]
     for letter in "ab" if choose else "abc":
         split = "test" if letter == tested else "train"
-        lines.append(_line(f"mosaic-{letter}", *paths[letter], "mosaic", split))
+        lines.append(line_of(f"mosaic-{letter}", *paths[letter], "mosaic", split))
     lines += _recoloured_lines(images, tested, *paths[tested], choose)
     for stain in STAINS:
-        lines += _capsule_lines(data, images, stain, "stains")
+        lines += capsule_lines(data, images, stain, "stains")
     if not choose:
-        lines += _capsule_lines(data, images, "pas", "capsule")
-        lines += list(_mouse_lines(data, images))
+        lines += capsule_lines(data, images, "pas", "capsule")
+        lines += list(mouse_lines(data, images))
     sheet = folder / ("slides-choose.tsv" if choose else "slides.tsv")
     sheet.write_text("\n".join(lines) + "\n")
     return sheet
@@ -194,7 +194,8 @@ def _write_pyramid(path: Path, pixels: np.ndarray, shrink: str) -> None:
     )
 
 
-def _line(slide: str, image: Path, annotation: Path | str, group: str, split: str) -> str:
+def line_of(slide: str, image: Path, annotation: Path | str, group: str, split: str) -> str:
+    """Return a row of the sheet."""
     return f"{slide}\t{image}\t{annotation}\t{group}\t{split}\t{MPP}"
 
 
@@ -209,11 +210,16 @@ def _recoloured_lines(
         if not path.exists():
             shift = (1 if choose else 2) * (seed == seeds[-1])
             _write_pyramid(path, recoloured(tifffile.imread(image, key=0), seed, shift), "mean")
-        lines.append(_line(f"mosaic-{letter}-recoloured-{seed}", path, mask, "recoloured", "test"))
+        lines.append(
+            line_of(f"mosaic-{letter}-recoloured-{seed}", path, mask, "recoloured", "test")
+        )
     return lines
 
 
-def _capsule_lines(data: Path, images: Path, stain: str, group: str) -> list[str]:
+def capsule_lines(
+    data: Path, images: Path, stain: str, group: str, split: str = "test"
+) -> list[str]:
+    """Write capsules of one stain, enlarged, and their masks; return their rows."""
     lines = []
     masks = sorted((data / "structures" / "2_0_capsule" / stain).glob("*_mask_capsule.png"))
     for mask in masks:
@@ -224,11 +230,12 @@ def _capsule_lines(data: Path, images: Path, stain: str, group: str) -> list[str
         _write_scaled(path, image, CAPSULE_SCALE, Image.Resampling.BICUBIC)
         truth = Image.open(mask).convert("L")
         _write_scaled(drawn, truth, CAPSULE_SCALE, Image.Resampling.NEAREST)
-        lines.append(_line(f"{stain}-{name}", path, drawn, group, "test"))
+        lines.append(line_of(f"{stain}-{name}", path, drawn, group, split))
     return lines
 
 
-def _mouse_lines(data: Path, images: Path) -> Iterator[str]:
+def mouse_lines(data: Path, images: Path) -> Iterator[str]:
+    """Write images of mouse tissue in the size of human glomeruli; yield their rows."""
     for labels in mouse_labels(data):
         name = labels.name.removesuffix("-labels.png")
         path = images / f"mouse-{name}.png"
