@@ -1,7 +1,7 @@
 """Drawn objects: what every format of outlines is read into."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,10 @@ class DrawnObject:
     """Why the object is no annotation, for example "tiles"; "" if it is one."""
     detection: bool = False
     """Whether a program found it (detections and cells of QuPath)."""
+    key: str = ""
+    """Its id in the file; empty where it has none."""
+    metadata: dict[str, Any] = field(default_factory=dict)
+    """Further facts that it carries, by name."""
 
 
 def closed(points: Any) -> np.ndarray:

@@ -64,7 +64,14 @@ def _object(feature: dict[str, Any], properties: dict[str, Any]) -> DrawnObject:
         return DrawnObject(names, left_out=NO_ANNOTATIONS[kind])
     if geometry and _plane(geometry) != (0, 0):
         return DrawnObject(names, left_out="objects on other planes than the first")
-    return DrawnObject(names, partial(_polygons, geometry), detection=kind in DETECTIONS)
+    key, metadata = feature.get("id"), properties.get("metadata")
+    return DrawnObject(
+        names,
+        partial(_polygons, geometry),
+        detection=kind in DETECTIONS,
+        key=key if isinstance(key, str) else "",
+        metadata=metadata if isinstance(metadata, dict) else {},
+    )
 
 
 def _kind(feature: dict[str, Any], properties: dict[str, Any]) -> str:

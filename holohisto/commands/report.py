@@ -11,6 +11,7 @@ from holohisto.errors import HolohistoError
 from holohisto.report.page import render
 from holohisto.report.provenance import provenance
 from holohisto.report.results import Run
+from holohisto.report.tables import corrections
 from holohisto.report.tables.scores import paper_tables
 from holohisto.report.tables.trained import trained
 from holohisto.runtime import atomic
@@ -80,12 +81,15 @@ def run(arguments: argparse.Namespace) -> None:
         splits=tuple(arguments.splits.split(",")),
         parameters=given | json.loads(arguments.parameters),
     )
+    corrected = corrections.corrected_slides(shown)
     if arguments.tables:
-        for name, table in paper_tables(shown, trained(shown)).items():
+        tables = paper_tables(shown, trained(shown))
+        tables["corrections"] = corrections.numbers(corrected)
+        for name, table in tables.items():
             write_table(table, arguments.tables / f"{name}.tsv")
     origin = provenance(shown, arguments.sheet, arguments.workflow_logs)
     if arguments.provenance:
         atomic.write_text(arguments.provenance, json.dumps(origin, indent=2) + "\n")
-    page = render(shown, options, origin)
+    page = render(shown, options, origin, corrected)
     atomic.write_text(arguments.output, page)
     logger.info("%s: %s", arguments.output, bytes_text(len(page.encode())))

@@ -32,6 +32,8 @@ class Frame:
     """Corner of the scanned part, level-0 pixels, from which QuPath counts."""
     pretrained: str = ""
     """Weights that the model's training started from, according to the labels; empty: unknown."""
+    fingerprint: str = ""
+    """Of the slide's file."""
 
     @property
     def pixel_um2(self) -> float:
@@ -72,6 +74,7 @@ def frame_of(labels: Raster, record: SlideRecord, classes: dict[str, ClassOption
         record.scale,
         record.bounds[:2] if record.bounds else (0, 0),
         str(header.get("pretrained", "")),
+        record.fingerprint,
     )
     for fact, found, allowed in (
         ("slide", header.get("slide"), record.slide),

@@ -4,7 +4,6 @@ import contextlib
 import gzip
 import io
 import json
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
@@ -12,6 +11,7 @@ from typing import TextIO
 import numpy as np
 import shapely
 
+from holohisto.annotation.delivered import metadata, object_id
 from holohisto.config.sections import Classes
 from holohisto.masks import outlines
 from holohisto.masks.cleaning import Bands, Objects
@@ -20,7 +20,6 @@ from holohisto.masks.frame import Frame
 from holohisto.masks.overlay import Overlay
 
 HEAD, TAIL = '{"type": "FeatureCollection", "features": [', "]}\n"
-NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://arxiv.org/abs/2407.03307")
 
 
 def write(
@@ -45,6 +44,7 @@ def write(
         overlay: The picture that the outlines are drawn into.
     """
     names = list(classes)
+    counts = {name: len(objects[bit].table) for bit, name in enumerate(names)}
     separator = "\n"
     with _text_file(path) as file:
         file.write(HEAD)
@@ -55,13 +55,13 @@ def write(
                 thinned = shapely.transform(thinned, lambda points: points - frame.corner)
             areas, table = shapely.area(exact), objects[bit].table
             colour = classes[names[bit]].colour
-            for text in features(thinned, numbers, areas, table, frame, names[bit], colour):
+            for text in features(thinned, numbers, areas, table, frame, names[bit], colour, counts):
                 file.write(separator + text)
                 separator = ",\n"
             overlay.add(exact, colour)
         file.write(TAIL)
-    for bit, name in enumerate(names):
-        overlay.name_objects(name, len(objects[bit].table), classes[name].colour)
+    for name, number in counts.items():
+        overlay.name_objects(name, number, classes[name].colour)
 
 
 @contextlib.contextmanager
@@ -83,6 +83,7 @@ def features(
     frame: Frame,
     name: str,
     colour: str,
+    counts: dict[str, int],
 ) -> Iterator[str]:
     """Yield the JSON text of each object of one class.
 
@@ -94,14 +95,14 @@ def features(
         frame: The slide.
         name: Name of the class.
         colour: Colour of the class, #rrggbb.
+        counts: Number of delivered objects of each class.
     """
     probability = table.probability
     rgb = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
     for polygon, number, area in zip(polygons, numbers.tolist(), areas, strict=True):
-        key = f"{frame.slide}/{frame.model}/{name}/{number}"
         feature = {
             "type": "Feature",
-            "id": str(uuid.uuid5(NAMESPACE, key)),
+            "id": object_id(frame.fingerprint, frame.model, name, polygon),
             "geometry": geometry(polygon),
             "properties": {
                 "objectType": "annotation",
@@ -111,6 +112,7 @@ def features(
                     "Area µm^2": round(float(area) * frame.mpp[0] * frame.mpp[1], 3),
                     "Mean probability": round(float(probability[number]), 4),
                 },
+                "metadata": metadata(frame.fingerprint, frame.model, name, polygon, counts),
             },
         }
         yield json.dumps(feature)

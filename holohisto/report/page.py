@@ -20,7 +20,7 @@ from holohisto.report.pictures.figures import curve
 from holohisto.report.pictures.rebuilt import rebuilt
 from holohisto.report.provenance import counted
 from holohisto.report.results import Run, column
-from holohisto.report.tables import cost, scores, table1, table2, token_value, trained
+from holohisto.report.tables import corrections, cost, scores, table1, table2, token_value, trained
 from holohisto.report.tables.inference import STAGES, inference
 from holohisto.report.tables.scores import ScoreTable
 from holohisto.report.tables.tokens import PSNR_GAP, qualities, token_table, tokenizer_words
@@ -55,7 +55,12 @@ class Chart:
     """Last value."""
 
 
-def render(run: Run, options: ReportOptions, origin: dict[str, Any]) -> str:
+def render(
+    run: Run,
+    options: ReportOptions,
+    origin: dict[str, Any],
+    corrected: Sequence[corrections.CorrectedSlide] = (),
+) -> str:
     """The whole page as text; `origin` as from `provenance`."""
     sections = (
         _slides(run, options.picture_side),
@@ -78,6 +83,7 @@ def render(run: Run, options: ReportOptions, origin: dict[str, Any]) -> str:
             parameters=_flat(run.parameters),
             origin=origin,
             jobs=counted(origin["jobs"]),
+            corrections=corrections.corrections_table(corrected),
             version=__version__,
             date=time.strftime("%d %B %Y").lstrip("0"),
             **values,

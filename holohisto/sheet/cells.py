@@ -14,6 +14,7 @@ LONGEST_ID = 100
 MPP_LIMITS = (0.01, 100.0)
 """Smallest and largest resolution of a slide, micrometres per pixel of level 0."""
 SPLITS = ("train", "val", "test", "predict")
+PATHS = ("image", "annotation", "corrected_from")
 RESERVED_GROUPS = ("all", "pooled")
 """Names of rows in the cohort tables, which no group may have."""
 TRUE, FALSE = ("1", "true", "yes", "x"), ("", "0", "false", "no")
@@ -36,6 +37,8 @@ class Row:
     split: str
     """train, val, test or predict."""
     annotation: Path | None = None
+    corrected_from: Path | None = None
+    """The delivered outlines of which the annotation is a correction."""
     group: str | None = None
     subject: str | None = None
     mpp: float | None = None
@@ -76,16 +79,15 @@ class Cells:
             )
         for column, cell in self.cells.items():
             control = CONTROL.search(cell)
-            if control and column not in ("image", "annotation"):  # paths have rules of their own
+            if control and column not in PATHS:  # paths have rules of their own
                 self._mistake(column, f"{cell!r} has {control[0]!r} in it", "printable text")
         group = self.cells.get("group", "")
         row = Row(
             slide=self._slide(),
             image=Path(self._path("image", self._required("image"))),
             split=self._split(),
-            annotation=Path(self._path("annotation", cell))
-            if (cell := self.cells.get("annotation", ""))
-            else None,
+            annotation=self._optional_path("annotation"),
+            corrected_from=self._corrected_from(),
             group=self._name("group", spellings),
             subject=self._name("subject", spellings),
             mpp=self._number("mpp", *MPP_LIMITS),
@@ -110,6 +112,25 @@ class Cells:
         if problem := unfit(cell):
             self._mistake(column, f"{cell!r} has {problem}", ALLOWED)
         return cell
+
+    def _optional_path(self, column: str) -> Path | None:
+        cell = self.cells.get(column, "")
+        return Path(self._path(column, cell)) if cell else None
+
+    def _corrected_from(self) -> Path | None:
+        """The delivered outlines, which must outlast the next run."""
+        path = self._optional_path("corrected_from")
+        if path is None:
+            return None
+        if not self.cells.get("annotation"):
+            self._mistake("corrected_from", "there is no annotation that corrects it", "nothing")
+        if not path.is_absolute() and path.parts[0] == "results":
+            self._mistake(
+                "corrected_from",
+                f"{str(path)!r} will be written again by a run",
+                "a copy of it outside results/",
+            )
+        return path
 
     def _name(self, column: str, spellings: dict[tuple[str, str], str]) -> str | None:
         """The name in the spelling of its first occurrence; None where the cell is empty."""

@@ -13,11 +13,13 @@ import pandas as pd
 from holohisto.errors import HolohistoError, SeveralErrors
 from holohisto.runtime.paths import is_readable_kind
 from holohisto.runtime.tsv import unguarded
+from holohisto.sheet.annotations import is_drawn
 from holohisto.sheet.cells import Cells, Row
 
 REQUIRED = ("slide", "image", "split")
 OPTIONAL = (
     "annotation",
+    "corrected_from",
     "group",
     "subject",
     "mpp",
@@ -76,7 +78,7 @@ def read_sheet(path: Path, classes: tuple[str, ...] | None = None) -> dict[str, 
 
 
 def missing_files(path: Path, rows: Iterable[Row]) -> list[str]:
-    """Return one line for each missing image or annotation of the rows.
+    """Return one line for each missing image, annotation or delivered file of the rows.
 
     Costs one `stat` per file; excluded rows are skipped.
 
@@ -87,7 +89,8 @@ def missing_files(path: Path, rows: Iterable[Row]) -> list[str]:
     files = [
         (f"{path}: line {row.line}, column {column}", file)
         for row in rows
-        for column, file in (("image", row.image), ("annotation", row.annotation))
+        for column in ("image", "annotation", "corrected_from")
+        for file in [getattr(row, column)]
         if file is not None and not row.exclude
     ]
     return [
@@ -97,6 +100,12 @@ def missing_files(path: Path, rows: Iterable[Row]) -> list[str]:
         for where, file in files
         if not is_readable_kind(file)
     ]
+
+
+def drawn_files(rows: Iterable[Row]) -> list[Path]:
+    """Return the annotations that may be corrected outlines, and the outlines as delivered."""
+    files = [row.annotation for row in rows if row.annotation and is_drawn(row.annotation)]
+    return files + [row.corrected_from for row in rows if row.corrected_from]
 
 
 def _table(path: Path) -> dict[int, list[str]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from holohisto.cli import VERBS
-from holohisto.report.tables import token_value
+from holohisto.report.tables import corrections, token_value
 from holohisto.sheet.cells import Row
 from holohisto.statistics.comparisons import COMPARISONS
 from holohisto.statistics.distributions import DISTRIBUTIONS
@@ -25,6 +25,7 @@ COLUMNS = {
     "cohort/comparisons.tsv": COMPARISONS,
     "cohort/distributions.tsv": DISTRIBUTIONS,
     "tables/token_value.tsv": token_value.COLUMNS,
+    "tables/corrections.tsv": corrections.COLUMNS,
     "models/{model}/training.tsv": [field.name for field in fields(ValidationRow)],
     "tokenizer/training.tsv": [field.name for field in fields(TrainingRow)],
 }

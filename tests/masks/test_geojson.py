@@ -117,6 +117,10 @@ QUPATH = {
                             "type": "object",
                             "additionalProperties": {"type": "number"},
                         },
+                        "metadata": {
+                            "type": "object",
+                            "additionalProperties": {"type": "string"},
+                        },
                     },
                     "additionalProperties": False,
                 },
@@ -139,8 +143,8 @@ QUPATH = {
         },
     },
 }
-"""What QuPath 0.5 writes and reads: GeoJSON with objectType, name, classification with colour, and
-measurements as numbers by name."""
+"""What QuPath 0.5 writes and reads: GeoJSON with objectType, name, classification with colour,
+measurements as numbers by name, and metadata as texts by name."""
 
 
 def test_outlines_are_of_qupaths_documented_form(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 
 from holohisto.errors import HolohistoError
 from holohisto.runtime.paths import ALLOWED
-from holohisto.sheet.rows import missing_files, read_sheet
+from holohisto.sheet.rows import drawn_files, missing_files, read_sheet
 
 HEADER = (
     "slide\timage\tsplit\tannotation\tgroup\tsubject\tmpp\tsaturation\tannotated\texclude\tnote\n"
@@ -266,3 +266,28 @@ def test_missing_files_are_told_all_at_once(tmp_path):
 def test_an_old_column_is_one_line_that_names_the_new_one(tmp_path):
     path = write(tmp_path, "a\ta.tif\ttest\t0.1", header="slide\timage\tsplit\tthreshold\n")
     assert mistakes(path) == ["line 1, column threshold: is called saturation now; rename it"]
+
+
+def test_delivered_outlines_of_a_correction(tmp_path):
+    header = "slide\timage\tsplit\tannotation\tcorrected_from\n"
+    for name in ("a.svs", "b.svs", "a.geojson", "old.geojson", "mask.png"):
+        (tmp_path / name).touch()
+    lines = [
+        f"a\t{tmp_path}/a.svs\ttrain\t{tmp_path}/a.geojson\t{tmp_path}/old.geojson",
+        f"b\t{tmp_path}/b.svs\ttrain\t{tmp_path}/mask.png\t",
+    ]
+    rows = read_sheet(write(tmp_path, *lines, header=header))
+    assert rows["a"].corrected_from == tmp_path / "old.geojson"
+    assert rows["b"].corrected_from is None
+    assert drawn_files(rows.values()) == [tmp_path / "a.geojson", tmp_path / "old.geojson"]
+    (tmp_path / "old.geojson").unlink()
+    assert missing_files(tmp_path / "slides.tsv", rows.values()) == [
+        f"{tmp_path}/slides.tsv: line 2, column corrected_from: no such file:"
+        f" {tmp_path}/old.geojson"
+    ]
+    lines = ["a\ta.svs\ttest\t\tresults/models/m/geojson/a.geojson"]
+    assert mistakes(write(tmp_path, *lines, header=header)) == [
+        "line 2, column corrected_from: there is no annotation that corrects it; allowed nothing",
+        "line 2, column corrected_from: 'results/models/m/geojson/a.geojson' will be written again"
+        " by a run; allowed a copy of it outside results/",
+    ]

@@ -14,7 +14,7 @@ from tiny_cohort import (
 
 pytestmark = pytest.mark.workflow
 COHORT_TABLES = ("slides", "groups", "comparisons", "objects", "distributions")
-TABLES = ("table1", "table2", "table3", "token_value")
+TABLES = ("table1", "table2", "table3", "token_value", "corrections")
 SEGMENTER_FILES = ("segmenter.safetensors", "segmenter.openvino", "training.tsv")
 TOKENIZER_FILES = ("tokenizer.safetensors", "training.tsv", "reconstruction.jpg")
 CATEGORIES = {"Report", "Scores", "Gallery", "Foreground", "Overlays", "Tokens", "Training"}

@@ -6,6 +6,7 @@ from holohisto.config.steps import script_safe
 from holohisto.errors import HolohistoError
 from holohisto.planning.workflow import Plan, any_of, scaled
 from holohisto.runtime import gpus, paths
+from holohisto.sheet.rows import drawn_files
 from holohisto.slide.integrity import file_bytes
 
 # Jobs run the `holohisto` beside this Python, even if its environment is not activated.

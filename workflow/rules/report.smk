@@ -13,6 +13,7 @@ rule report:
         overlays=expand(rules.mask.output.overlay, model=cfg.models, slide=plan.segmented),
         cohort=expand(rules.cohort.output),
         gallery="results/gallery",
+        corrected=drawn_files(rows.values()),
     output:
         page=report("results/report.html", caption="../report/report.rst", category="Report"),
         table1=report(
@@ -29,6 +30,11 @@ rule report:
             caption="../report/token_values.rst",
             category="Scores",
         ),
+        corrections=report(
+            "results/tables/corrections.tsv",
+            caption="../report/corrections.rst",
+            category="Scores",
+        ),
         provenance="results/cohort/provenance.json",
     log:
         "logs/report/report.log",
@@ -39,7 +45,9 @@ rule report:
         runtime=scaled(30),
     params:
         sheet=str(cfg.slides),
-        rows=fields(rows, "slide", "group", "subject", "split"),
+        rows=fields(
+            rows, "slide", "group", "subject", "split", "annotation", "corrected_from", "annotated"
+        ),
         models=options("models"),
         options=options("report"),
         classes=options("classes"),
