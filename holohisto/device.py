@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Generator
+from itertools import chain
 from typing import Literal
 
 import torch
@@ -17,9 +18,8 @@ def best_device() -> torch.device:
 
 def device_of(model: nn.Module) -> torch.device:
     """Return the device of a model's weights, or of its buffers; the CPU if it has neither."""
-    for tensor in (*model.parameters(), *model.buffers()):
-        return tensor.device
-    return torch.device("cpu")
+    first = next(chain(model.parameters(), model.buffers()), None)
+    return torch.device("cpu") if first is None else first.device
 
 
 def resolve_precision(wanted: Literal["auto", "fp32", "bf16"], device: torch.device) -> Precision:

@@ -18,7 +18,6 @@ from holohisto.planning.survey import SurveyedSlide, report, survey
 from holohisto.runtime import atomic, memory, progress
 from holohisto.runtime.results import Results
 from holohisto.sheet.cells import MPP_LIMITS, SLIDE_ID, Row, id_problem
-from holohisto.sheet.rows import read_sheet
 from holohisto.slide.record import SlideRecord, inspect
 
 logger = logging.getLogger(__name__)
@@ -145,6 +144,8 @@ def _check_sheet(path: Path, config_path: Path | None) -> None:
 
     Slides with colours unlike training are marked where foreground maps exist already.
     """
+    from holohisto.sheet.rows import read_sheet  # pandas, which the check of one slide does without
+
     settings = _settings(config_path)
     rows = read_sheet(path, tuple(settings.classes))
     slides = survey(

@@ -6,7 +6,6 @@ The input is a small picture of the slide, in which a pixel is the mean colour o
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
 
 from holohisto.config.sections import ForegroundOptions
 
@@ -56,6 +55,8 @@ def detect(
     mask = ~_without_small(~mask, min(options.max_hole_mm2 * cells_per_mm2, largest))
     mask = _without_small(mask, min(options.min_piece_mm2 * cells_per_mm2, largest))
     if options.margin and mask.any():
+        from scipy import ndimage
+
         square = np.ones((3, 3), bool)
         mask = np.asarray(ndimage.binary_dilation(mask, square, iterations=options.margin))
     return mask, float(saturation)
@@ -131,6 +132,8 @@ def _otsu(values: np.ndarray) -> float:
 
 def _without_small(mask: np.ndarray, cells: float) -> np.ndarray:
     """Drop connected pieces (8 neighbours) of fewer than `cells` cells."""
+    from scipy import ndimage
+
     labelled: Any = ndimage.label(mask, np.ones((3, 3), bool))
     labels, count = labelled
     if count == 0:

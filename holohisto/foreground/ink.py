@@ -1,7 +1,6 @@
 """Ink of pens on the glass, which is no stain."""
 
 import numpy as np
-from scipy import ndimage
 
 from holohisto.foreground.detect import optical_density
 
@@ -27,6 +26,8 @@ def inked_cells(rgb: np.ndarray, stained: np.ndarray, glass: tuple[int, int, int
     Returns:
         (height, width) bool.
     """
+    from scipy import ndimage
+
     ink = np.zeros(stained.shape, bool)
     if not stained.any():
         return ink

@@ -1,7 +1,6 @@
 """Blacked-out surrounds of slides, as scanners leave them around what they scanned."""
 
 import numpy as np
-from scipy import ndimage
 
 BLACK = 40
 """Largest channel value of a pixel in a blacked-out surround, whose JPEG blocks are not quite
@@ -30,6 +29,8 @@ def surround(rgb: np.ndarray) -> np.ndarray:
     Returns:
         (height, width) bool.
     """
+    from scipy import ndimage
+
     black = rgb.max(axis=2) <= BLACK
     core = ndimage.minimum_filter(black, 2 * SPECK + 1)
     near = black | ndimage.maximum_filter(core, 2 * (SPECK + BLENDED) + 1)

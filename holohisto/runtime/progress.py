@@ -7,8 +7,6 @@ import time
 from collections.abc import Generator, Iterable, Iterator
 from typing import TypeVar
 
-from tqdm import tqdm
-
 Item = TypeVar("Item")
 LINE_SECONDS = 10.0
 """Seconds between two lines of progress in a log."""
@@ -28,6 +26,8 @@ def track(items: Iterable[Item], total: int, what: str, unit: str = "tile") -> I
     A tqdm bar when stderr is a terminal, else a log line every 10 seconds.
     """
     if sys.stderr.isatty() and not _lines_only:
+        from tqdm import tqdm
+
         yield from tqdm(items, total=total, desc=what, unit=unit)
         return
     start = reported = time.monotonic()

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from scipy import ndimage
 
 from holohisto.config.training import Augmentation, ColourAugmentation
 from holohisto.tiles.colour import (
@@ -121,6 +120,8 @@ class Appearance:
         return np.clip(changed, 0, 255, out=changed).astype(np.uint8).reshape(rgb.shape)
 
     def _blurred(self, rgb: np.ndarray) -> np.ndarray:
+        from scipy import ndimage
+
         offsets = np.arange(-self.reach, self.reach + 1)
         kernel = np.exp(-0.5 * (offsets / self.blur) ** 2)
         kernel /= kernel.sum()

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -74,12 +75,13 @@ class ScalarCodebook(nn.Module):
     def __init__(self, levels: Sequence[int]) -> None:
         """`levels`: number of values of each dimension, each at least 2."""
         super().__init__()
-        counts = torch.tensor(levels)
-        strides = torch.tensor([math.prod(levels[:n]) for n in range(len(levels))])
-        index = torch.arange(math.prod(levels))[:, None] // strides % counts  # (K, d)
-        codes = (2 * index + 1) / counts - 1
+        # By numpy: for a division of integers on the device `meta`, torch imports its compiler.
+        counts = np.array(levels)
+        strides = np.array([math.prod(levels[:n]) for n in range(len(levels))])
+        index = np.arange(math.prod(levels))[:, None] // strides % counts  # (K, d)
+        codes = (2 * index + 1).astype(np.float32) / counts.astype(np.float32) - 1
         for name, values in {"codes": codes, "counts": counts, "strides": strides}.items():
-            self.register_buffer(name, values, persistent=False)
+            self.register_buffer(name, torch.from_numpy(values), persistent=False)
 
     def assign(self, latents: Tensor) -> Tensor:
         """Return the token of every latent: (..., d) float -> (...) int64."""

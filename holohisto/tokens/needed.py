@@ -1,7 +1,6 @@
 """The tokens of a slide that are computed: those on and near its foreground."""
 
 import numpy as np
-from scipy import ndimage
 
 from holohisto.runtime.arithmetic import ceil_div
 from holohisto.tiles.grid import Tile
@@ -22,6 +21,8 @@ def needed_tokens(foreground: np.ndarray, cell: float, size: tuple[int, int], f:
     Returns:
         (ceil(H/f), ceil(W/f)) bool: tokens that touch a cell.
     """
+    from scipy import ndimage
+
     wide = np.asarray(ndimage.binary_dilation(foreground, np.ones((3, 3), bool), iterations=MARGIN))
     return tissue_tokens(wide, cell, size, f)
 

@@ -52,17 +52,22 @@ class SlideEncoder:
         size = variant.size(self.size)
         return needed_tokens(foreground.mask, foreground.cell * variant.scale, size, f)
 
-    def adapt(self, variant: Variant = ORIGINAL) -> None:
-        """Adapt the encoder to the slide as seen in a variant; to white where it has no tissue."""
+    def adapt(self, variant: Variant = ORIGINAL, tiles: int | None = None) -> None:
+        """Adapt the encoder to the slide as seen in a variant; to white where it has no tissue.
+
+        Args:
+            variant: The variant.
+            tiles: Tiles of tissue to adapt to; None: `tokens.calibration_tiles`.
+        """
         f = self.encoder.model.architecture.downscale
-        squares = tissue_squares(
-            self.needed(variant), f, self.options.calibration_tiles, RESOLUTION
+        count = self.options.calibration_tiles if tiles is None else tiles
+        squares = tissue_squares(self.needed(variant), f, count, RESOLUTION)
+        self.encoder.adapt(
+            [
+                np.ascontiguousarray(orient(self.read(variant, tile), variant.orientation))
+                for tile in squares or [Tile(0, 0, RESOLUTION, RESOLUTION)]
+            ]
         )
-        tiles = [
-            np.ascontiguousarray(orient(self.read(variant, tile), variant.orientation))
-            for tile in squares or [Tile(0, 0, RESOLUTION, RESOLUTION)]
-        ]
-        self.encoder.adapt(tiles)
 
     def read(self, variant: Variant, tile: Tile) -> np.ndarray:
         """Read a tile in a variant, before it is turned, (height, width, 3) uint8."""
