@@ -12,7 +12,7 @@ from pathlib import Path
 
 from holohisto import __version__
 from holohisto.errors import HolohistoError, printable
-from holohisto.runtime import atomic, progress
+from holohisto.runtime import atomic, fork_client, progress
 from holohisto.runtime.atomic import DISK_ERRORS
 from holohisto.runtime.paths import is_readable_kind
 from holohisto.runtime.slurm import is_first
@@ -49,11 +49,13 @@ def main(argv: list[str] | None = None) -> int:
     # Threads that spin while waiting slow down other jobs on the same cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     argv = sys.argv[1:] if argv is None else argv
+    chosen = next((word for word in argv if word in VERBS), None)
+    if (code := fork_client.run(argv, chosen)) is not None:
+        return code
     parser = argparse.ArgumentParser(prog="holohisto", description=DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"holohisto {__version__}")
     parser.add_argument("--log", type=Path, metavar="FILE", help="also write the log to this file")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
-    chosen = next((word for word in argv if word in VERBS), None)
     command = None
     for verb, summary in VERBS.items():
         verb_parser = verbs.add_parser(verb, help=summary, description=summary, allow_abbrev=False)

@@ -23,6 +23,7 @@ from holohisto.slide.record import SlideRecord
 from holohisto.slide.scratch import staged
 from holohisto.tiles.variants import variants_of
 from holohisto.tokenizer.file import load_tokenizer, tokenizer_digest
+from holohisto.tokens import converted
 from holohisto.tokens.encoders import encoder_for
 from holohisto.tokens.quality import judge
 from holohisto.tokens.slide_encoder import SlideEncoder
@@ -69,7 +70,8 @@ def run(arguments: argparse.Namespace) -> None:
     model = load_tokenizer(arguments.tokenizer).to(device)
     model = model.to(memory_format=torch.channels_last)  # pyright: ignore
     precision = resolve_precision(options.precision, device)
-    encoder = encoder_for(model, options.mode, precision)
+    kept = arguments.tokenizer.with_suffix(converted.SUFFIX)
+    encoder = encoder_for(model, options.mode, precision, kept)
     digest, variants = tokenizer_digest(model), variants_of(options, record.fingerprint)
     colour = asdict(foreground.colour) if foreground.colour else None
     identity = hash_of_inputs(

@@ -1,5 +1,6 @@
 """Encoding the pixels of a block into tokens: locally, or window by window."""
 
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -49,10 +50,18 @@ class TokenEncoder(Protocol):
         ...
 
 
-def encoder_for(model: VQGAN, mode: str, precision: Precision = "fp32") -> TokenEncoder:
+def encoder_for(
+    model: VQGAN, mode: str, precision: Precision = "fp32", converted: Path | None = None
+) -> TokenEncoder:
     """Return the encoder of a mode, `frozen` or `window`.
 
     On a CPU, fp32 in mode `frozen` is computed by OpenVINO, everything else by torch.
+
+    Args:
+        model: The tokenizer.
+        mode: `frozen` or `window`.
+        precision: Precision of the arithmetic.
+        converted: File in which its networks for OpenVINO are kept; None: they are not kept.
 
     Raises:
         HolohistoError: the tokenizer has attention, so that no halo makes its tokens local.
@@ -69,7 +78,7 @@ def encoder_for(model: VQGAN, mode: str, precision: Precision = "fp32") -> Token
     if device_of(model).type == "cpu" and precision == "fp32":
         from holohisto.tokens.openvino_encoder import OpenvinoEncoder
 
-        return OpenvinoEncoder(model)
+        return OpenvinoEncoder(model, converted)
     return LocalEncoder(model, precision)
 
 

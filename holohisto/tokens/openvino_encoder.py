@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,10 @@ from torch import Tensor, nn
 
 from holohisto.conversion import network_of
 from holohisto.runtime.processor import CompiledNetwork
+from holohisto.tokenizer.file import tokenizer_digest
 from holohisto.tokenizer.norm import FreezableNorm, Statistics
 from holohisto.tokenizer.vqgan import VQGAN
+from holohisto.tokens.converted import load_or_convert
 from holohisto.tokens.encoders import LocalEncoder
 
 SMALL = 2**20
@@ -28,9 +31,15 @@ class OpenvinoEncoder(LocalEncoder):
     once for each shape of a block. Tokens are chosen by torch.
     """
 
-    def __init__(self, model: VQGAN) -> None:
-        """Take a tokenizer on the CPU; the precision is fp32."""
+    def __init__(self, model: VQGAN, kept: Path | None = None) -> None:
+        """Take a tokenizer on the CPU; the precision is fp32.
+
+        Args:
+            model: The tokenizer.
+            kept: File of the converted networks; None: they are converted and not kept.
+        """
         super().__init__(model, "fp32")
+        self._kept = kept
         self._compiled: dict[tuple[str, tuple[int, ...]], CompiledNetwork] = {}
         self._small = True
 
@@ -68,7 +77,10 @@ class OpenvinoEncoder(LocalEncoder):
 
     @cached_property
     def _networks(self) -> dict[str, Any]:
-        """The converted networks of the two phases."""
+        """The networks of the two phases."""
+        return load_or_convert(self._kept, tokenizer_digest(self.model), self._converted_networks)
+
+    def _converted_networks(self) -> dict[str, Any]:
         self.model.use(Statistics.FROZEN)
         pixels = torch.zeros(1, EXAMPLE, EXAMPLE, 3, dtype=torch.uint8)
         functions = {"shallow": super()._features, "deep": super()._deep}
