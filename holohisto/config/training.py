@@ -251,6 +251,12 @@ class TrainOptions(Section):
         description="Steps between two validations. Each ends with a row of the training table; the"
         " weights with the best validation Dice are saved.",
     )
+    validation_tiles: Count = Field(
+        default=800,
+        description="Largest number of tiles of a validation; of more, this many at equal intervals"
+        " are read. The default is a tenth of the tiles that 1000 steps of 8 tiles train on.",
+        json_schema_extra=EXPERT,
+    )
     patience: Annotated[int, Field(ge=0)] = Field(
         default=0,
         description="Validations without a better Dice after which training stops early; 0 disables"

@@ -164,12 +164,12 @@ def _summary(trainer: Trainer) -> dict[str, Any]:
     tiles = progress.step * plan.batch
     return {
         "steps": progress.step,
-        "validation_dice": progress.best_dice if trainer.val_slides else None,
+        "validation_dice": progress.best_dice if progress.best_step else None,
         "tile": plan.tile,
         "tiles_a_step": plan.batch,
         "tiles": tiles,
         "pixels": tiles * math.prod(plan.tile),
         "variants": len(trainer.batches.variants),
-        "seconds": sum(row.read_seconds + row.step_seconds for row in progress.rows),
+        "seconds": sum(row.seconds for row in progress.rows),
         "parameters": sum(p.numel() for p in trainer.raw_model.parameters() if p.requires_grad),
     }

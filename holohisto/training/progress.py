@@ -21,13 +21,20 @@ class ValidationRow:
     learning_rate: float
     """Learning rate of the last step."""
     val_dice: float
-    """Dice of the validation slides; NaN without such slides."""
+    """Mean Dice of the classes over all validation slides; NaN without such slides."""
     read_seconds: float
     """Time spent waiting for tiles."""
     step_seconds: float
     """Time spent computing steps."""
+    validation_seconds: float
+    """Time of the validation."""
     memory_mb: float
     """Peak memory of the GPU, or resident memory of the process on a CPU, MiB."""
+
+    @property
+    def seconds(self) -> float:
+        """Time of the steps and of the validation."""
+        return self.read_seconds + self.step_seconds + self.validation_seconds
 
 
 @dataclass
@@ -49,6 +56,11 @@ class Progress:
     rows: list[ValidationRow] = field(default_factory=list)
     """The training table."""
 
+    @property
+    def validated(self) -> int:
+        """Steps completed at the last validation."""
+        return self.rows[-1].step if self.rows else 0
+
     def keep_best(self, dice: float, average: nn.Module) -> None:
         """Keep the averaged weights if their validation Dice is the best so far."""
         if dice >= self.best_dice:
@@ -69,6 +81,7 @@ class Progress:
             val_dice=float("nan"),
             read_seconds=self.reading,
             step_seconds=self.computing,
+            validation_seconds=0.0,
             memory_mb=_peak_memory_mb(),
         )
         self.losses, self.reading, self.computing = [], 0.0, 0.0

@@ -32,6 +32,8 @@ class StepPlan:
     """Tiles per step over all ranks."""
     share: int
     """Tiles per step and rank."""
+    validation_tiles: int
+    """Largest number of tiles of a validation."""
     micro_batches: int
     """Forward and backward passes of a rank per step, whose gradients accumulate."""
 
@@ -54,7 +56,8 @@ class StepPlan:
         usual = fitted(options.tile, areas)
         own = fitted(model.tile or options.tile, areas)
         tile = whole(own, snap)
-        batch = equal_pixels(options.batch, whole(usual, snap), tile)
+        usual = whole(usual, snap)
+        batch = equal_pixels(options.batch, usual, tile)
         require_equal_shares(batch, ranks)
         share = batch // ranks
         micro_batch = min(model.micro_batch or share, options.micro_batch or share)
@@ -64,6 +67,7 @@ class StepPlan:
             snap=snap,
             batch=batch,
             share=share,
+            validation_tiles=equal_pixels(options.validation_tiles, usual, tile),
             micro_batches=ceil_div(share, micro_batch),
         )
 

@@ -30,7 +30,7 @@ from holohisto.training.progress import Progress, ValidationRow
 from holohisto.training.ranks import require_one_step, sum_over_ranks, synchronise_norms
 from holohisto.training.schedule import StepPlan, learning_rate, parameter_groups
 from holohisto.training.slides import Batch, TrainingSlide
-from holohisto.training.validation import mean_dice
+from holohisto.training.validation import Validation
 
 SAVE_SECONDS = 600
 """Time between two checkpoints, besides those after each validation."""
@@ -68,11 +68,19 @@ class Trainer:
             encoder: Encodes each tile in mode `online`; None in the other modes.
         """
         self.options, self.seed, self.fabric, self.workers = options, seed, fabric, workers
-        self.val_slides, self.tile = val, model.tile or options.tile
         self.inputs = Inputs(model, encoder)
         areas = [slide.area for slide in train]
         self.plan = StepPlan.of(model, areas, options, fabric.world_size)
         self.batches = Batches(train, self.inputs, self.plan, options, seed, fabric.global_rank)
+        self.validation = Validation(
+            val,
+            self.inputs,
+            model.tile or options.tile,
+            self.plan.snap,
+            fabric,
+            workers,
+            self.plan.validation_tiles,
+        )
         model.prior.shift.copy_(torch.from_numpy(prior_shift(train, self.batches.sampler)))
         if fabric.world_size > 1:
             synchronise_norms(model)
@@ -102,17 +110,21 @@ class Trainer:
             yield progress.rows
         while not self._finished():
             row = self._steps(save)
+            start = time.monotonic()
             row.val_dice = self.validate()
+            row.validation_seconds = time.monotonic() - start
             progress.keep_best(row.val_dice, self.average.model)
             progress.rows.append(row)
             logger.info(
-                "step %d/%d: loss %.4f, validation Dice %.4f, %.1f s reading, %.1f s steps",
+                "step %d/%d: loss %.4f, validation Dice %.4f, %.1f s reading, %.1f s steps, %.1f s"
+                " validation",
                 progress.step,
                 self.options.steps,
                 row.loss,
                 row.val_dice,
                 row.read_seconds,
                 row.step_seconds,
+                row.validation_seconds,
             )
             save()
             yield progress.rows
@@ -120,8 +132,8 @@ class Trainer:
     def _steps(self, save: Callable[[], None]) -> ValidationRow:
         """Run the remaining steps before the next validation."""
         self.model.train()
-        progress, every = self.progress, self.options.validate_every
-        end = min(self.options.steps, (progress.step // every + 1) * every)
+        progress = self.progress
+        end = min(self.options.steps, progress.validated + self.options.validate_every)
         steps = range(progress.step, end)
         batches = prefetch(self.batches.read, steps, self.workers, self.workers)
         name = f"up to step {end} of {self.options.steps}"
@@ -193,20 +205,13 @@ class Trainer:
         return pixel_sums(logits, target, known)
 
     def validate(self) -> float:
-        """Return the mean slide-level Dice of the averaged weights; NaN without such slides."""
-        return mean_dice(
-            self.average.model,
-            self.inputs,
-            self.val_slides,
-            self.tile,
-            self.plan.snap,
-            self.fabric,
-        )
+        """Return the Dice of the averaged weights; NaN without slides to validate on."""
+        return self.validation.mean_dice(self.average.model)
 
     def _finished(self) -> bool:
         """Return whether all steps are done, or `patience` validations brought no better Dice."""
         patience = self.options.patience
-        if self.progress.step >= self.options.steps:
+        if self.progress.validated >= self.options.steps:
             return True
         if self.progress.stale(patience):
             logger.info("no better Dice in %d validations: stopping", patience)

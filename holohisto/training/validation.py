@@ -1,6 +1,7 @@
-"""Slide-level Dice of a segmenter on annotated slides, while it is trained."""
+"""Dice of a segmenter on annotated slides, while it is trained and for the value of its tokens."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -8,34 +9,79 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from holohisto.runtime.prefetch import prefetch
+from holohisto.runtime.progress import track
 from holohisto.segmenter.inputs import Inputs
 from holohisto.tiles.grid import Tile
 from holohisto.training.ranks import sum_over_ranks
 from holohisto.training.sampler import SamplingArea, foreground_tiles
-from holohisto.training.slides import TrainingSlide, View, stack
+from holohisto.training.slides import Batch, TrainingSlide, View, stack
+
+Item = TypeVar("Item")
+SlideTile = tuple[TrainingSlide, Tile]
+"""A tile of a slide, working pixels."""
 
 
-def mean_dice(
-    model: nn.Module,
-    inputs: Inputs,
-    slides: Sequence[TrainingSlide],
-    tile: tuple[int, int],
-    snap: int,
-    fabric: Fabric,
-) -> float:
-    """Return the mean Dice over slides and known classes; NaN without slides.
+class Validation:
+    """Dice over the tiles of all validation slides together, so that every pixel counts alike.
 
-    The ranks share the slides; all return the same mean. Arguments as of `slide_dice`.
+    A mean over slides would be decided by the smallest objects, and by single false pixels on
+    slides without any.
     """
-    if not slides:
-        return float("nan")
-    scores = torch.zeros(len(slides), len(slides[0].known))
-    for index, slide in enumerate(slides):
-        if index % fabric.world_size == fabric.global_rank:
-            scores[index] = torch.from_numpy(slide_dice(model, inputs, slide, tile, snap, fabric))
-    if fabric.world_size > 1:
-        scores = sum_over_ranks(fabric, scores)
-    return float(scores.nanmean())
+
+    def __init__(
+        self,
+        slides: Sequence[TrainingSlide],
+        inputs: Inputs,
+        tile: tuple[int, int],
+        snap: int,
+        fabric: Fabric,
+        workers: int,
+        most_tiles: int | None = None,
+    ) -> None:
+        """Choose the tiles, the same ones for every validation.
+
+        Args:
+            slides: The annotated slides.
+            inputs: The networks' inputs.
+            tile: Width and height of a tile, working pixels; limited to each slide's size.
+            snap: Tile origins are multiples of it.
+            fabric: Device, precision and ranks, which share the tiles.
+            workers: Threads that read tiles.
+            most_tiles: Of more foreground tiles, this many at equal intervals are taken; None: all.
+        """
+        self.inputs, self.fabric, self.workers = inputs, fabric, workers
+        self.classes = len(slides[0].known) if slides else 0
+        tiles = [(slide, t) for slide in slides for t in scored_tiles(slide.area, tile, snap)]
+        self.tiles = evenly(tiles, most_tiles)
+
+    def dice(self, model: nn.Module) -> np.ndarray:
+        """Return the Dice of each class, (C,) float64, the same on all ranks.
+
+        Args:
+            model: The network, in evaluation mode.
+
+        Returns:
+            NaN for a class that is annotated on none of the tiles; empty without slides.
+        """
+        counts = np.zeros((3, self.classes), np.int64)
+        own = self.tiles[self.fabric.global_rank :: self.fabric.world_size]
+        with torch.no_grad():
+            read = prefetch(self._read, own, self.workers)
+            for batch in track(read, len(own), "validation", unit="tile"):
+                counts += confusion(model, self.inputs, batch, self.fabric)
+        if self.fabric.world_size > 1:
+            counts = sum_over_ranks(self.fabric, torch.from_numpy(counts)).numpy()
+        tp, fp, fn = counts
+        return np.where(tp + fn > 0, 2 * tp / np.maximum(2 * tp + fp + fn, 1), np.nan)
+
+    def mean_dice(self, model: nn.Module) -> float:
+        """Return the mean Dice over the annotated classes; NaN without any."""
+        dice = self.dice(model)
+        annotated = dice[~np.isnan(dice)]
+        return float(annotated.mean()) if len(annotated) else float("nan")
+
+    def _read(self, slide_tile: SlideTile) -> Batch:
+        return scored_batch(slide_tile, self.inputs)
 
 
 @torch.no_grad()
@@ -50,8 +96,7 @@ def slide_dice(
 ) -> np.ndarray:
     """Return the Dice of a slide per class, (C,) float64, NaN where the class is unknown.
 
-    Every pixel of a foreground tile counts once; a class that is neither annotated nor predicted
-    scores 1.
+    A class that is neither annotated nor predicted scores 1.
 
     Args:
         model: The network, in evaluation mode.
@@ -63,26 +108,36 @@ def slide_dice(
         most_tiles: As of `scored_tiles`.
     """
     counts = np.zeros((3, len(slide.known)), np.int64)
-    tiles = scored_tiles(slide.area, tile, snap, most_tiles)
-    batches = prefetch(lambda t: stack([View(slide, t)], inputs.tokens, inputs.pixels), tiles, 1)
-    for position, batch in zip(tiles, batches, strict=True):
-        # The tiles above and to the left have these rows and columns already.
-        batch.known[:, :, : -position.y % position.height] = False
-        batch.known[:, :, :, : -position.x % position.width] = False
-        tokens, rgb = inputs(batch.tokens, batch.rgb, fabric.device)
-        with fabric.autocast():
-            logits = model(tokens, rgb, size=batch.target.shape[2:])
-        predicted = (logits > 0).cpu().numpy() & batch.known
-        truth = batch.target & batch.known
-        axes = (0, 2, 3)
-        counts += [
-            (predicted & truth).sum(axes),
-            (predicted & ~truth).sum(axes),
-            (~predicted & truth).sum(axes),
-        ]
+    for batch in _scored_batches(slide, scored_tiles(slide.area, tile, snap, most_tiles), inputs):
+        counts += confusion(model, inputs, batch, fabric)
     tp, fp, fn = counts
     dice = np.where(tp + fp + fn == 0, 1.0, 2 * tp / np.maximum(2 * tp + fp + fn, 1))
     return np.where(slide.known, dice, np.nan)
+
+
+def _scored_batches(slide: TrainingSlide, tiles: Iterable[Tile], inputs: Inputs) -> Iterator[Batch]:
+    return prefetch(lambda tile: scored_batch((slide, tile), inputs), tiles, 1)
+
+
+def scored_batch(slide_tile: SlideTile, inputs: Inputs) -> Batch:
+    """Read one tile; what the tiles above and to its left show is unknown, to count once."""
+    slide, tile = slide_tile
+    batch = stack([View(slide, tile)], inputs.tokens, inputs.pixels)
+    batch.known[:, :, : -tile.y % tile.height] = False
+    batch.known[:, :, :, : -tile.x % tile.width] = False
+    return batch
+
+
+def confusion(model: nn.Module, inputs: Inputs, batch: Batch, fabric: Fabric) -> np.ndarray:
+    """Return true positive, false positive and false negative known pixels, (3, C) int64."""
+    tokens, rgb = inputs(batch.tokens, batch.rgb, fabric.device)
+    target = torch.from_numpy(batch.target).to(fabric.device)
+    known = torch.from_numpy(batch.known).to(fabric.device)
+    with fabric.autocast():
+        logits = model(tokens, rgb, size=batch.target.shape[2:])
+    predicted, truth = (logits > 0) & known, target & known
+    masks = (predicted & truth, predicted & ~truth, ~predicted & truth)
+    return torch.stack([mask.sum(dim=(0, 2, 3)) for mask in masks]).cpu().numpy()
 
 
 def scored_tiles(
@@ -97,7 +152,11 @@ def scored_tiles(
         most_tiles: Of more foreground tiles, this many at equal intervals are taken; None: all are.
     """
     width, height = (min(t, s) for t, s in zip(tile, area.size, strict=True))
-    tiles = foreground_tiles(area, (width, height), snap)
-    if most_tiles is None or len(tiles) <= most_tiles:
-        return tiles
-    return [tiles[len(tiles) * n // most_tiles] for n in range(most_tiles)]
+    return evenly(foreground_tiles(area, (width, height), snap), most_tiles)
+
+
+def evenly(items: list[Item], most: int | None) -> list[Item]:
+    """Return at most `most` items, at equal intervals; None: all of them."""
+    if most is None or len(items) <= most:
+        return items
+    return [items[len(items) * n // most] for n in range(most)]

@@ -109,7 +109,8 @@ def test_a_damaged_checkpoint_is_not_resumed(content, tmp_path):
     assert len(next(iter(trainer().run(tmp_path / "checkpoint", "identity")))) == 1
 
 
-def test_on_sigterm_it_saves_between_steps_and_resumes_bit_for_bit(tmp_path):
+@pytest.mark.parametrize("last", [11, 18, 36], ids=["within", "before a validation", "at the end"])
+def test_on_sigterm_it_saves_between_steps_and_resumes_bit_for_bit(last, tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     whole = trainer(MIXED, decoder="tokens")
@@ -119,7 +120,7 @@ def test_on_sigterm_it_saves_between_steps_and_resumes_bit_for_bit(tmp_path):
 
     def signalled(batch):
         loss = step(batch)
-        if stopped.progress.step == 11:  # between two validations
+        if stopped.progress.step == last:
             signal.raise_signal(signal.SIGTERM)
         return loss
 

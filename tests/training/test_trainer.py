@@ -59,6 +59,7 @@ def test_rows_have_the_columns_of_the_table():
         "val_dice",
         "read_seconds",
         "step_seconds",
+        "validation_seconds",
         "memory_mb",
     ]
 
