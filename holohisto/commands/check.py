@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,9 @@ from holohisto.config.config import Config
 from holohisto.config.parsing import from_json, read_config
 from holohisto.config.sections import CheckOptions, Classes, ClassOptions
 from holohisto.errors import HolohistoError, SeveralErrors
-from holohisto.foreground.unlike import colours_in, unlike
+from holohisto.foreground.ink import WORDS, ink_sentence
+from holohisto.foreground.notes import facts_in, inked, unlike_training
+from holohisto.foreground.overview import ink_in_overview
 from holohisto.planning.cost import estimate
 from holohisto.planning.leaks import same_files, same_pictures
 from holohisto.planning.survey import SurveyedSlide, report, survey
@@ -116,10 +119,13 @@ def _check_words(slide: str, mpp: float | None) -> None:
 
 
 def _inspect(row: Row, options: CheckOptions, classes: dict[str, ClassOptions]) -> SlideRecord:
-    """Return the record of a slide; warn in it of an annotation without any of the classes."""
+    """Return the record of a slide; warn in it of ink, and of an annotation without classes."""
     record = inspect(row.slide, row.image, row.annotation, row.mpp, options)
     estimates = estimate(record.size, record.working_size)
-    record = record.model_copy(update={"estimates": estimates})
+    with record.open(row.image) as slide:
+        ink = ink_sentence(ink_in_overview(slide, record.mpp_xy))
+    warnings = [*record.warnings, ink] if ink else record.warnings
+    record = record.model_copy(update={"estimates": estimates, "warnings": warnings})
     if row.annotation is None or not classes:
         return record
     with Annotation(
@@ -142,7 +148,7 @@ def _settings(path: Path | None) -> Config:
 def _check_sheet(path: Path, config_path: Path | None) -> None:
     """Print a table of all slides; raise at the end if any cannot be processed.
 
-    Slides with colours unlike training are marked where foreground maps exist already.
+    Slides with colours unlike training, and with ink, are marked where foreground maps exist.
     """
     from holohisto.sheet.rows import read_sheet  # pandas, which the check of one slide does without
 
@@ -170,19 +176,22 @@ def _leaks(path: Path, slides: list[SurveyedSlide]) -> list[str]:
 
 
 def _with_colours(slides: list[SurveyedSlide]) -> list[SurveyedSlide]:
-    """Warn in the records of slides that are coloured unlike every training slide."""
-    kept = [slide for slide in slides if slide.record is not None]
+    """Warn in the records of slides unlike every training slide, and of the ink in the maps."""
+    kept = [slide.row for slide in slides if slide.record is not None]
     results = Results()
-    colours = colours_in({slide.row.slide: results.foreground(slide.row.slide) for slide in kept})
-    found = unlike(colours, [slide.row.slide for slide in kept if slide.row.split == "train"])
-    return [
-        replace(
-            slide,
-            record=slide.record.model_copy(
-                update={"warnings": [*slide.record.warnings, found[slide.row.slide]]}
-            ),
-        )
-        if slide.record is not None and slide.row.slide in found
-        else slide
-        for slide in slides
-    ]
+    facts = facts_in({row.slide: results.foreground(row.slide) for row in kept})
+    unlike = unlike_training(facts, [row.slide for row in kept if row.split == "train"])
+    ink = inked(facts)
+    return [_with_notes(slide, ink, unlike) for slide in slides]
+
+
+def _with_notes(
+    slide: SurveyedSlide, ink: Mapping[str, str], unlike: Mapping[str, str]
+) -> SurveyedSlide:
+    """Add a slide's sentences to its record; that of its map replaces that of its overview."""
+    record, name = slide.record, slide.row.slide
+    if record is None:
+        return slide
+    warnings = [text for text in record.warnings if name not in ink or not text.startswith(WORDS)]
+    warnings += [sentences[name] for sentences in (ink, unlike) if name in sentences]
+    return replace(slide, record=record.model_copy(update={"warnings": warnings}))

@@ -7,6 +7,7 @@ from pathlib import Path
 from holohisto.config.parsing import from_json
 from holohisto.config.sections import ForegroundOptions
 from holohisto.errors import HolohistoError
+from holohisto.foreground.ink import ink_sentence
 from holohisto.foreground.map import find_foreground, save_foreground
 from holohisto.foreground.picture import write_picture
 from holohisto.slide.record import SlideRecord
@@ -63,5 +64,7 @@ def run(arguments: argparse.Namespace) -> None:
             100 * foreground.share,
             foreground.saturation,
         )
+        if ink := ink_sentence(foreground.ink):
+            logger.warning("slide %s: %s", record.slide, ink)
         write_picture(arguments.picture, slide, foreground, record.scale)
     save_foreground(arguments.foreground, foreground, record)

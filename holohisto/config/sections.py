@@ -92,6 +92,12 @@ class ForegroundOptions(Section):
         description="Bring the tissue of every slide to a common stain: the mean and the standard"
         " deviation of its optical density become the same in each colour.",
     )
+    remove_ink: bool = Field(
+        default=True,
+        description="Strong blue, green and black ink of pens is no tissue, also where tissue lies"
+        " under it. Set false where a dense blue or green stain is taken for ink.",
+        json_schema_extra=EXPERT,
+    )
     margin: Annotated[int, Field(ge=0, le=16)] = Field(
         default=1,
         description="Cells by which the foreground is dilated in the end.",

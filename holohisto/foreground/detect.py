@@ -26,6 +26,7 @@ def detect(
     cell_um: float,
     saturation: float | None = None,
     glass: tuple[int, int, int] | None = None,
+    without: np.ndarray | None = None,
 ) -> tuple[np.ndarray, float]:
     """Find the tissue among cells.
 
@@ -39,12 +40,15 @@ def detect(
         saturation: Saturation of tissue, 0 to 1, which takes precedence over `options.saturation`.
             Where both are None: see `otsu_saturation`.
         glass: Colour of the empty slide; glass is first corrected to white.
+        without: (height, width) bool, cells that are no tissue whatever their colour; None: none.
 
     Returns:
         Mask (height, width) bool, and the saturation used.
     """
     saturations, brightness = saturation_and_brightness(rgb, glass)
     lit = brightness > options.black
+    if without is not None:
+        lit &= ~without
     if saturation is None:
         saturation = options.saturation
     if saturation is None:
@@ -59,6 +63,8 @@ def detect(
 
         square = np.ones((3, 3), bool)
         mask = np.asarray(ndimage.binary_dilation(mask, square, iterations=options.margin))
+    if without is not None:
+        mask &= ~without
     return mask, float(saturation)
 
 

@@ -1,6 +1,5 @@
 """The foreground map of a slide: which cells, of 16 x 16 working pixels, are tissue."""
 
-import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -16,8 +15,8 @@ from holohisto.config.sections import ForegroundOptions
 from holohisto.errors import HolohistoError
 from holohisto.foreground.cells import pixels_of
 from holohisto.foreground.colour import colour_of, stained_cells
-from holohisto.foreground.detect import detect
-from holohisto.foreground.ink import inked_cells
+from holohisto.foreground.detect import detect, saturation_and_brightness
+from holohisto.foreground.ink import inked_cells, strong_ink
 from holohisto.pyramid.raster import Raster
 from holohisto.pyramid.write import write_rows
 from holohisto.runtime import progress
@@ -28,7 +27,6 @@ from holohisto.slide.scale import Scale, ScaleField
 from holohisto.slide.verify import verify
 from holohisto.tiles.colour import COMMON, Colour
 
-logger = logging.getLogger(__name__)
 READ_SIDE = 2048
 """Side of the regions in which a slide is read, pixels."""
 FINER = 4
@@ -46,7 +44,16 @@ class _Header(BaseModel):
     saturation: Fraction
     fingerprint: str
     colour: Colour | None
+    ink: Fraction = 0.0
     scale: ScaleField
+
+
+@dataclass(frozen=True)
+class TissueFacts:
+    """The colour of a slide's tissue, and how much ink of pens was found; see `Foreground`."""
+
+    colour: Colour | None
+    ink: float
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,8 @@ class Foreground:
     """Saturation above which a cell is tissue, 0 to 1."""
     colour: Colour | None = None
     """Optical density of the tissue; None where it is not brought to the common stain."""
+    ink: float = 0.0
+    """Share of what is stained, tissue and ink, that looks like ink of a pen, 0 to 1."""
 
     @property
     def common_colour(self) -> Colour:
@@ -102,7 +111,15 @@ def find_foreground(
     verify(slide, record.scale)
     cells = read_cells(slide, record.scale, options.cell)
     cell_um = record.working_mpp * options.cell
-    mask, used = detect(cells, options, cell_um, saturation, record.background)
+    glass = record.background
+    mask, used = detect(cells, options, cell_um, saturation, glass)
+    ink = np.zeros(mask.shape, bool)
+    if options.remove_ink and mask.any():
+        lit = saturation_and_brightness(cells, glass)[1] > options.black
+        ink = strong_ink(cells, stained_cells(cells, mask, used, glass), lit, glass)
+    everything = mask | ink
+    if ink.any():
+        mask, used = detect(cells, options, cell_um, saturation, glass, without=ink)
     if not mask.any():
         raise HolohistoError(
             slide.path,
@@ -111,16 +128,12 @@ def find_foreground(
             " or by `segment --saturation` (or a smaller `foreground.min_piece_mm2`, now"
             f" {options.min_piece_mm2:g}), or exclude the slide",
         )
-    colour = None
+    colour, stained = None, stained_cells(cells, mask, used, glass)
+    weak = inked_cells(cells, stained, glass)
     if options.common_stain:
-        stained = stained_cells(cells, mask, used, record.background)
-        ink = inked_cells(cells, stained, record.background)
-        if ink.any():
-            share = 100 * ink.sum() / mask.sum()
-            logger.warning("%.1f %% of the tissue looks like ink of a pen, not stain", share)
-        stained &= ~ink
-        colour = colour_of(slide, record.scale, stained, options.cell, record.background)
-    return Foreground(mask, options.cell, used, colour)
+        colour = colour_of(slide, record.scale, stained & ~weak, options.cell, glass)
+    share = float((ink | weak).sum() / everything.sum())
+    return Foreground(mask, options.cell, used, colour, share)
 
 
 def read_cells(slide: Slide, scale: Scale, cell: int) -> np.ndarray:
@@ -174,6 +187,7 @@ def save_foreground(path: Path, foreground: Foreground, record: SlideRecord) -> 
         "scale": record.scale.texts,
         "saturation": foreground.saturation,
         "fingerprint": record.fingerprint,
+        "ink": foreground.ink,
         "colour": asdict(foreground.colour) if foreground.colour else None,
     }
     height, width = foreground.mask.shape
@@ -192,14 +206,7 @@ def load_foreground(path: Path, record: SlideRecord | None = None) -> Foreground
         HolohistoError: missing, damaged, no such map, or made from another image than `record`.
     """
     with Raster(path, sealed=True) as raster:
-        try:
-            header = _Header.model_validate(raster.header)
-        except ValidationError as error:
-            raise HolohistoError(
-                path,
-                "is not a map of this version of `holohisto foreground`",
-                advice="run `holohisto foreground`",
-            ) from error
+        header = _header(raster, path)
         if record is not None and header.fingerprint != record.fingerprint:
             raise HolohistoError(
                 path,
@@ -217,4 +224,26 @@ def load_foreground(path: Path, record: SlideRecord | None = None) -> Foreground
                 advice="run `holohisto foreground`",
             )
         mask = raster.read((0, 0), raster.size) > 0
-    return Foreground(mask, header.cell, header.saturation, header.colour)
+    return Foreground(mask, header.cell, header.saturation, header.colour, header.ink)
+
+
+def load_tissue_facts(path: Path) -> TissueFacts:
+    """Read what a map's header states of the tissue, without the map itself.
+
+    Raises:
+        HolohistoError: missing, damaged, or no such map.
+    """
+    with Raster(path, sealed=True) as raster:
+        header = _header(raster, path)
+    return TissueFacts(header.colour, header.ink)
+
+
+def _header(raster: Raster, path: Path) -> _Header:
+    try:
+        return _Header.model_validate(raster.header)
+    except ValidationError as error:
+        raise HolohistoError(
+            path,
+            "is not a map of this version of `holohisto foreground`",
+            advice="run `holohisto foreground`",
+        ) from error

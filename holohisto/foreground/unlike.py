@@ -1,12 +1,9 @@
 """Slides whose tissue is coloured unlike that of every training slide."""
 
 from collections.abc import Collection, Mapping
-from pathlib import Path
 
 import numpy as np
 
-from holohisto.errors import HolohistoError
-from holohisto.foreground.map import load_foreground
 from holohisto.tiles.colour import Colour
 
 HUE_SPREAD = 0.04
@@ -69,21 +66,4 @@ def unlike(colours: Mapping[str, Colour], training: Collection[str]) -> dict[str
                 f"colours unlike every training slide: distance {away:.1f} from the nearest, where"
                 f" {limit:.1f} is usual; results on it are less certain"
             )
-    return found
-
-
-def colours_in(maps: Mapping[str, Path]) -> dict[str, Colour]:
-    """Read the colour of each slide from its foreground map; those without are left out.
-
-    Args:
-        maps: Slide to the path of its foreground map; missing and damaged files are passed over.
-    """
-    found = {}
-    for name, path in maps.items():
-        try:
-            colour = load_foreground(path).colour if path.exists() else None
-        except HolohistoError:
-            continue
-        if colour is not None:
-            found[name] = colour
     return found

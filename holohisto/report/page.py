@@ -12,8 +12,9 @@ from markupsafe import Markup
 
 from holohisto import __version__
 from holohisto.config.sections import MetricsOptions, ReportOptions
+from holohisto.foreground.notes import inked
 from holohisto.report import failures
-from holohisto.report.colours import unlike_training
+from holohisto.report.colours import tissue_facts, unlike_slides
 from holohisto.report.pictures import cards, gallery
 from holohisto.report.pictures.embedded import embedded
 from holohisto.report.pictures.figures import curve
@@ -93,8 +94,9 @@ def render(
 
 def _slides(run: Run, side: int) -> dict[str, Any]:
     """Outcomes, facts and pictures of the slides, the gallery included."""
-    outcomes, unlike = failures.outcomes(run), unlike_training(run)
-    own, trained_on = cards.cards(run, side), cards.trained_cards(run)
+    outcomes, tissue = failures.outcomes(run), tissue_facts(run)
+    unlike, ink = unlike_slides(run, tissue), inked(tissue)
+    own, trained_on = cards.cards(run, side, ink), cards.trained_cards(run, ink)
     fields, errors = gallery.strips(run, _room(run, (*own, *trained_on)))
     return {
         "outcomes": outcomes,
@@ -102,7 +104,7 @@ def _slides(run: Run, side: int) -> dict[str, Any]:
         "failure_lines": failures.failure_lines(outcomes),
         "facts": {row.slide: cards.facts(run, row) for row in run.kept},
         "unlike": unlike,
-        "notes": {row.slide: _note(run, row, unlike) for row in run.rows.values()},
+        "notes": {row.slide: _note(run, row, unlike, ink) for row in run.rows.values()},
         "cards": own,
         "trained": trained_on,
         "fields": fields,
@@ -201,8 +203,8 @@ def _tile(run: Run) -> str:
     return f"{trained.size(tuple(tile))} pixels"
 
 
-def _note(run: Run, row: Any, unlike: dict[str, str]) -> list[str]:
-    warnings = [] if row.exclude else cards.warnings(run, row)
+def _note(run: Run, row: Any, unlike: dict[str, str], ink: dict[str, str]) -> list[str]:
+    warnings = [] if row.exclude else cards.warnings(run, row, ink)
     colours = [unlike[row.slide]] if row.slide in unlike else []
     return ([row.note] if row.note else []) + warnings + colours
 

@@ -1,8 +1,10 @@
 """Slides coloured unlike training, in the table of `check --sheet`."""
 
+import json
 from pathlib import Path
 
 import numpy as np
+from pen_pictures import PENS, drawn, with_pen
 from PIL import Image
 from slide_files import tissue, write_levels
 
@@ -43,3 +45,24 @@ def test_unlike_slides_are_marked_where_foreground_maps_exist(tmp_path, monkeypa
     assert "colours" not in found["t"]
     assert "; colours unlike every training slide: distance 7.2 from" in found["e"]
     assert found["e"].endswith("results on it are less certain")
+
+
+def test_ink_is_a_warning_of_the_overview_and_then_of_the_foreground_map(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    write_levels(Path("t.tif"), [with_pen(drawn()[0], PENS["blue"]).astype(np.uint8)], **HALF)
+    write_levels(Path("e.tif"), [drawn()[0].astype(np.uint8)], **HALF)
+    Path("sheet.tsv").write_text("slide\timage\tsplit\nt\tt.tif\tpredict\ne\te.tif\tpredict\n")
+    before = statuses(capsys)
+    assert "; ink of a pen on " in before["t"]
+    assert before["e"] == "ok"
+    Path("results/foreground").mkdir(parents=True)
+    foreground = Foreground(np.ones((4, 5), bool), 16, 0.05, COMMON, ink=0.1234)
+    save_foreground(Path("results/foreground/t.tif"), foreground, Record())
+    after = statuses(capsys)["t"]
+    assert after.count("ink of a pen") == 1
+    assert "ink of a pen on 12.3 % of what is stained: it does not count" in after
+    assert main(["check", "t.tif", "--slide", "t", "--output", "t.json"]) == 0
+    (warning,) = json.loads(Path("t.json").read_text())["warnings"]
+    assert warning.startswith("ink of a pen on ")

@@ -163,6 +163,7 @@ def test_a_slide_is_found_in_cells_of_working_pixels(slide, tmp_path, mpp, facto
             "scale": [str(factor)] * 2,
             "saturation": found.saturation,
             "fingerprint": record.fingerprint,
+            "ink": 0.0,
             "colour": {
                 "mean": list(found.colour.mean),
                 "covariance": [list(row) for row in found.colour.covariance],

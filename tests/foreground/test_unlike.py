@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from holohisto.foreground.map import Foreground, save_foreground
-from holohisto.foreground.unlike import LIMIT, colours_in, distance, unlike
+from holohisto.foreground.notes import facts_in
+from holohisto.foreground.unlike import LIMIT, distance, unlike
 from holohisto.slide.scale import Scale
 from holohisto.tiles.colour import COMMON, Colour
 
@@ -69,4 +70,5 @@ def test_colours_are_read_from_the_maps_that_are_there(tmp_path):
     save_foreground(tmp_path / "grey.tif", Foreground(cells, 16, 0.05, None), Record())
     (tmp_path / "broken.tif").write_bytes(b"no map")
     names = ("e1", "grey", "broken", "missing")
-    assert colours_in({name: tmp_path / f"{name}.tif" for name in names}) == {"e1": BLUE}
+    found = facts_in({name: tmp_path / f"{name}.tif" for name in names})
+    assert {name: facts.colour for name, facts in found.items()} == {"e1": BLUE, "grey": None}

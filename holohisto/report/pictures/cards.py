@@ -2,9 +2,11 @@
 
 import math
 import statistics
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from holohisto.foreground.ink import WORDS
 from holohisto.report.pictures.embedded import EmbeddedPicture, embedded
 from holohisto.report.results import Run, column, record, rows_of
 from holohisto.report.words import count, percent
@@ -47,8 +49,14 @@ class SlideCard:
     """Lowest Dice of the classes, by which cards are sorted."""
 
 
-def cards(run: Run, side: int) -> list[SlideCard]:
-    """Cards of segmented slides by group, the worst slide of a group first."""
+def cards(run: Run, side: int, ink: Mapping[str, str]) -> list[SlideCard]:
+    """Cards of segmented slides by group, the worst slide of a group first.
+
+    Args:
+        run: The run.
+        side: Longest side of a picture, pixels.
+        ink: A sentence on each slide whose foreground map states ink of pens.
+    """
     scores, objects = run.table("slides"), run.table("objects")
     result = []
     for row in (row for row in run.kept if row.split in run.splits):
@@ -64,7 +72,7 @@ def cards(run: Run, side: int) -> list[SlideCard]:
                 [_score(item) for item in own.to_dict("records") if item["annotated"] != "no"],
                 embedded(overlay, side, round(OVERLAY_BYTES * (side / 640) ** 2)),
                 embedded(foreground, THUMBNAIL_SIDE, THUMBNAIL_BYTES),
-                _warnings(own) + warnings(run, row),
+                _warnings(own) + warnings(run, row, ink),
                 min(values, default=math.nan),
             )
         )
@@ -75,13 +83,14 @@ def cards(run: Run, side: int) -> list[SlideCard]:
     return [card for card in result if card.overlay or card.foreground or card.scores or card.facts]
 
 
-def trained_cards(run: Run) -> list[SlideCard]:
+def trained_cards(run: Run, ink: Mapping[str, str]) -> list[SlideCard]:
     """Small cards of the slides that are used for training only."""
     result = []
     for row in (row for row in run.kept if row.split not in run.splits):
         thumbnail = embedded(run.results.foreground_picture(row.slide), TRAINED_SIDE, TRAINED_BYTES)
         if thumbnail is not None:
-            result.append(SlideCard(row, facts(run, row), [], None, thumbnail, warnings(run, row)))
+            notes = warnings(run, row, ink)
+            result.append(SlideCard(row, facts(run, row), [], None, thumbnail, notes))
     return result
 
 
@@ -97,10 +106,13 @@ def facts(run: Run, row: Row) -> dict[str, str]:
     return result
 
 
-def warnings(run: Run, row: Row) -> list[str]:
-    """Warnings of the slide's record."""
+def warnings(run: Run, row: Row, ink: Mapping[str, str]) -> list[str]:
+    """Warnings of the slide's record; a sentence on ink replaces that of the record."""
     check = record(run.results.record(row.slide))
-    return [str(text) for text in check.get("warnings") or ()]
+    texts = [str(text) for text in check.get("warnings") or ()]
+    if row.slide in ink:
+        texts = [text for text in texts if not text.startswith(WORDS)] + [ink[row.slide]]
+    return texts
 
 
 def _objects(run: Run, row: Row, objects: Any) -> dict[str, str]:
