@@ -95,7 +95,7 @@ def optical_density(rgb: np.ndarray, glass: tuple[int, int, int]) -> np.ndarray:
     """Return -ln of the share of light that tissue transmits (Beer and Lambert).
 
     Args:
-        rgb: (..., 3) uint8.
+        rgb: (..., 3), 0 to 255.
         glass: Colour of the empty slide, of density 0; white is used where it is no glass.
 
     Returns:

@@ -59,24 +59,21 @@ def strong_ink(
         (height, width) bool.
     """
     none = np.zeros(stained.shape, bool)
-    density = optical_density(rgb, glass)  # (height, width, 3)
-    dark = lit & (density[..., 0] >= STRONG)
+    red = np.zeros((256, 3), np.uint8)
+    red[:, 0] = np.arange(256)
+    dark = lit & (optical_density(red, glass)[:, 0] >= STRONG)[rgb[..., 0]]
     if not dark.any():
         return none
     rest = stained & ~_grown(dark, EDGE)
     if not rest.any():
         return none
-    common = np.median(density[rest], axis=0)
-    found = density[dark]  # (n, 3)
+    common = optical_density(np.median(rgb[rest], axis=0), glass)
+    found = optical_density(rgb[dark], glass)  # (n, 3)
     ink = none.copy()
     ink[dark] = _coloured(found, common) | _coloured(found - common, common)
     if not blacked_out(glass):
         ink[dark] |= _black(found, common)
-    core = ndimage.binary_opening(ink, np.ones((STROKE, STROKE), bool))
-    if not core.any():
-        return none
-    strokes = np.asarray(ndimage.binary_propagation(core, SQUARE, mask=ink))
-    return _grown(strokes, EDGE)
+    return _grown(_strokes(ink), EDGE)
 
 
 def _coloured(density: np.ndarray, common: np.ndarray) -> np.ndarray:
@@ -106,8 +103,6 @@ def inked_cells(rgb: np.ndarray, stained: np.ndarray, glass: tuple[int, int, int
     Returns:
         (height, width) bool.
     """
-    from scipy import ndimage
-
     ink = np.zeros(stained.shape, bool)
     if not stained.any():
         return ink
@@ -124,6 +119,16 @@ def _cosine(densities: np.ndarray, common: np.ndarray) -> np.ndarray:
     return densities @ common / np.maximum(length, 1e-6)
 
 
+def _strokes(ink: np.ndarray) -> np.ndarray:
+    """The connected cells of which a part is STROKE cells wide, (height, width) bool."""
+    from scipy import ndimage
+
+    core = ndimage.binary_opening(ink, np.ones((STROKE, STROKE), bool))
+    return np.asarray(ndimage.binary_propagation(core, SQUARE, mask=ink))
+
+
 def _grown(cells: np.ndarray, by: int) -> np.ndarray:
     """Cells and those within a distance of them, (height, width) bool."""
+    from scipy import ndimage
+
     return np.asarray(ndimage.binary_dilation(cells, SQUARE, iterations=by))
