@@ -15,11 +15,13 @@ from holohisto.errors import HolohistoError, SeveralErrors
 from holohisto.foreground.ink import WORDS, ink_sentence
 from holohisto.foreground.notes import facts_in, inked, unlike_training
 from holohisto.foreground.overview import ink_in_overview
+from holohisto.planning import named_files
 from holohisto.planning.cost import estimate
 from holohisto.planning.leaks import same_files, same_pictures
 from holohisto.planning.survey import SurveyedSlide, report, survey
 from holohisto.runtime import atomic, memory, progress
 from holohisto.runtime.results import Results
+from holohisto.segmenter import given
 from holohisto.sheet.cells import MPP_LIMITS, SLIDE_ID, Row, id_problem
 from holohisto.slide.record import SlideRecord, inspect
 
@@ -159,7 +161,8 @@ def _check_sheet(path: Path, config_path: Path | None) -> None:
         lambda row: _inspect(row, settings.check, settings.classes),
     )
     print(report(_with_colours(slides), settings))
-    mistakes = _leaks(path, slides)
+    named = [*named_files.missing(settings), *given.mistakes(settings, Results())]
+    mistakes = named + _leaks(path, slides)
     if bad := [slide.row.slide for slide in slides if slide.problem]:
         problem = f"{len(bad)} of {len(rows)} slides cannot be processed: {', '.join(bad)}"
         advice = "mend them, or mark them in the column `exclude`"

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from holohisto.config.parsing import from_json
 from holohisto.config.sections import Classes
+from holohisto.config.starter import located
 from holohisto.config.training import TokenizerOptions
 from holohisto.device import best_device
 from holohisto.errors import HolohistoError
@@ -64,7 +65,7 @@ def run(arguments: argparse.Namespace) -> None:
     classes = arguments.classes if annotated else {}
     source = TissueTiles(training_tissue(arguments.sheet, arguments.results, classes))
     if options.checkpoint is not None:
-        origin = from_checkpoint(options.checkpoint, options, device)
+        origin = from_checkpoint(located(options.checkpoint, "tokenizer"), options, device)
     elif source.slides:
         origin = from_tissue(source, options, seed, device)
     else:

@@ -10,6 +10,11 @@ from holohisto.config.fields import EXPERT, Count, FitPath, Section, TileSize
 from holohisto.runtime.paths import fit_path
 
 
+def _require_one_source(weights: Path | None, pretrained: Path | None) -> None:
+    if weights and pretrained:
+        raise ValueError("has both `weights` (a trained segmenter) and `pretrained` (its start)")
+
+
 class HolohistoModel(Section):
     """The paper's segmenter over tokens, with the ablations of its Table 3."""
 
@@ -24,6 +29,7 @@ class HolohistoModel(Section):
         default="relu",
         description="`relu`: multi-scale ReLU linear attention. `softmax` (ablation): softmax"
         " attention at one scale.",
+        json_schema_extra=EXPERT,
     )
     sampler: Literal["random", "grid"] | None = Field(
         default=None,
@@ -43,8 +49,20 @@ class HolohistoModel(Section):
         " edges from the pixels: the backbone never sees the stem.",
     )
     weights: FitPath | None = Field(
-        default=None, description="File of a trained segmenter to use; it is not trained."
+        default=None,
+        description="File of a trained segmenter to use, or `starter` for the one that comes with"
+        " HoloHisto; it is not trained.",
     )
+    pretrained: FitPath | None = Field(
+        default=None,
+        description="File of a segmenter, or `starter`, from whose weights the training starts. Its"
+        " tokenizer must be the run's: `tokenizer.checkpoint`. Empty: random initialisation.",
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "HolohistoModel":
+        _require_one_source(self.weights, self.pretrained)
+        return self
 
 
 class ColourThresholdModel(Section):
@@ -85,11 +103,8 @@ class BackboneModel(PixelModel):
     )
 
     @model_validator(mode="after")
-    def _weights_need_no_start(self) -> "BackboneModel":
-        if self.weights and self.pretrained:
-            raise ValueError(
-                "has both `weights` (a trained segmenter) and `pretrained` (its start)"
-            )
+    def _one_source(self) -> "BackboneModel":
+        _require_one_source(self.weights, self.pretrained)
         return self
 
 

@@ -65,8 +65,9 @@ class TokenizerOptions(Section):
 
     checkpoint: FitPath | None = Field(
         default=None,
-        description="File or folder of a tokenizer to use: one trained here, or a published VQGAN"
-        " (taming, latent diffusion, openMUSE, diffusers). Empty: train one on the cohort.",
+        description="File or folder of a tokenizer to use: one trained here, a published VQGAN"
+        " (taming, latent diffusion, openMUSE, diffusers), or `starter` for the one that comes with"
+        " HoloHisto. Empty: train one on the cohort.",
     )
     pixel_range: PixelRange | None = Field(
         default=None,

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from holohisto.config.sections import Classes
 from holohisto.errors import HolohistoError
+from holohisto.segmenter import requirements
 from holohisto.segmenter.card import ModelCard
 from holohisto.slide.record import SlideRecord
 from holohisto.tokens.token_map import (
@@ -16,25 +17,15 @@ from holohisto.tokens.token_map import (
     require_tokenizer,
 )
 
-MPP_RATIO = 1.05
-"""Largest ratio of a slide's working resolution to the segmenter's: both may deviate from the
-configured resolution by `check.mpp_tolerance`."""
-
 
 def require_resolution(card: ModelCard, record: SlideRecord, path: Path) -> None:
     """Refuse the segmenter at `path` for a slide of another working resolution.
 
     Raises:
-        HolohistoError: the ratio of the two resolutions exceeds MPP_RATIO.
+        HolohistoError: the ratio of the two resolutions exceeds 1.05.
     """
-    ratio = record.working_mpp / card.mpp
-    if max(ratio, 1 / ratio) > MPP_RATIO:
-        raise HolohistoError(
-            path,
-            "segmenter was trained at another resolution",
-            found=f"{card.mpp:g} um/px, slide {record.slide} at {record.working_mpp:g} um/px",
-            advice="set check.mpp to the segmenter's",
-        )
+    of = f"slide {record.slide} at"
+    requirements.require_mpp(path, card, record.working_mpp, of)
 
 
 def require_classes(card: ModelCard, classes: Classes | None, path: Path) -> None:
@@ -43,14 +34,8 @@ def require_classes(card: ModelCard, classes: Classes | None, path: Path) -> Non
     Raises:
         HolohistoError: names or their order differ.
     """
-    if classes is not None and tuple(classes) != card.classes:
-        raise HolohistoError(
-            path,
-            "segmenter finds other classes than the config names",
-            found=", ".join(card.classes),
-            allowed=", ".join(classes),
-            advice="name the segmenter's in `classes`, or train one",
-        )
+    if classes is not None:
+        requirements.require_classes(path, card, tuple(classes))
 
 
 def token_map_for(

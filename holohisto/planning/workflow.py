@@ -18,6 +18,7 @@ from holohisto.config.config import Config
 from holohisto.config.parsing import parse_config
 from holohisto.config.steps import as_json, script_safe
 from holohisto.errors import HolohistoError, SeveralErrors
+from holohisto.planning import named_files
 from holohisto.planning.leaks import same_files
 from holohisto.planning.resources import Need, need_of, read_or_unseen
 from holohisto.runtime.results import Results
@@ -151,43 +152,42 @@ class Plan:
                 advice="run snakemake with --profile slurm, or leave the key out",
             )
 
-    def require_files(self) -> None:
-        """Raise one error that lists absent files, and pictures that are in several splits."""
+    def require_files(self, unsuited: Sequence[str] = ()) -> None:
+        """Raise one error that lists absent files, and pictures that are in several splits.
+
+        It lists `unsuited`, lines about segmenters that do not suit the run, as well.
+        """
         leaks = same_files(self.settings.slides, self.rows.values())
-        if mistakes := self.missing_files() + leaks:
+        if mistakes := [*self.missing_files(), *unsuited, *leaks]:
             raise SeveralErrors(mistakes)
 
     def missing_files(self) -> list[str]:
         """Return a line for each file that the sheet or the configuration names and is absent."""
         settings = self.settings
-        files = {
-            f"models.{name}.{key}": getattr(model, key, None)
-            for name, model in settings.computed.items()
-            for key in ("weights", "pretrained")
-        }
-        files["tokenizer.checkpoint"] = settings.tokenizer.checkpoint
-        files |= {
-            f"models.{name}.masks, slide {slide}": model.of(slide)
+        masks = [
+            f"config: models.{name}.masks, slide {slide}: no such file: {model.of(slide)}"
             for name, model in settings.from_elsewhere.items()
             for slide in self.segmented
-        }
-        return sheet.missing_files(settings.slides, self.rows.values()) + [
-            f"config: {key}: no such file: {file}"
-            for key, file in files.items()
-            if file and not file.exists()
+            if not model.of(slide).exists()
         ]
+        slides = sheet.missing_files(settings.slides, self.rows.values())
+        return [*slides, *named_files.missing(settings), *masks]
 
     @property
     def checkpoint_files(self) -> list[Path]:
         """Files of the pretrained tokenizer; none where the run trains its own."""
-        checkpoint = self.settings.tokenizer.checkpoint
+        checkpoint = named_files.checkpoint_of(self.settings)
         return checkpoint_files.files(checkpoint) if checkpoint else []
 
     @property
     def segmenters(self) -> list[Path]:
         """Segmenter files of all models computed here, given or trained."""
-        models = self.settings.computed.items()
-        return [model.weights or self.results.segmenter(name) for name, model in models]
+        return [self.segmenter(name) for name in self.settings.computed]
+
+    def segmenter(self, name: str) -> Path:
+        """Return the segmenter file of a model, given or trained."""
+        given = named_files.weights_of(self.settings.computed[name])
+        return given or self.results.segmenter(name)
 
     def token_maps(self, slides: Iterable[str]) -> list[str]:
         """Return the token maps of these slides; mode online has none."""
@@ -206,7 +206,7 @@ class Plan:
 
     def pretrained(self, wildcards: Wildcards) -> Path | list[Path]:
         """Return the weights from which the training of the model starts, or no file."""
-        return getattr(self.settings.models[wildcards.model], "pretrained", None) or []
+        return named_files.pretrained_of(self.settings.computed[wildcards.model]) or []
 
     def cell(self, column: str) -> Callable[[Wildcards], Any]:
         """Return the file in a column of the slide's row, or no file."""

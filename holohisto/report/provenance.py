@@ -1,5 +1,6 @@
 """Provenance of the results: software, configuration, data, weights, and why each job ran."""
 
+import contextlib
 import hashlib
 import json
 import platform
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from holohisto import __version__
+from holohisto.config.starter import located
 from holohisto.errors import HolohistoError
 from holohisto.report.results import Run
 from holohisto.runtime.tensor_file import read_metadata
@@ -128,8 +130,9 @@ def _slides(run: Run) -> Iterator[tuple[str, dict[str, Any]]]:
 def _segmenters(run: Run) -> Iterator[tuple[str, dict[str, Any]]]:
     """Digests of every model's weights and of the tokenizer it was trained with."""
     for model, options in run.models.items():
-        weights = options.get("weights")
-        path = Path(weights or run.results.segmenter(model))
+        path = Path(options.get("weights") or run.results.segmenter(model))
+        with contextlib.suppress(HolohistoError):
+            path = located(path, "segmenter")
         header = _header(path)
         if "digest" in header:
             yield (

@@ -69,6 +69,20 @@ def header_of(card: ModelCard, digest: str) -> dict[str, str]:
     return sealed_header(header)
 
 
+def load_card(path: Path) -> ModelCard:
+    """Read the card of a segmenter, without its weights.
+
+    Raises:
+        HolohistoError: the file is missing, of another format, or its header is damaged.
+    """
+    header = read_header(path, "segmenter", FORMAT, "train it with this version")
+    require_header(path, header)
+    try:
+        return _card(header)
+    except (ValueError, KeyError, TypeError) as error:
+        raise HolohistoError(path, f"segmenter cannot be read: {error}") from error
+
+
 def load_weights(path: Path) -> tuple[dict[str, np.ndarray], ModelCard, str]:
     """Read the weights of a segmenter, its card and the SHA-256 of the weights.
 

@@ -16,12 +16,12 @@ from holohisto.device import resolve_precision
 from holohisto.errors import HolohistoError
 from holohisto.runtime.progress import phase
 from holohisto.runtime.tsv import write_tsv
-from holohisto.segmenter.baselines import pretrained
 from holohisto.segmenter.baselines.threshold import ThresholdSegmenter
 from holohisto.segmenter.card import ModelCard
 from holohisto.segmenter.file import Network, build_segmenter, save_segmenter
 from holohisto.segmenter.holohisto.model import HolohistoSegmenter
 from holohisto.segmenter.inputs import TileEncoder
+from holohisto.segmenter.start import Cohort, start
 from holohisto.slide.record import SlideRecord
 from holohisto.tokenizer.file import load_tokenizer, tokenizer_digest
 from holohisto.tokenizer.vqgan import VQGAN
@@ -74,7 +74,9 @@ def fit_segmenter(job: TrainingJob, machine: Machine, segmenter: Path, table: Pa
     downscale = tokenizer.architecture.downscale if tokenizer else LINEAR_DOWNSCALE
     codebook = tokenizer.quantize.codes if tokenizer else None
     model = build_segmenter(job.model, codebook, downscale, len(job.classes))
-    start = pretrained.start(model, job.model)
+    mpp = SlideRecord.read(job.results.record(slides["train"][0].name)).working_mpp
+    digest = tokenizer_digest(tokenizer) if tokenizer else None
+    started = start(model, job.model, Cohort(tuple(job.classes), mpp, digest))
     checkpoint = segmenter.with_suffix(".checkpoint")
     with phase("training"):
         if isinstance(model, ThresholdSegmenter):
@@ -87,13 +89,13 @@ def fit_segmenter(job: TrainingJob, machine: Machine, segmenter: Path, table: Pa
         name=job.name,
         options=job.model,
         classes=tuple(job.classes),
-        mpp=SlideRecord.read(job.results.record(slides["train"][0].name)).working_mpp,
+        mpp=mpp,
         tile=model.tile or job.options.tile,
-        tokenizer=tokenizer_digest(tokenizer) if tokenizer else None,
+        tokenizer=digest,
         downscale=downscale,
         mode=job.tokens.mode,
         precision=encoder.precision if encoder else maps_precision,
-        summary={"pretrained": start, **summary},
+        summary={**started, **summary},
     )
     save_segmenter(weights, card, segmenter)
     checkpoint.unlink(missing_ok=True)

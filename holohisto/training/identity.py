@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from holohisto.config.models import BackboneModel
+from holohisto.config.models import BackboneModel, HolohistoModel
+from holohisto.config.starter import located
 from holohisto.runtime.identity import Input, hash_of_inputs
 from holohisto.segmenter.inputs import TileEncoder
 from holohisto.tokenizer.file import tokenizer_digest
@@ -21,13 +22,16 @@ def training_identity(
         encoder: Encodes tiles in mode `online`; None in the other modes, whose tokens are part of
             the slides.
     """
+    pretrained = None
+    if isinstance(job.model, BackboneModel | HolohistoModel) and job.model.pretrained:
+        pretrained = located(job.model.pretrained, "segmenter")
     inputs: list[Input] = [
         job.model.model_dump_json(),
         job.options.model_dump_json(),
         {name: options.values for name, options in job.classes.items()},
         job.seed,
         *((tokenizer_digest(encoder.tokenizer), encoder.precision) if encoder else ()),
-        job.model.pretrained if isinstance(job.model, BackboneModel) else None,
+        pretrained,
     ]
     for split, opened in slides.items():
         for slide in opened:

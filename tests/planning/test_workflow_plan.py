@@ -188,6 +188,22 @@ def test_a_pretrained_start_is_an_input_of_its_model():
     plan = plan_of(models={"deep": deep, "holohisto": HOLOHISTO})
     assert plan.pretrained(job(model="deep")) == Path("r.pth")
     assert plan.pretrained(job()) == []
+    mine = HOLOHISTO | {"pretrained": "mine.safetensors"}
+    assert plan_of(models={"holohisto": mine}).pretrained(job()) == Path("mine.safetensors")
+
+
+def test_the_starter_stands_for_its_files(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOLOHISTO_STARTER", str(tmp_path))
+    files = [tmp_path / f"{name}.safetensors" for name in ("tokenizer", "segmenter")]
+    for file in files:
+        file.touch()
+    models = {"a": HOLOHISTO | {"weights": "starter"}, "b": HOLOHISTO | {"pretrained": "starter"}}
+    plan = plan_of(models=models, tokenizer={"checkpoint": "starter"})
+    assert plan.checkpoint_files == [files[0]]
+    assert plan.segmenter("a") == files[1]
+    assert plan.pretrained(job(model="b")) == files[1]
+    assert plan.to_train == ["b"]
+    assert not [line for line in plan.missing_files() if "config" in line]
 
 
 def test_cells_and_flags_are_those_of_the_slide():

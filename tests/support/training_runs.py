@@ -12,6 +12,7 @@ from holohisto.foreground.map import Foreground
 from holohisto.foreground.tissue import Tissue
 from holohisto.runtime.arithmetic import ceil_div
 from holohisto.segmenter.file import build_segmenter
+from holohisto.segmenter.start import Cohort, start
 from holohisto.slide import Slide
 from holohisto.slide.scale import Scale
 from holohisto.tokens.token_map import TokenMap
@@ -91,7 +92,11 @@ def slide(seed, known=(True,)):
 def trainer(options=OPTIONS, seed=0, decoder="rgb", **kwargs):
     torch.manual_seed(seed)
     codebook = torch.linspace(-1, 1, 32 * 4).reshape(32, 4)
-    model = build_segmenter(HolohistoModel(size="T", decoder=decoder), codebook, 16, 1)
+    options_of_model = HolohistoModel(
+        size="T", decoder=decoder, pretrained=kwargs.get("pretrained")
+    )
+    model = build_segmenter(options_of_model, codebook, 16, 1)
+    start(model, options_of_model, Cohort(("a",), 0.5, "t"))
     fabric = kwargs.get("fabric") or Fabric(accelerator="cpu", devices=1)
     slides = kwargs.get("slides", [slide(1), slide(2)])
     return Trainer(model, slides, [slide(3)], options, seed, fabric, kwargs.get("workers", 1))

@@ -4,6 +4,7 @@ import signal
 
 import pytest
 import torch
+from starter_files import segmenter_of, write_segmenter
 from training_runs import MIXED, OPTIONS, numbers, run, slide, trainer
 
 from holohisto.config.models import HolohistoModel
@@ -33,6 +34,26 @@ def test_interrupted_training_equals_uninterrupted_bit_for_bit(tmp_path):
         assert torch.equal(value, resumed.progress.best[name]), name
 
 
+def test_a_training_that_starts_from_a_segmenter_has_its_weights_and_resumes(tmp_path):
+    given, options = segmenter_of(7, 1)
+    path = tmp_path / "given.safetensors"
+    write_segmenter(path, given, options, ["a"], "t")
+    started, scratch = trainer(pretrained=path), trainer()
+    for model in (started.raw_model, started.average.model):  # before the first step
+        for name, value in model.state_dict().items():
+            of = scratch.raw_model if name == "prior.shift" else given
+            assert torch.equal(value, of.state_dict()[name]), name
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    rows = run(started, tmp_path / "a")
+    run(trainer(pretrained=path), tmp_path / "b", validations=2)
+    resumed = trainer(pretrained=path)
+    assert numbers(run(resumed, tmp_path / "b")) == numbers(rows)
+    assert rows[0].loss != run(scratch, tmp_path, validations=1)[0].loss
+    for name, value in started.average.model.state_dict().items():
+        assert torch.equal(value, resumed.average.model.state_dict()[name]), name
+
+
 def test_the_checkpoint_of_another_training_is_not_resumed(tmp_path):
     run(trainer(), tmp_path, validations=2)
     other = trainer()
@@ -40,7 +61,10 @@ def test_the_checkpoint_of_another_training_is_not_resumed(tmp_path):
     assert [row.step for row in first] == [9]
 
 
-@pytest.mark.parametrize("change", ["known", "annotation", "foreground", "tokens", "classes"])
+@pytest.mark.parametrize(
+    "change",
+    ["known", "annotation", "foreground", "tokens", "classes", "pretrained", "its content"],
+)
 def test_a_changed_training_has_another_identity(change, tmp_path):
     def opened(**facts):
         path = tmp_path / "annotation.png"
@@ -54,10 +78,12 @@ def test_a_changed_training_has_another_identity(change, tmp_path):
             a_slide.token_map.tokens[0][0, 0] += 1
         return {"train": [a_slide], "val": []}
 
-    def identity(slides, values=None):
+    def identity(slides, values=None, start=None):
+        start_file = tmp_path / "start.safetensors"
+        start_file.write_text(start or "")
         job = TrainingJob(
             name="m",
-            model=HolohistoModel(),
+            model=HolohistoModel(pretrained=start_file if start else None),
             options=OPTIONS,
             tokens=TokensOptions(),
             classes={"a": ClassOptions(values=values)},
@@ -73,9 +99,12 @@ def test_a_changed_training_has_another_identity(change, tmp_path):
         "foreground": lambda: identity(opened(foreground=True)),
         "tokens": lambda: identity(opened(tokens=True)),
         "classes": lambda: identity(opened(), values=(3,)),
+        "pretrained": lambda: identity(opened(), start="a"),
+        "its content": lambda: identity(opened(), start="b"),
     }
-    before = identity(opened())
-    assert identity(opened()) == before
+    start = "a" if change == "its content" else None
+    before = identity(opened(), start=start)
+    assert identity(opened(), start=start) == before
     assert changed[change]() != before
 
 

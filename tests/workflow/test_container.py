@@ -8,16 +8,24 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-NEEDED = {"holohisto", "LICENSE", "Makefile", "README.md", "pyproject.toml", "requirements.lock"}
+NEEDED = {
+    "holohisto",
+    "LICENSE",
+    "Makefile",
+    "README.md",
+    "pyproject.toml",
+    "requirements.lock",
+    "resources/starter",
+}
 
 
 def test_the_list_is_what_make_and_the_build_read():
     target, needs = re.search(r"^(\S+installed): (.*)$", makefile(), flags=re.M).groups()
     assert target == "$(VENV)/installed"
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
     read = {*needs.split(), project["project"]["readme"], *project["project"]["license-files"]}
-    assert {*read, *wheel} == NEEDED
+    assert {*read, *wheel["packages"], *wheel["force-include"]} == NEEDED
 
 
 def test_images_are_without_tests_and_checks_and_not_for_root():

@@ -6,6 +6,7 @@ from holohisto.config.steps import script_safe
 from holohisto.errors import HolohistoError
 from holohisto.planning.workflow import Plan, any_of, scaled
 from holohisto.runtime import gpus, paths
+from holohisto.segmenter import given
 from holohisto.sheet.rows import drawn_files
 from holohisto.slide.integrity import file_bytes
 
@@ -27,7 +28,7 @@ try:
         plan.require_one_node()
     # Once in a run, not in each of its jobs; and not for --lint, which needs no files.
     if workflow.is_main_process and workflow.check_envvars:
-        plan.require_files()
+        plan.require_files(given.mistakes(plan.settings, plan.results))
     # Jobs of a cluster receive these on a command line.
     if workflow.is_main_process:
         paths.require_plain(workflow.config_settings.config)

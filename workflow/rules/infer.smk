@@ -5,8 +5,7 @@ rule infer:
         foreground="results/foreground/{slide}.tif",
         tokens=plan.if_over_tokens(plan.token_maps(["{slide}"])),
         tokenizer=plan.if_over_tokens(plan.online_tokenizer),
-        segmenter=lambda wildcards: cfg.models[wildcards.model].weights
-        or f"results/models/{wildcards.model}/segmenter.safetensors",
+        segmenter=lambda wildcards: plan.segmenter(wildcards.model),
     output:
         labels="results/models/{model}/labels/{slide}.tif",
         probability="results/models/{model}/probability/{slide}.tif",

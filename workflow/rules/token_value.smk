@@ -5,8 +5,7 @@ rule token_value:
         check=expand("results/check/{slide}.json", slide=plan.token_value_slides),
         foreground=expand("results/foreground/{slide}.tif", slide=plan.token_value_slides),
         tokens=plan.token_maps(plan.token_value_slides),
-        segmenter=lambda wildcards: cfg.models[wildcards.model].weights
-        or f"results/models/{wildcards.model}/segmenter.safetensors",
+        segmenter=lambda wildcards: plan.segmenter(wildcards.model),
     output:
         report(
             "results/models/{model}/token_value.tsv",
