@@ -9,7 +9,7 @@ from holohisto.config.sections import Classes, CohortOptions
 from holohisto.errors import HolohistoError
 from holohisto.runtime.results import Results
 from holohisto.sheet.rows import read_sheet
-from holohisto.statistics.cohort import cohort_tables, overall_lines, read_scores
+from holohisto.statistics.cohort import absent_lines, cohort_tables, overall_lines, read_scores
 from holohisto.statistics.files import write_table
 
 logger = logging.getLogger(__name__)
@@ -64,5 +64,8 @@ def run(arguments: argparse.Namespace) -> None:
     lines = list(overall_lines(tables["groups"]))
     for line in lines:
         logger.info("%s", line)
-    if not lines:
+    absent = list(absent_lines(tables["groups"]))
+    for line in absent:
+        logger.warning("%s", line)
+    if not lines and not absent:
         logger.warning("no scores at all: the tables have headers only")

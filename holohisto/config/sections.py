@@ -198,11 +198,6 @@ class CohortOptions(Section):
         description="Confidence level of the intervals.",
         json_schema_extra=EXPERT,
     )
-    bootstrap: Count = Field(
-        default=2000,
-        description="Bootstrap resamples per interval.",
-        json_schema_extra=EXPERT,
-    )
 
 
 class GalleryOptions(Section):

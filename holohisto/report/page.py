@@ -120,6 +120,7 @@ def _scores(run: Run) -> dict[str, Any]:
         "challenge": scores.CHALLENGE,
         "table2": table2.table2(run, numbers["table2"]),
         "alpha": table1.alpha_of(run),
+        "confidence": table1.confidence_of(run),
         "tile_words": _tile(run),
         "trained_models": trained.trained_table(known, run.reference),
         "token_value": token_value.token_value_table(run, numbers["token_value"]),

@@ -13,7 +13,7 @@ from holohisto.runtime.results import Results
 from holohisto.runtime.seal import read_sealed_json
 from holohisto.sheet.cells import Row
 from holohisto.statistics.comparisons import comparison_table
-from holohisto.statistics.distributions import distribution_table
+from holohisto.statistics.distributions import POOLED, distribution_table
 from holohisto.statistics.groups import ALL, group_table
 from holohisto.statistics.rows import OBJECTS, SLIDES, object_rows, score_rows
 
@@ -33,10 +33,8 @@ def cohort_tables(
     """
     return {
         "slides": slides,
-        "groups": group_table(slides),
-        "comparisons": comparison_table(
-            slides, reference, options.alpha, options.bootstrap, options.confidence
-        ),
+        "groups": group_table(slides, options.confidence),
+        "comparisons": comparison_table(slides, reference, options.alpha, options.confidence),
         "objects": objects,
         "distributions": distribution_table(objects, slides),
     }
@@ -87,7 +85,18 @@ def _read_metrics(path: Path, model: str) -> dict[str, Any]:
 def overall_lines(groups: pd.DataFrame) -> Iterator[str]:
     """One sentence per model and class with its mean over the groups, from groups.tsv."""
     for row in groups[groups["group"] == ALL].to_dict("records"):
+        if not row["slides_showing"]:
+            continue
         yield (
             f"{row['model']}, {row['class']}: mean slide Dice of the groups {row['dice_mean']:.4f},"
             f" object F1 {row['f1_mean']:.4f} ({row['slides']} slides)"
         )
+
+
+def absent_lines(groups: pd.DataFrame) -> Iterator[str]:
+    """One sentence per class and group of which no slide shows the class, from groups.tsv."""
+    absent = groups[(groups["slides_showing"] == 0) & (groups["group"] != POOLED)]
+    for name, rows in absent.groupby("class", sort=False):
+        names = list(rows["group"].unique())
+        where = "" if ALL in names else " of group " + ", ".join(names)
+        yield f"{name}: no scored slide{where} shows this class, so it has no score there"

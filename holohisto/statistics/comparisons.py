@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from holohisto.statistics.groups import ALL, by_group, scored
+from holohisto.statistics.groups import ALL, by_group, scored, shows_class
+from holohisto.statistics.intervals import shift_interval
 from holohisto.statistics.paired import (
     DECIMALS,
     hodges_lehmann,
     holm,
     pairs_needed,
-    shift_interval,
     signed_rank,
     smallest_p,
 )
@@ -46,7 +46,7 @@ COMPARISONS = (
 
 
 def comparison_table(
-    slides: pd.DataFrame, reference: str, alpha: float, resamples: int, confidence: float = 0.95
+    slides: pd.DataFrame, reference: str, alpha: float, confidence: float = 0.95
 ) -> pd.DataFrame:
     """Slide Dice of the reference against every other model, paired on slides and on subjects.
 
@@ -54,14 +54,14 @@ def comparison_table(
     over the compared models, within class, level (slides or subjects) and scope (a group or all).
     `p_least` and `p_least_holm` are the smallest values that `p` and `p_holm` could take, reached
     if all pairs of every comparison agreed. `n_needed` is the smallest number of unequal pairs
-    with which a comparison could be significant.
+    with which a comparison could be significant. Classes and groups without any slide that shows
+    the class are left out: models that find nothing there are all alike.
 
     Args:
         slides: the columns SLIDES, one row per model, slide and class.
         reference: model that the others are compared with.
         alpha: significance level, 0 to 1.
-        resamples: bootstrap resamples of the interval of the shift.
-        confidence: coverage of that interval, 0 to 1.
+        confidence: coverage of the interval of the shift, 0 to 1.
 
     Returns:
         The columns COMPARISONS, one row per class, level, scope and compared model.
@@ -70,17 +70,18 @@ def comparison_table(
     order = list(slides["group"].unique())
     for name, own in scored(slides).groupby("class", sort=False):
         scopes = [(ALL, own), *(by_group(own, order) if own["group"].nunique() > 1 else ())]
+        shown = [(scope, members) for scope, members in scopes if shows_class(members).any()]
         for level in ("slides", "subjects"):
-            for scope, members in scopes:
-                family = _family(members, reference, level, alpha, (confidence, resamples))
+            for scope, members in shown:
+                family = _family(members, reference, level, alpha, confidence)
                 rows += [{"class": name, "level": level, "scope": scope} | row for row in family]
     return pd.DataFrame(rows, columns=list(COMPARISONS))
 
 
 def _family(
-    slides: pd.DataFrame, reference: str, level: str, alpha: float, interval: tuple[float, int]
+    slides: pd.DataFrame, reference: str, level: str, alpha: float, confidence: float
 ) -> list[dict[str, Any]]:
-    """All comparisons that share one Holm correction; `interval`: confidence and resamples."""
+    """All comparisons that share one Holm correction."""
     keys = ["subject", "slide"] if level == "slides" else ["subject"]
     dice = slides.set_index(["subject", "slide", "model"])["dice_foreground"].astype(float)
     dice = dice.unstack()
@@ -98,7 +99,7 @@ def _family(
                 "model": model,
                 "reference_pretrained": pretrained[reference],
                 "pretrained": pretrained[model],
-                **_tested(pairs, interval),
+                **_tested(pairs, confidence),
             }
         )
     adjusted, least = (holm([row[key] for row in rows]).tolist() for key in ("p", "p_least"))
@@ -108,12 +109,12 @@ def _family(
     return rows
 
 
-def _tested(pairs: pd.Series, interval: tuple[float, int]) -> dict[str, Any]:
+def _tested(pairs: pd.Series, confidence: float) -> dict[str, Any]:
     """Test, shift and interval of paired differences, indexed by subject among others."""
     values = np.round(pairs.to_numpy(), DECIMALS)
     test = signed_rank(values)
     subjects = [str(key) for key in pairs.index.get_level_values("subject")]
-    low, high = shift_interval(values, subjects, *interval)
+    low, high = shift_interval(values, subjects, confidence)
     return {
         "n": test.n,
         "n_zero": test.n_zero,
@@ -121,7 +122,7 @@ def _tested(pairs: pd.Series, interval: tuple[float, int]) -> dict[str, Any]:
         "shift": hodges_lehmann(values),
         "shift_low": low,
         "shift_high": high,
-        "confidence": interval[0],
+        "confidence": confidence,
         "effect": test.effect,
         "W": test.statistic,
         "p": test.p,

@@ -1,21 +1,16 @@
-"""Paired comparisons: exact tests, their limits, typical differences and intervals."""
+"""Paired comparisons: exact tests, their limits and typical differences."""
 
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from scipy import stats
 
 EXACT_LIMIT = 50
 """Pairs up to which the null distribution is enumerated; above, the normal approximation."""
 DECIMALS = 9
 """Differences are rounded so that round-off neither breaks ties nor makes zeros non-zero."""
-FEWEST_CLUSTERS = 5
-"""Clusters below which no bootstrap interval is given."""
-BOOTSTRAP_CELLS = 4_000_000
-"""Numbers held at once while resampling."""
 
 
 @dataclass(frozen=True)
@@ -81,12 +76,21 @@ def signed_rank(differences: Sequence[float] | np.ndarray) -> SignedRank:
 def _exact_p(ranks: np.ndarray, positive: np.ndarray) -> float:
     """Share of the 2^n sign patterns with a rank sum as extreme, by dynamic programming."""
     statistic = min(ranks[positive].sum(), ranks[~positive].sum())
-    doubled = np.rint(2 * ranks).astype(np.int64)  # mean ranks are halves
-    ways = np.zeros(doubled.sum() + 1)
-    ways[0] = 1
-    for rank in doubled:
-        ways[rank:] += ways[:-rank].copy()
+    ways = sums_of_signed(np.rint(2 * ranks).astype(np.int64))  # mean ranks are halves
     return min(1.0, 2 * float(ways[: round(2 * statistic) + 1].sum() / ways.sum()))
+
+
+def sums_of_signed(sizes: np.ndarray) -> np.ndarray:
+    """Number of the 2^n sign patterns by the sum of the positive sizes, (total + 1,) float64.
+
+    Args:
+        sizes: (n,) int64, 0 or more.
+    """
+    ways = np.zeros(sizes.sum() + 1)
+    ways[0] = 1
+    for size in sizes:
+        ways[size:] += ways[: len(ways) - size].copy()
+    return ways
 
 
 def smallest_p(nonzero: int) -> float:
@@ -122,65 +126,3 @@ def hodges_lehmann(differences: Sequence[float] | np.ndarray) -> float:
     values = np.asarray(differences, dtype=np.float64)
     first, second = np.triu_indices(len(values))
     return float(np.median((values[first] + values[second]) / 2))
-
-
-def shift_interval(
-    differences: Sequence[float] | np.ndarray,
-    clusters: Sequence[str],
-    confidence: float,
-    resamples: int,
-    seed: int = 0,
-) -> tuple[float, float]:
-    """Percentile bootstrap interval of the Hodges-Lehmann shift, resampling whole clusters.
-
-    Slides of one subject resemble each other, so subjects are resampled instead of slides. A
-    resample only changes how often each pair of slides counts, so the pairs are sorted once.
-
-    Args:
-        differences: (n,) paired differences.
-        clusters: (n,) cluster (subject) of each difference.
-        confidence: coverage of the interval, 0 to 1.
-        resamples: number of bootstrap resamples.
-        seed: of the resampling.
-
-    Returns:
-        Lower and upper end; NaN for fewer than five clusters, whose resamples repeat so often that
-        the interval would be far too narrow.
-    """
-    values = np.asarray(differences, dtype=np.float64)
-    member = pd.factorize(np.asarray(clusters, dtype=object))[0]
-    count = int(member.max()) + 1 if len(member) else 0
-    if count < FEWEST_CLUSTERS:
-        return float("nan"), float("nan")
-    first, second = np.triu_indices(len(values))
-    means = (values[first] + values[second]) / 2
-    order = np.argsort(means)
-    means, first, second = means[order], first[order], second[order]
-    random = np.random.default_rng(seed)
-    block = max(1, BOOTSTRAP_CELLS // len(means))
-    shifts = []
-    for start in range(0, resamples, block):
-        size = min(block, resamples - start)
-        times = random.multinomial(count, np.full(count, 1 / count), size=size)[:, member]
-        shifts.append(_counted_median(means, _pair_counts(times, first, second)))
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(np.concatenate(shifts), [tail, 1 - tail])
-    return float(low), float(high)
-
-
-def _pair_counts(times: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """How often each pair occurs when slide i is drawn `times[:, i]` times: (resamples, pairs)."""
-    counts = times[:, first] * times[:, second]
-    same = first == second
-    own = times[:, first[same]]
-    counts[:, same] = own * (own + 1) // 2
-    return counts
-
-
-def _counted_median(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Median per row of sorted `values`, each occurring `counts[row]` times."""
-    below = np.cumsum(counts, axis=1)
-    total = below[:, -1:]
-    low = (below <= (total - 1) // 2).sum(axis=1)
-    high = (below <= total // 2).sum(axis=1)
-    return (values[low] + values[high]) / 2

@@ -8,7 +8,7 @@ from holohisto.statistics.comparisons import comparison_table
 
 
 def test_one_model_has_nothing_to_compare():
-    table = comparison_table(slides({"m": {"a": 0.5}}, {"a": "g"}), "m", 0.05, 10)
+    table = comparison_table(slides({"m": {"a": 0.5}}, {"a": "g"}), "m", 0.05)
     assert len(table) == 0
     assert "p_holm" in table
 
@@ -19,10 +19,11 @@ def test_comparison_by_slides_and_by_subjects():
     subjects = {slide: f"r{i // 2}" for i, slide in enumerate(ours)}
     groups = dict.fromkeys(ours, "g")
     table = comparison_table(
-        slides({"m": ours, "k": theirs}, groups, subjects=subjects), "m", 0.05, 200
+        slides({"m": ours, "k": theirs}, groups, subjects=subjects), "m", 0.05
     ).set_index("level")
     row = table.loc["slides"]
     assert (row["n"], row["W"], row["result"], row["note"]) == (8, 0, "higher", "")
+    assert np.isnan(row["shift_low"])  # slides of four subjects
     assert row["p"] == pytest.approx(2 / 2**8)
     assert row["shift"] == pytest.approx(0.1035)
     row = table.loc["subjects"]
@@ -37,7 +38,7 @@ def test_pairs_are_slides_that_both_models_have():
     ours = {f"s{i}": 0.9 for i in range(7)}
     theirs = {f"s{i}": 0.8 for i in range(1, 9)}
     groups = {f"s{i}": "g" for i in range(9)}
-    table = comparison_table(slides({"m": ours, "k": theirs}, groups), "m", 0.05, 50)
+    table = comparison_table(slides({"m": ours, "k": theirs}, groups), "m", 0.05)
     assert set(table["n"]) == {6}
     assert set(table["method"]) == {"exact"}
     assert table["p"].tolist() == pytest.approx([2 / 2**6] * 2)
@@ -49,7 +50,7 @@ def test_holm_counts_the_models_compared():
         name: {s: d - gap - i / 500 for i, (s, d) in enumerate(ours.items())}
         for name, gap in (("k", 0.1), ("l", 0.2), ("o", 0.3))
     }
-    table = comparison_table(slides({"m": ours, **others}, dict.fromkeys(ours, "g")), "m", 0.05, 50)
+    table = comparison_table(slides({"m": ours, **others}, dict.fromkeys(ours, "g")), "m", 0.05)
     assert table["p_holm"].tolist() == pytest.approx([3 * 2 / 2**6] * 6)
     assert set(table["result"]) == {"no difference shown"}
     assert table["note"].iloc[0] == (
@@ -68,7 +69,6 @@ def test_ties_neither_turn_the_result_round_nor_hide():
         ),
         "m",
         0.01,
-        50,
     ).set_index(["level", "model"])
     row = table.loc[("slides", "k")]
     assert (row["n"], row["n_zero"], row["shift"], row["effect"]) == (52, 40, 0.0, 1.0)
@@ -86,7 +86,7 @@ def test_what_no_result_can_be_below_counts_every_comparison_of_the_family():
         "k": {s: d - 0.1 - i / 500 for i, (s, d) in enumerate(ours.items())},
         "l": {f"s{i}": 0.5 + i / 100 for i in range(7)},
     }
-    table = comparison_table(slides({"m": ours, **others}, dict.fromkeys(ours, "g")), "m", 0.01, 50)
+    table = comparison_table(slides({"m": ours, **others}, dict.fromkeys(ours, "g")), "m", 0.01)
     rows = table[table["level"] == "slides"].set_index("model")
     assert rows["p_least"].to_dict() == {"k": 2 / 2**9, "l": 2 / 2**7}
     assert rows["p_least_holm"].to_dict() == {"k": 2 * 2 / 2**9, "l": 2 / 2**7}
@@ -98,7 +98,33 @@ def test_scopes_are_all_and_each_group():
     dice = {f"s{i}": 0.9 for i in range(4)}
     groups = {"s0": "x", "s1": "x", "s2": "y", "s3": "y"}
     worse = {slide: 0.95 + i / 100 for i, slide in enumerate(dice)}
-    table = comparison_table(slides({"m": dice, "k": worse}, groups), "m", 0.2, 50)
+    table = comparison_table(slides({"m": dice, "k": worse}, groups), "m", 0.2)
     assert list(table["scope"]) == ["All", "x", "y"] * 2
     assert table["result"].iloc[0] == "lower"
     assert table["shift"].iloc[0] == pytest.approx(-0.065)
+
+
+def test_interval_changes_the_signs_of_all_slides_of_a_subject_together():
+    """Seven subjects with two slides each: the interval is that of seven, not of fourteen."""
+    gaps = [0.01, 0.02, 0.03, 0.05, 0.08, 0.13, 0.21]
+    ours = {f"s{i}": 0.9 for i in range(14)}
+    theirs = {f"s{i}": 0.9 - gaps[i // 2] for i in range(14)}
+    subjects = {slide: f"r{i // 2}" for i, slide in enumerate(ours)}
+    table = comparison_table(
+        slides({"m": ours, "k": theirs}, dict.fromkeys(ours, "g"), subjects=subjects), "m", 0.05
+    ).set_index("level")
+    # with 7 subjects only the 3 most extreme of 2^7 patterns at either end are rejected
+    low, high = table.loc["subjects", ["shift_low", "shift_high"]]
+    assert (low, high) == pytest.approx(((0.01 + 0.03) / 2, (0.08 + 0.21) / 2))
+    assert list(table.loc["slides", ["shift_low", "shift_high"]]) == pytest.approx([low, high])
+
+
+def test_what_no_slide_shows_is_not_compared():
+    """Group y has no annotated pixel: models that find nothing there are alike by nature."""
+    dice = {f"s{i}": 0.9 if i < 3 else 1.0 for i in range(6)}
+    groups = {slide: "x" if d < 1 else "y" for slide, d in dice.items()}
+    table = slides({"m": dice, "k": {s: d / 2 for s, d in dice.items()}}, groups)
+    table.loc[table["group"] == "y", ["tp", "fn"]] = 0
+    assert set(comparison_table(table, "m", 0.05)["scope"]) == {"All", "x"}
+    table[["tp", "fn"]] = 0
+    assert len(comparison_table(table, "m", 0.05)) == 0

@@ -1,4 +1,4 @@
-"""Paired tests and intervals by hand, by brute force and against scipy."""
+"""Paired tests by hand, by brute force and against scipy."""
 
 import itertools
 
@@ -10,7 +10,6 @@ from holohisto.statistics.paired import (
     hodges_lehmann,
     holm,
     pairs_needed,
-    shift_interval,
     signed_rank,
     smallest_p,
 )
@@ -172,36 +171,3 @@ def test_hodges_lehmann_by_hand():
     # 1, 2, 6 → Walsh means 1, 1.5, 2, 3.5, 4, 6: median 2.75
     assert hodges_lehmann([6, 1, 2]) == 2.75
     assert hodges_lehmann([-0.3]) == -0.3
-
-
-def test_interval_is_that_of_resampling_in_a_loop():
-    random = np.random.default_rng(5)
-    values = random.normal(1, 1, 12)
-    clusters = [str(i // 2) for i in range(12)]
-    low, high = shift_interval(values, clusters, 0.9, 4000, seed=1)
-    shifts = []
-    for _ in range(4000):
-        drawn = random.integers(0, 6, 6)
-        shifts.append(hodges_lehmann(np.concatenate([values[2 * i : 2 * i + 2] for i in drawn])))
-    assert [low, high] == pytest.approx(np.quantile(shifts, [0.05, 0.95]), abs=0.06)
-
-
-def test_interval_draws_whole_subjects():
-    values = [0.0] * 10 + [1.0] * 10 + [2.0] * 10 + [3.0] * 10 + [4.0] * 10
-    alone = shift_interval(values, [str(i) for i in range(50)], 0.95, 1000)
-    together = shift_interval(values, [str(i // 10) for i in range(50)], 0.95, 1000)
-    assert together[1] - together[0] > 2 * (alone[1] - alone[0])
-
-
-def test_interval_needs_five_subjects():
-    values = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
-    assert np.isnan(shift_interval(values, ["a", "a", "b", "c", "d", "d"], 0.95, 100)).all()
-    low, high = shift_interval(values, ["a", "a", "b", "c", "d", "e"], 0.95, 100)
-    assert 0.1 <= low <= high <= 0.6
-
-
-def test_interval_does_not_depend_on_the_block(monkeypatch):
-    values, names = np.random.default_rng(2).normal(0, 1, 9), list("abcdefghi")
-    whole = shift_interval(values, names, 0.95, 300)
-    monkeypatch.setattr("holohisto.statistics.paired.BOOTSTRAP_CELLS", 1000)
-    assert shift_interval(values, names, 0.95, 300) == whole

@@ -33,7 +33,6 @@ CONFIG = {
     "train": {"tile": [256, 192], "steps": 6, "validate_every": 3, "batch": 2},
     "infer": {"splits": ["test", "predict"], "tile": [256, 192]},
     "metrics": {"tile": [256, 192]},
-    "cohort": {"bootstrap": 50},
 }
 
 

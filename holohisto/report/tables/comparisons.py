@@ -2,7 +2,7 @@
 
 import math
 
-from holohisto.report.words import ABSENT, probability
+from holohisto.report.words import probability
 from holohisto.statistics.groups import ALL
 from holohisto.statistics.paired import smallest_p
 
@@ -17,7 +17,9 @@ def comparison(row: dict, pretrained: str = "") -> dict[str, str]:
     model = row["model"]
     where = "all groups" if row["scope"] == ALL else f"group {row['scope']}"
     shift, low, high = (100 * row[key] for key in ("shift", "shift_low", "shift_high"))
-    interval = ABSENT if math.isnan(low) else f"{low:+.2f} to {high:+.2f}".replace("-", "−")
+    interval = f"{low:+.2f} to {high:+.2f}".replace("-", "−")
+    if math.isnan(low):
+        interval = "n too small"
     effect = float(row.get("effect", math.nan))
     return {
         "model": model,

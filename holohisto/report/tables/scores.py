@@ -156,9 +156,12 @@ def _cell(row: pd.DataFrame, count: int, measure: tuple[str, str], best: float) 
         return Cell(ABSENT)
     value, slides = float(row[mean].iloc[0]), int(row["slides"].iloc[0])
     deviation = float(row[spread].iloc[0]) if spread in row else float("nan")
+    spreads = ["" if math.isnan(deviation) else f"± {percent(deviation)}"]
+    if mean == "dice_mean" and "dice_low" in row:
+        spreads.append(" to ".join(percent(row[end].iloc[0]) for end in ("dice_low", "dice_high")))
     return Cell(
         percent(value),
-        "" if math.isnan(deviation) else f"± {percent(deviation)}",
+        "; ".join(filter(None, spreads)),
         "" if slides == count else number_of(slides),
         value >= best and slides == count,
     )

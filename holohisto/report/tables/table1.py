@@ -103,7 +103,7 @@ def table1(run: Run, table: pd.DataFrame, name: str) -> PrintedTable | None:
         lines,
         [("", 1), ("Tile Dice, %", len(shown)), ("Slide Dice, %", 2)]
         + ([(f"Does {run.reference} differ?", 2)] if compared else []),
-        _empty(run, means),
+        _empty(run, means) + _not_shown(means),
     )
 
 
@@ -126,6 +126,11 @@ def _title(group: str) -> str:
 def alpha_of(run: Run) -> float:
     """Significance level of the tests."""
     return (run.parameters.get("cohort") or {}).get("alpha", CohortOptions().alpha)
+
+
+def confidence_of(run: Run) -> float:
+    """Confidence level of the intervals."""
+    return (run.parameters.get("cohort") or {}).get("confidence", CohortOptions().confidence)
 
 
 def _value(own: pd.DataFrame, group: str, measure: str) -> float:
@@ -164,4 +169,19 @@ def _empty(run: Run, means: pd.DataFrame) -> list[str]:
     return [
         f"With {run.reference}, {tiles} and {slides} have no annotation and no prediction; each of"
         " them counts as 100 %."
+    ]
+
+
+def _not_shown(means: pd.DataFrame) -> list[str]:
+    """A note on the groups of which no slide shows the class; `means` are rows of groups.tsv."""
+    if "slides_showing" not in means:
+        return []
+    absent = list(means.loc[means["slides_showing"] == 0, "group"].unique())
+    if ALL in absent:
+        return ["No scored slide shows this class, so it has no score."]
+    if not absent:
+        return []
+    return [
+        f"No slide of {', '.join(absent)} shows this class: no score is given there, and “All” is"
+        " the mean of the other groups."
     ]

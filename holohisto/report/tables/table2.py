@@ -19,9 +19,12 @@ SLIDES = "slides"
 def numbers(run: Run) -> pd.DataFrame:
     """Slide Dice and object F1 over all groups, one row per model: table2.tsv.
 
-    The mean is over all structures; it is NaN for a model without a score of one of them.
+    The mean is over all structures that a slide shows; it is NaN for a model without a score of one
+    of them.
     """
     groups = rows_of(run.table("groups"), group=ALL)
+    if "slides_showing" in groups:
+        groups = groups[groups["slides_showing"] > 0]
     names = [name for name in run.classes if len(rows_of(groups, **{"class": name}))]
     rows = []
     for model in run.models:
