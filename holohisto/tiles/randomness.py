@@ -11,7 +11,7 @@ class Purpose(IntEnum):
     SAMPLE = 0
     """Slide, place and variant of a training tile, by the number of the tile."""
     APPEARANCE = 1
-    """Its appearance and dropout, by the number of the tile."""
+    """Its appearance, by the number of the tile."""
     CUTMIX = 2
     """The rectangle that two tiles exchange, by the even number of the pair."""
     GRID_ORDER = 3
@@ -24,6 +24,8 @@ class Purpose(IntEnum):
     """Tiles of the tokenizer that the report shows, by the number of the example."""
     TOKENIZER_SLIDE = 7
     """Slide, stain and exchanged rectangles of a batch of the tokenizer, by its number."""
+    DROPOUT = 8
+    """Tokens and channels that are left out of a training tile, by the number of the tile."""
 
 
 def generator(seed: int, purpose: Purpose, n: int) -> np.random.Generator:

@@ -91,8 +91,8 @@ class Batches:
         """Return sample n of the training with its variant, appearance and dropout of tokens."""
         sample = self.sampler(n)
         slide = self.slides[sample.slide]
-        random = generator(self.seed, Purpose.APPEARANCE, n)
-        look = Appearance.draw(self.strength, random)
+        look = Appearance.draw(self.strength, generator(self.seed, Purpose.APPEARANCE, n))
+        dropout = generator(self.seed, Purpose.DROPOUT, n)
         variants = self.variants
         if self.inputs.tokens:
             assert slide.token_map is not None
@@ -104,8 +104,8 @@ class Batches:
             variant=replace(variant, appearance=look.on(slide.tissue.foreground.common_colour)),
             variant_index=sample.variant,
             token_dropout=self.options.token_dropout,
-            random=random,
-            seed=int(random.integers(2**63)),
+            random=dropout,
+            seed=int(dropout.integers(2**63)),
         )
 
 
