@@ -127,6 +127,21 @@ def test_previews_and_overlays_are_no_slides(
     )
 
 
+def test_a_flat_picture_called_like_a_tiff_beside_it_is_no_slide(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make(tmp_path, "a.tif", "a.png", "b.tiff", "b.jpg", "b_mask.png", "c.png", "deep/a.png")
+    assert sorted(image for image, _, _ in found(tmp_path).values()) == [
+        "a.tif",
+        "b.tiff",
+        "c.png",
+        "deep/a.png",
+    ]
+    assert found(tmp_path)["b"][1] == "b_mask.png"
+    assert "left out: 1 previews and overlays (b.jpg)" in caplog.text
+    assert "beside them; name annotations <stem>_mask (a.png)" in caplog.text
+
+
 def test_slides_are_slides_whatever_they_and_their_folders_are_called(tmp_path: Path) -> None:
     names = ["control_mask.svs", "kidney_label.ndpi", "A_annotations.mrxs", "masks/S1.svs"]
     make(tmp_path, *names, "masks/S1_mask.png", "Mask study/S2.svs", "Mask study/S2_mask.png")

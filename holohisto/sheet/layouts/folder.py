@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 
 Place = tuple[str, ...]
 """Names of nested folders."""
+CALLED_LIKE_A_SLIDE = "pictures called like a slide beside them; name annotations <stem>_mask"
 EXAMPLES = 3
 """Number of files that a message names."""
 
@@ -69,7 +70,11 @@ class _Files:
         self._left_out: dict[str, list[Path]] = defaultdict(list)
         paths = _without_hamamatsu_jpegs(files(self.folder, names.ALL_SUFFIXES))
         paths = one_of_each_series(paths)
-        slides = {(path.parent, names.stem(path).lower()) for path in paths if _only_slide(path)}
+        slides = {
+            (path.parent, names.stem(path).lower())
+            for path in paths
+            if _only_slide(path) or path.suffix.lower() in names.TIFF
+        }
         seen: set[str] = set()
         for path in paths:
             kind = self._kind(path, slides)
@@ -98,7 +103,7 @@ class _Files:
             other = "images of other kinds that look like annotations"
             return "annotation" if suffix in names.MASKS else other
         if suffix in names.FLAT and (path.parent, names.stem(path).lower()) in slides:
-            return "previews and overlays"
+            return CALLED_LIKE_A_SLIDE if suffix in names.MASKS else "previews and overlays"
         return "slide"
 
     def _folders(self, path: Path) -> Place:

@@ -7,7 +7,8 @@ from holohisto.sheet.annotations import OUTLINES, is_drawn
 
 SLIDES = (".svs", ".svslide", ".ndpi", ".mrxs", ".scn", ".dcm", ".qptiff", ".bif", ".vms", ".vmu")
 """Endings that only slides have."""
-PICTURES = (".tif", ".tiff", ".btf", ".tf2", ".tf8", ".png", ".jpg", ".jpeg")
+TIFF = (".tif", ".tiff", ".btf", ".tf2", ".tf8")
+PICTURES = (*TIFF, ".png", ".jpg", ".jpeg")
 """Endings that slides, annotations and previews may have."""
 SLIDE_SUFFIXES = (*SLIDES, *PICTURES)
 FLAT = (".png", ".jpg", ".jpeg")
