@@ -3,10 +3,13 @@
 import numpy as np
 
 from holohisto.annotation.reader import Annotation
+from holohisto.annotation.reopened import ReopenedAnnotation
 from holohisto.runtime.arithmetic import ceil_div
 
 
-def annotated_cells(annotation: Annotation, size: tuple[int, int], cell: int) -> np.ndarray:
+def annotated_cells(
+    annotation: Annotation | ReopenedAnnotation, size: tuple[int, int], cell: int
+) -> np.ndarray:
     """Return which classes have an annotated pixel in each cell, (rows, columns) uint8 of bits.
 
     Reads the annotation once, in bands of 32 cells.

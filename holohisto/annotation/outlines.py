@@ -78,6 +78,11 @@ class OutlineAnnotation:
         """Bounding boxes of the polygons, (n, 4) float64: left, top, right, bottom."""
         return self._polygons.box
 
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of decoded pixels in memory: none, the outlines alone are kept."""
+        return 0
+
     def close(self) -> None:
         """Do nothing: no file is open."""
 

@@ -56,6 +56,11 @@ class RasterAnnotation:
                 self._rule = rule_of(self._path, self._classes, self._annotated, self._pixels)
         return self._rule.bits(self._pixels.read(x, y, width, height))
 
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of decoded pixels in memory."""
+        return self._pixels.kept_bytes
+
     def close(self) -> None:
         """Close the file."""
         self._pixels.close()

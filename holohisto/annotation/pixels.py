@@ -100,6 +100,11 @@ class TiffPixels:
                 self._whole = self._read(0, 0, *self.size)
         return self._whole[y : y + height, x : x + width]
 
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of decoded pixels in memory."""
+        return 0 if self._whole is None else self._whole.nbytes
+
     def samples(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Return evenly spread parts of the picture, and those of the most bytes."""
         total = math.prod(self._grid())
@@ -178,6 +183,12 @@ class FlatPixels:
     def read(self, x: int, y: int, width: int, height: int) -> np.ndarray:
         """Return (height, width, samples) of a rectangle that lies inside the picture."""
         return self._load().read(x, y, width, height)
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of decoded pixels in memory."""
+        tiles = self._tiles
+        return 0 if tiles is None else tiles.kept_bytes
 
     def samples(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Return evenly spread parts of the picture, and those that are not constant."""

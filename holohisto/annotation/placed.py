@@ -29,6 +29,11 @@ class Drawing(Protocol):
         """Return (height, width) uint8, bit i set where class i is."""
         ...
 
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of decoded pixels in memory."""
+        ...
+
     def close(self) -> None:
         """Close the file."""
         ...
@@ -68,6 +73,11 @@ class Placed:
         bits = self._drawing.bits(*own, int(columns[-1]) + 1 - own[0], int(rows[-1]) + 1 - own[1])
         result[y0 - y : y1 - y, x0 - x : x1 - x] = bits[np.ix_(rows - own[1], columns - own[0])]
         return result
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of decoded pixels in memory."""
+        return self._drawing.kept_bytes
 
     def close(self) -> None:
         """Close the file."""

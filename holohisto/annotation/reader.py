@@ -122,6 +122,11 @@ class Annotation:
             return "give the objects, or `classes` in the configuration, the same names"
         return "set `classes.<name>.values`"
 
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of decoded pixels in memory; the open file itself holds a few kB more."""
+        return self._drawing.kept_bytes
+
     def close(self) -> None:
         """Close the file."""
         self._drawing.close()

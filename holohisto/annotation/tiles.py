@@ -44,6 +44,12 @@ class KeptTiles:
             for left in range(0, size[0], SIDE):
                 self._tiles.append(self._keep(band[:, left : left + SIDE]))
 
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of the tiles that are not constant, packed or not."""
+        packed = sum(len(tile.data) for tile in self._tiles if isinstance(tile, _Packed))
+        return self._kept + packed
+
     def _keep(self, tile: np.ndarray) -> np.ndarray | _Packed:
         first = tile[:1, :1].copy()
         if (tile == first).all():

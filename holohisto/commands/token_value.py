@@ -16,6 +16,7 @@ from holohisto.config.training import TokensOptions, TrainOptions
 from holohisto.infer import checks
 from holohisto.infer.torch_engine import fixed_threads
 from holohisto.runtime import gpus
+from holohisto.runtime.open_files import OpenFiles
 from holohisto.runtime.progress import track
 from holohisto.runtime.results import Results
 from holohisto.segmenter.card import ModelCard
@@ -89,7 +90,7 @@ def _rows(
     for row in track(rows, len(rows), split, "slide"):
         record = SlideRecord.read(job.results.record(row.slide))
         checks.require_resolution(card, record, arguments.segmenter)
-        slide = open_slide(job, row, None)
+        slide = open_slide(job, row, None, OpenFiles(0))
         tokens = job.results.tokens(row.slide)
         slide.token_map = checks.token_map_for(card, arguments.segmenter, tokens, record)
         for value in token_values(model, slide, card.tile, fabric):

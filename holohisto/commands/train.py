@@ -57,6 +57,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=0,
         help="1: recompute activations in the backward pass, for less memory",
     )
+    parser.add_argument(
+        "--cache-mb",
+        type=int,
+        default=2000,
+        help="memory for open slides, decoded annotations and validation tiles",
+    )
     parser.add_argument("--workers", type=int, default=2, help="threads that read tiles")
     parser.add_argument("--segmenter", type=Path, required=True, help="segmenter file to write")
     parser.add_argument("--table", type=Path, required=True, help="training table to write (TSV)")
@@ -81,5 +87,10 @@ def run(arguments: argparse.Namespace) -> None:
     gpus.take(arguments.devices)
     fabric = make_fabric(arguments.devices, arguments.nodes)
     fabric.launch()  # on a single node it starts the other ranks' processes, each from the top
-    machine = Machine(fabric, arguments.workers, bool(arguments.activation_checkpointing))
+    machine = Machine(
+        fabric,
+        arguments.workers,
+        bool(arguments.activation_checkpointing),
+        cache_bytes=arguments.cache_mb * 10**6,
+    )
     fit_segmenter(job, machine, arguments.segmenter, arguments.table)

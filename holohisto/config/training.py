@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from holohisto.config.augmentation import Augmentation
 from holohisto.config.fields import (
     EXPERT,
     Count,
@@ -16,44 +17,6 @@ from holohisto.config.fields import (
     Section,
     TileSize,
 )
-
-
-class ColourAugmentation(Section):
-    """Random changes of the colour of training tiles."""
-
-    channel_mixing: Fraction = Field(
-        default=0.35,
-        description="Largest share of the optical density of one colour that is mixed into another,"
-        " in half of the tiles; the result is brought to the common stain. 0 disables it.",
-    )
-    greyscale_share: Fraction = Field(
-        default=0.25, description="Share of the tiles in which all three colours are the same."
-    )
-    permutation_share: Fraction = Field(
-        default=0.25, description="Share of the tiles whose colours are permuted."
-    )
-    stain_jitter: Fraction = Field(
-        default=0.2,
-        description="Largest relative change of the contrast and density of each colour around the"
-        " common stain; 0 disables it.",
-    )
-    brightness_jitter: Fraction = Field(
-        default=0.1, description="Largest relative change of brightness; 0 disables it."
-    )
-
-
-class Augmentation(ColourAugmentation):
-    """Random changes of the colour, sharpness and size of training tiles."""
-
-    blur_sigma: Annotated[float, Field(ge=0, le=4)] = Field(
-        default=1.0,
-        description="Largest standard deviation of the Gaussian blur, working pixels; 0 disables"
-        " it.",
-    )
-    scale_jitter: Fraction = Field(
-        default=0.2, description="Largest relative change of size; 0 disables it."
-    )
-
 
 Level = Annotated[int, Field(ge=2)]
 MOST_CODES = 65_534
@@ -250,13 +213,8 @@ class TrainOptions(Section):
     validate_every: Count = Field(
         default=1000,
         description="Steps between two validations. Each ends with a row of the training table; the"
-        " weights with the best validation Dice are saved.",
-    )
-    validation_tiles: Count = Field(
-        default=800,
-        description="Largest number of tiles of a validation; of more, this many at equal intervals"
-        " are read. The default is a tenth of the tiles that 1000 steps of 8 tiles train on.",
-        json_schema_extra=EXPERT,
+        " weights with the best validation Dice are saved. A validation reads at most a tenth as"
+        " many tiles as these steps do, or 64.",
     )
     patience: Annotated[int, Field(ge=0)] = Field(
         default=0,

@@ -16,6 +16,7 @@ from holohisto.foreground.detect import optical_density
 from holohisto.foreground.map import Foreground
 from holohisto.foreground.surround import FRAME, blacked_out, surround
 from holohisto.slide import Slide
+from holohisto.slide.reopened import ReopenedSlide
 from holohisto.slide.scale import Scale
 from holohisto.tiles.colour import COMMON, mapped
 from holohisto.tiles.grid import Tile
@@ -27,7 +28,7 @@ WHITE = (255, 255, 255)
 class Tissue:
     """The pixels of one slide at working resolution, as networks see them."""
 
-    slide: Slide
+    slide: Slide | ReopenedSlide
     scale: Scale
     """Level-0 pixels per working pixel."""
     foreground: Foreground

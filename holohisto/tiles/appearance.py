@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from holohisto.config.training import Augmentation, ColourAugmentation
+from holohisto.config.augmentation import Augmentation, ColourAugmentation
 from holohisto.tiles.colour import (
     COMMON,
     LEAST_SPREAD,

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from skimage.metrics import structural_similarity
 
-from holohisto.config.training import ColourAugmentation
+from holohisto.config.augmentation import ColourAugmentation
 from holohisto.device import device_of, encoding_in
 from holohisto.tiles.appearance import Appearance, Strength
 from holohisto.tiles.grid import Tile

@@ -14,6 +14,7 @@ from torch import Tensor
 from holohisto.config.models import reads_tokens
 from holohisto.device import resolve_precision
 from holohisto.errors import HolohistoError
+from holohisto.runtime.open_files import OpenFiles
 from holohisto.runtime.progress import phase
 from holohisto.runtime.tsv import write_tsv
 from holohisto.segmenter.baselines.threshold import ThresholdSegmenter
@@ -52,6 +53,8 @@ class Machine:
     """Threads that read tiles."""
     activation_checkpointing: bool
     """Whether blocks of `holohisto` recompute inner activations in the backward pass."""
+    cache_bytes: int = 2 * 10**9
+    """Memory for open files, which get a half, and for validation tiles."""
 
 
 def fit_segmenter(job: TrainingJob, machine: Machine, segmenter: Path, table: Path) -> None:
@@ -67,7 +70,7 @@ def fit_segmenter(job: TrainingJob, machine: Machine, segmenter: Path, table: Pa
     first_rank = machine.fabric.is_global_zero
     tokenizer = load_tokenizer(job.results.tokenizer) if reads_tokens(job.model) else None
     with phase("opening slides"):
-        slides = _open(job, tokenizer, first_rank)
+        slides = _open(job, tokenizer, first_rank, OpenFiles(machine.cache_bytes // 2))
     encoder = _tile_encoder(job, machine, tokenizer)
     maps_precision = common_precision(chain.from_iterable(slides.values()))
     torch.manual_seed(job.seed)
@@ -101,10 +104,10 @@ def fit_segmenter(job: TrainingJob, machine: Machine, segmenter: Path, table: Pa
     checkpoint.unlink(missing_ok=True)
 
 
-def _open(job: TrainingJob, tokenizer: VQGAN | None, first_rank: bool) -> Slides:
+def _open(job: TrainingJob, tokenizer: VQGAN | None, first_rank: bool, files: OpenFiles) -> Slides:
     online = job.tokens.mode == "online"
     digest = None if tokenizer is None or online else tokenizer_digest(tokenizer)
-    slides = {split: open_slides(job, split, digest) for split in ("train", "val")}
+    slides = {split: open_slides(job, split, digest, files) for split in ("train", "val")}
     if not slides["train"]:
         raise HolohistoError(job.sheet, "no slide has the split train")
     if not slides["val"] and first_rank:
@@ -153,6 +156,7 @@ def _fit_network(
         machine.fabric,
         machine.workers,
         encoder,
+        machine.cache_bytes // 2,
     )
     for rows in trainer.run(checkpoint, training_identity(job, slides, encoder)):
         if machine.fabric.is_global_zero:

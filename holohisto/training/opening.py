@@ -7,14 +7,18 @@ import numpy as np
 
 from holohisto.annotation import Annotation
 from holohisto.annotation.cells import annotated_cells
+from holohisto.annotation.reopened import ReopenedAnnotation
 from holohisto.config.fields import Precision
 from holohisto.errors import HolohistoError
 from holohisto.foreground.map import load_foreground
 from holohisto.foreground.tissue import Tissue
+from holohisto.runtime.open_files import OpenFiles
 from holohisto.runtime.progress import track
+from holohisto.sheet.annotations import is_outlines
 from holohisto.sheet.cells import Row
 from holohisto.sheet.rows import read_sheet
 from holohisto.slide.record import SlideRecord
+from holohisto.slide.reopened import ReopenedSlide
 from holohisto.tokens.token_map import (
     TokenMap,
     load_token_map,
@@ -28,13 +32,16 @@ from holohisto.training.sampler import SamplingArea
 from holohisto.training.slides import TrainingSlide
 
 
-def open_slides(job: TrainingJob, split: str, tokenizer: str | None) -> list[TrainingSlide]:
+def open_slides(
+    job: TrainingJob, split: str, tokenizer: str | None, files: OpenFiles
+) -> list[TrainingSlide]:
     """Open the slides of a split, in the sheet's order; excluded ones are left out.
 
     Args:
         job: The training, which names the sheet and the run's files.
         split: `train` or `val`.
         tokenizer: Digest of the tokenizer whose token maps are opened; None: none are opened.
+        files: The open files of the training, which bound its memory.
 
     Raises:
         HolohistoError: a slide has no annotation, a file is missing, or a token map is of another
@@ -45,18 +52,19 @@ def open_slides(job: TrainingJob, split: str, tokenizer: str | None) -> list[Tra
         for row in read_sheet(job.sheet, tuple(job.classes)).values()
         if row.split == split and not row.exclude
     ]
-    return [open_slide(job, row, tokenizer) for row in track(rows, len(rows), split, "slide")]
+    return [
+        open_slide(job, row, tokenizer, files) for row in track(rows, len(rows), split, "slide")
+    ]
 
 
-def open_slide(job: TrainingJob, row: Row, tokenizer: str | None) -> TrainingSlide:
+def open_slide(
+    job: TrainingJob, row: Row, tokenizer: str | None, files: OpenFiles
+) -> TrainingSlide:
     """Open the slide of a row; arguments and errors as of `open_slides`."""
     record = SlideRecord.read(job.results.record(row.slide))
     foreground = load_foreground(job.results.foreground(row.slide), record)
-    if row.annotation is None:
-        raise HolohistoError(job.sheet, f"slide {row.slide} has no annotation to train with")
-    annotation = Annotation(
-        row.annotation, job.classes, record.size, record.scale, row.annotated, record.bounds
-    )
+    slide = ReopenedSlide(files, lambda: record.open(row.image))
+    annotation = _annotation(job, row, record, files)
     size, cell = record.working_size, foreground.cell
     if row.split == "train" and job.options.annotated_share > 0:
         annotated = annotated_cells(annotation, size, cell)
@@ -64,12 +72,28 @@ def open_slide(job: TrainingJob, row: Row, tokenizer: str | None) -> TrainingSli
         annotated = np.zeros(foreground.mask.shape, np.uint8)
     return TrainingSlide(
         name=row.slide,
-        tissue=Tissue(record.open(row.image), record.scale, foreground),
+        tissue=Tissue(slide, record.scale, foreground),
         annotation=annotation,
         known=tuple(row.annotated is None or name in row.annotated for name in job.classes),
         area=SamplingArea(size, cell, foreground.mask, annotated),
         token_map=None if tokenizer is None else _token_map(job, record, row.slide, tokenizer),
     )
+
+
+def _annotation(
+    job: TrainingJob, row: Row, record: SlideRecord, files: OpenFiles
+) -> Annotation | ReopenedAnnotation:
+    path = row.annotation
+    if path is None:
+        raise HolohistoError(job.sheet, f"slide {row.slide} has no annotation to train with")
+
+    def opener() -> Annotation:
+        return Annotation(
+            path, job.classes, record.size, record.scale, row.annotated, record.bounds
+        )
+
+    # Outlines are small, take long to read, and may be warned of each time.
+    return opener() if is_outlines(path) else ReopenedAnnotation(files, path, opener)
 
 
 def common_precision(slides: Iterable[TrainingSlide]) -> Precision | None:

@@ -17,6 +17,11 @@ from holohisto.training.sampler import SamplingArea, equal_pixels, fitted
 PIXEL_SNAP = 16
 """Tile origins are multiples of this many working pixels for networks that read no tokens."""
 
+VALIDATION_PART = 10
+"""A validation reads at most one tile for so many training tiles since the one before."""
+LEAST_VALIDATION_TILES = 64
+"""Bound on the tiles of a validation where that would be fewer."""
+
 
 @dataclass(frozen=True)
 class StepPlan:
@@ -67,7 +72,9 @@ class StepPlan:
             snap=snap,
             batch=batch,
             share=share,
-            validation_tiles=equal_pixels(options.validation_tiles, usual, tile),
+            validation_tiles=max(
+                LEAST_VALIDATION_TILES, options.validate_every * batch // VALIDATION_PART
+            ),
             micro_batches=ceil_div(share, micro_batch),
         )
 

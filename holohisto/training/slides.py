@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 
 from holohisto.annotation import Annotation
+from holohisto.annotation.reopened import ReopenedAnnotation
 from holohisto.foreground.tissue import Tissue
 from holohisto.tiles.grid import Tile
 from holohisto.tiles.variants import Variant, orient, resample_labels
@@ -33,6 +34,12 @@ class Batch:
     seeds: tuple[int, ...]
     """Seed of each tile's random choices within the network."""
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the arrays."""
+        arrays = (self.tokens, self.rgb, self.target, self.known)
+        return sum(array.nbytes for array in arrays if array is not None)
+
     def split(self, parts: int) -> list["Batch"]:
         """Split into `parts` batches of nearly equal numbers of tiles."""
         bounds = [len(self.names) * n // parts for n in range(parts + 1)]
@@ -57,7 +64,7 @@ class TrainingSlide:
         self,
         name: str,
         tissue: Tissue,
-        annotation: Annotation,
+        annotation: Annotation | ReopenedAnnotation,
         known: tuple[bool, ...],
         area: SamplingArea,
         token_map: TokenMap | None,

@@ -54,6 +54,7 @@ class Trainer:
         fabric: Fabric,
         workers: int = 2,
         encoder: TileEncoder | None = None,
+        kept_bytes: int = 10**9,
     ) -> None:
         """Prepare batches, optimiser and average.
 
@@ -66,6 +67,7 @@ class Trainer:
             fabric: Device, precision and ranks; launched.
             workers: Threads that read tiles.
             encoder: Encodes each tile in mode `online`; None in the other modes.
+            kept_bytes: Bytes of validation tiles that are kept in memory.
         """
         self.options, self.seed, self.fabric, self.workers = options, seed, fabric, workers
         self.inputs = Inputs(model, encoder)
@@ -80,6 +82,7 @@ class Trainer:
             fabric,
             workers,
             self.plan.validation_tiles,
+            kept_bytes,
         )
         model.prior.shift.copy_(torch.from_numpy(prior_shift(train, self.batches.sampler)))
         if fabric.world_size > 1:

@@ -1,5 +1,6 @@
 """Dice of a segmenter on annotated slides, while it is trained and for the value of its tokens."""
 
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
@@ -37,6 +38,7 @@ class Validation:
         fabric: Fabric,
         workers: int,
         most_tiles: int | None = None,
+        kept_bytes: int = 0,
     ) -> None:
         """Choose the tiles, the same ones for every validation.
 
@@ -48,7 +50,11 @@ class Validation:
             fabric: Device, precision and ranks, which share the tiles.
             workers: Threads that read tiles.
             most_tiles: Of more foreground tiles, this many at equal intervals are taken; None: all.
+            kept_bytes: Bytes of tiles that are kept from one validation to the next, the first ones
+                read; the others are read each time.
         """
+        self._kept: dict[int, Batch] = {}
+        self._free, self._lock = kept_bytes, threading.Lock()
         self.inputs, self.fabric, self.workers = inputs, fabric, workers
         self.classes = len(slides[0].known) if slides else 0
         tiles = [(slide, t) for slide in slides for t in scored_tiles(slide.area, tile, snap)]
@@ -64,7 +70,7 @@ class Validation:
             NaN for a class that is annotated on none of the tiles; empty without slides.
         """
         counts = np.zeros((3, self.classes), np.int64)
-        own = self.tiles[self.fabric.global_rank :: self.fabric.world_size]
+        own = range(self.fabric.global_rank, len(self.tiles), self.fabric.world_size)
         with torch.no_grad():
             read = prefetch(self._read, own, self.workers)
             for batch in track(read, len(own), "validation", unit="tile"):
@@ -80,8 +86,15 @@ class Validation:
         annotated = dice[~np.isnan(dice)]
         return float(annotated.mean()) if len(annotated) else float("nan")
 
-    def _read(self, slide_tile: SlideTile) -> Batch:
-        return scored_batch(slide_tile, self.inputs)
+    def _read(self, number: int) -> Batch:
+        if number in self._kept:
+            return self._kept[number]
+        batch = scored_batch(self.tiles[number], self.inputs)
+        with self._lock:
+            if batch.nbytes <= self._free:
+                self._free -= batch.nbytes
+                self._kept[number] = batch
+        return batch
 
 
 @torch.no_grad()

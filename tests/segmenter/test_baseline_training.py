@@ -7,7 +7,7 @@ from baseline_networks import KINDS, TILE, TOYS, built, pixels
 from lightning_fabric import Fabric
 from training_runs import OPTIONS, SIZE, numbers, run, slide
 
-from holohisto.config.training import Augmentation
+from holohisto.config.augmentation import Augmentation
 from holohisto.segmenter.baselines import pretrained
 from holohisto.segmenter.card import ModelCard
 from holohisto.segmenter.file import build_segmenter, load_segmenter, save_segmenter

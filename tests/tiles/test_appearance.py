@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from holohisto.config.training import Augmentation, ColourAugmentation
+from holohisto.config.augmentation import Augmentation, ColourAugmentation
 from holohisto.tiles.appearance import LEAST_SUM, Appearance, Strength
 from holohisto.tiles.colour import COMMON, LEAST_SPREAD, Colour
 

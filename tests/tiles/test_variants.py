@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from holohisto.config.training import Augmentation, TokensOptions
+from holohisto.config.augmentation import Augmentation
+from holohisto.config.training import TokensOptions
 from holohisto.tiles.appearance import Appearance
 from holohisto.tiles.grid import Tile
 from holohisto.tiles.variants import (

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from holohisto.config.augmentation import Augmentation
 from holohisto.config.sections import CheckOptions, ClassOptions, ForegroundOptions
-from holohisto.config.training import Augmentation, TokenizerOptions
+from holohisto.config.training import TokenizerOptions
 from holohisto.foreground.map import find_foreground, save_foreground
 from holohisto.foreground.tissue import Tissue
 from holohisto.pyramid.write import write_slide_pyramid

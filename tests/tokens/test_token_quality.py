@@ -5,7 +5,7 @@ import pytest
 import torch
 from encoded_picture import picture, slide_encoder
 
-from holohisto.config.training import ColourAugmentation
+from holohisto.config.augmentation import ColourAugmentation
 from holohisto.tiles.appearance import Appearance, Strength
 from holohisto.tiles.variants import Variant
 from holohisto.tokenizer.norm import Statistics

@@ -6,7 +6,8 @@ import torch
 from training_runs import OPTIONS, SIZE, Bits, Pixels, slide, trainer
 
 from holohisto.annotation.cells import annotated_cells
-from holohisto.config.training import Augmentation, TokensOptions
+from holohisto.config.augmentation import Augmentation
+from holohisto.config.training import TokensOptions
 from holohisto.runtime.arithmetic import ceil_div
 from holohisto.slide.scale import Scale
 from holohisto.tiles.grid import Tile

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from lightning_fabric import Fabric
-from training_runs import SIZE, slide
+from training_runs import OPTIONS, SIZE, slide, trainer
 
 from holohisto.segmenter.inputs import Inputs
 from holohisto.training import validation
@@ -86,6 +86,12 @@ def test_of_many_tiles_some_at_equal_intervals_are_read():
     assert [every.index(tile) for tile in some] == [len(every) * n // 5 for n in range(5)]
     assert {a_slide.name for a_slide, _ in some} == {"slide3", "slide4"}
     assert validation_of(slides, model, most_tiles=len(every)).tiles == every
+
+
+def test_a_validation_reads_a_tenth_of_the_tiles_of_the_steps_before_it():
+    for steps, batch, most in ((1000, 8, 800), (400, 2, 80), (300, 2, 64), (9, 2, 64)):
+        options = OPTIONS.model_copy(update={"validate_every": steps, "batch": batch})
+        assert trainer(options).plan.validation_tiles == most
 
 
 def test_unknown_classes_have_no_dice():

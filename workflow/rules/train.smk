@@ -53,6 +53,7 @@ rule train:
             --devices $(({resources.gpu} / {resources.nodes})) \
             --nodes {resources.nodes} \
             --activation-checkpointing {resources.activation_checkpointing} \
+            --cache-mb $(({resources.mem_mb} / 16)) \
             --workers {threads} \
             --segmenter {output.segmenter:q} \
             --table {output.table:q}
