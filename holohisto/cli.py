@@ -33,7 +33,7 @@ VERBS = {
     "train": "train a segmenter",
     "infer": "segment a whole slide",
     "token_value": "measure what the tokens add: a model's Dice with them left out and shuffled",
-    "segment": "segment one image with a trained model, without the workflow",
+    "segment": "segment images with the starter or a trained model, without the workflow",
     "adopt": "import masks made by another tool as the labels of a model",
     "mask": "write pyramidal masks, GeoJSON for QuPath and an overlay",
     "metrics": "score the labels of a slide against its annotation",
@@ -98,11 +98,12 @@ def main(argv: list[str] | None = None) -> int:
 
 def _refuse_pipes(arguments: argparse.Namespace) -> None:
     """Refuse pipes and devices, of which a verb would wait for the end."""
-    for name, path in vars(arguments).items():
-        if isinstance(path, Path) and path.exists() and not is_readable_kind(path):
-            raise HolohistoError(
-                f"--{name.replace('_', '-')}", f"{path} is a pipe or device", allowed="a file"
-            )
+    for name, value in vars(arguments).items():
+        for path in value if isinstance(value, list) else [value]:
+            if isinstance(path, Path) and path.exists() and not is_readable_kind(path):
+                raise HolohistoError(
+                    f"--{name.replace('_', '-')}", f"{path} is a pipe or device", allowed="a file"
+                )
 
 
 class LogFile(logging.FileHandler):

@@ -1,4 +1,4 @@
-"""`holohisto segment`: segment one image of any size and format, without a workflow."""
+"""`holohisto segment`: segment images of any size and format, without a workflow."""
 
 import argparse
 import contextlib
@@ -7,19 +7,26 @@ import logging
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
 from holohisto.config.config import Config
-from holohisto.config.parsing import read_config
+from holohisto.config.parsing import parse_config, read_config
+from holohisto.config.starter import PURPOSE, SETTINGS, STARTER, is_starter, located, starter
 from holohisto.config.steps import as_json
 from holohisto.errors import HolohistoError
+from holohisto.foreground.map import load_foreground
 from holohisto.infer.fixed_config import config_for
+from holohisto.masks.summary import ClassSummary, summaries, table
 from holohisto.runtime import atomic
 from holohisto.runtime.paths import require_fit
-from holohisto.segmenter.card import load_weights
+from holohisto.runtime.tsv import write_tsv
+from holohisto.segmenter.card import ModelCard, load_card
 from holohisto.sheet.cells import LONGEST_ID
+from holohisto.slide.record import SlideRecord
 
 logger = logging.getLogger(__name__)
 
@@ -44,52 +51,98 @@ STEPS = {
 """The command line of each verb, as in the workflow's rules."""
 
 
+@dataclass(frozen=True)
+class Given:
+    """What all images of a call are segmented with."""
+
+    model: Path
+    tokenizer: Path | None
+    config: Config
+    """With the segmenter's own classes, resolution and kind of tokens."""
+    card: ModelCard
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("image", type=Path, metavar="IMAGE", help="slide or image of a region")
-    add("--model", type=Path, required=True, metavar="FILE", help="segmenter of `train`")
-    tokenizer = "tokenizer, needed by segmenters that read tokens"
+    add("image", type=Path, nargs="+", metavar="IMAGE", help="slide or image of a region")
+    model = "segmenter of `train`; default: starter, the one that comes with HoloHisto"
+    add("--model", type=Path, default=STARTER, metavar="FILE", help=model)
+    tokenizer = "tokenizer, needed by segmenters that read tokens, other than the starter"
     add("--tokenizer", type=Path, metavar="FILE", help=tokenizer)
-    add("--output", type=Path, required=True, metavar="DIR", help="folder of the results")
+    output = "folder of the results; default: NAME_holohisto here, after each image's name"
+    add("--output", type=Path, metavar="DIR", help=output)
     add("--mpp", type=float, metavar="NUMBER", help="um per pixel, instead of the image's own")
     saturation = "saturation above which a cell is tissue, 0 to 1; empty: foreground.saturation"
     add("--saturation", type=float, metavar="NUMBER", help=saturation)
-    config = "its sections foreground, tokens, infer and mask are used; empty: the defaults"
+    config = "its sections foreground, tokens, infer and mask are used; default: the defaults, or"
+    config += " those of config/starter.yaml for the starter"
     add("--config", type=Path, metavar="FILE", help=config)
     add("--keep", action="store_true", help="keep the intermediate files, in DIR/NAME.work")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    require_fit(arguments.image, "IMAGE")  # it becomes a word of the verbs' command lines
-    config = read_config(arguments.config) if arguments.config else Config()
-    _, card, _ = load_weights(arguments.model)
-    if card.tokenizer is not None and arguments.tokenizer is None:
-        raise HolohistoError(arguments.model, "reads tokens", advice="give --tokenizer")
-    name = re.sub(r"[^A-Za-z0-9._-]", "_", arguments.image.stem).lstrip("._-")
+    images: list[Path] = arguments.image
+    for image in images:
+        require_fit(image, "IMAGE")  # it becomes a word of the verbs' command lines
+    of_starter = is_starter(arguments.model)
+    settings = parse_config(SETTINGS) if of_starter else Config()
+    config = read_config(arguments.config) if arguments.config else settings
+    model, tokenizer = located(arguments.model, "segmenter"), arguments.tokenizer
+    if of_starter and tokenizer is None:
+        tokenizer = starter().tokenizer
+    card = load_card(model)
+    if card.tokenizer is not None and tokenizer is None:
+        raise HolohistoError(model, "reads tokens", advice="give --tokenizer")
+    given = Given(model, tokenizer, config_for(card, config), card)
+    failed = []
+    for image in images:
+        try:
+            _segment(image, given, arguments)
+        except HolohistoError as error:
+            if len(images) == 1:
+                raise
+            logger.error("%s: %s", image, error)
+            failed.append(str(image))
+    if of_starter:
+        logger.info("%s", PURPOSE)
+    if failed:
+        problem = f"{len(failed)} of {len(images)} images failed: {', '.join(failed)}"
+        raise HolohistoError("segment", problem)
+
+
+def _segment(image: Path, given: Given, arguments: argparse.Namespace) -> None:
+    """Segment one image and print the number and areas of its objects."""
+    start = time.monotonic()
+    name = re.sub(r"[^A-Za-z0-9._-]", "_", image.stem).lstrip("._-")
     name = name[:LONGEST_ID] or "image"
-    output: Path = arguments.output
+    output: Path = arguments.output or Path(f"{name}_holohisto")
     atomic.make_folder_of(output / name)
+    config = given.config
     geojson = output / f"{name}.geojson{'.gz' if config.mask.gzip else ''}"
     more = {
         "check": _given("--slide-mpp", arguments.mpp),
         "foreground": _given("--saturation", arguments.saturation),
-        "infer": _given("--tokenizer", arguments.tokenizer),
+        "infer": _given("--tokenizer", given.tokenizer),
     }
     facts_file = output / f"{name}_inference.json"
-    image = os.path.realpath(arguments.image)
-    _require_same_image(facts_file, image)
-    with _work_folder(output / f"{name}.work", arguments.keep, image) as work:
-        values = {**vars(arguments), "name": name, "work": work, "geojson": geojson}
-        values["sections"] = as_json(config_for(card, config))
+    file = os.path.realpath(image)
+    _require_same_image(facts_file, file)
+    with _work_folder(output / f"{name}.work", arguments.keep, file) as work:
+        values = {**vars(given), "image": image, "output": output, "name": name, "work": work}
+        values |= {"geojson": geojson, "sections": as_json(config)}
         for verb, words in STEPS.items():
-            if verb != "tokens" or (card.tokenizer is not None and card.mode != "online"):
+            if verb != "tokens" or (given.card.tokenizer and given.card.mode != "online"):
                 filled = [word.format_map(values) for word in words.split()]
                 _run_verb(verb, [*filled, *more.get(verb, [])])
-    inference = {"image": image, **json.loads(facts_file.read_text())}
+        record = SlideRecord.read(work / "check.json")
+        tissue = load_foreground(work / "foreground.tif", record)
+        rows = summaries(name, geojson, given.card.classes, tissue, record.working_mpp)
+    write_tsv(rows, ClassSummary, output / f"{name}.tsv")
+    inference = {"image": file, **json.loads(facts_file.read_text())}
     atomic.write_text(facts_file, json.dumps(inference, indent=2) + "\n")
-    facts = json.loads((output / f"{name}_objects.json").read_text())
-    counts = ", ".join(f"{fact['objects']} of {label}" for label, fact in facts.items())
-    logger.info("%s: objects found: %s", geojson, counts)
+    print(table(rows), flush=True)
+    seconds = time.monotonic() - start
+    logger.info("%s: in %s, after %.1f s", image.name, output, seconds)
 
 
 def _require_same_image(facts: Path, image: str) -> None:

@@ -1,8 +1,9 @@
 """The starter: a trained tokenizer and segmenter that come with this package."""
 
+import contextlib
 import os
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from holohisto.errors import HolohistoError
 from holohisto.runtime.paths import require_fit
@@ -14,6 +15,18 @@ VARIABLE = "HOLOHISTO_STARTER"
 PACKAGE = Path(__file__).resolve().parents[1]
 FOLDERS = (PACKAGE / "starter", PACKAGE.parent / "resources" / "starter")
 """Of an installed package, and of a checkout."""
+
+PURPOSE = (
+    "the starter finds glomeruli in brightfield scans of PAS-stained kidney sections, as a first"
+    " draft to look at and correct; it is not for diagnosis, other organs or structures, nor for"
+    " counts that nobody has checked"
+)
+"""One line that goes with every result of the starter."""
+SETTINGS: dict[str, Any] = {
+    "infer": {"tile": [1024, 768]},
+    "mask": {"min_object_um2": 2000.0},
+}
+"""What it was tested with, where it differs from the defaults; config/starter.yaml has it, too."""
 
 
 class Starter(NamedTuple):
@@ -42,6 +55,13 @@ def starter() -> Starter:
         found=f"no tokenizer.safetensors and segmenter.safetensors in {folders[-1]}",
         advice=f"install HoloHisto again, name their folder in {VARIABLE}, or give files of yours",
     )
+
+
+def is_starter(segmenter: Path) -> bool:
+    """Return whether a file is the starter's segmenter."""
+    with contextlib.suppress(HolohistoError):
+        return segmenter == STARTER or segmenter.resolve() == starter().segmenter.resolve()
+    return False
 
 
 def located(path: Path, file: Literal["tokenizer", "segmenter"]) -> Path:

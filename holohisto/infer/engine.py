@@ -12,9 +12,11 @@ from weakref import WeakKeyDictionary
 
 from holohisto.config.fields import Precision
 from holohisto.config.models import SwinunetrModel
+from holohisto.config.starter import is_starter
 from holohisto.infer.openvino_engine import OpenvinoPredictor
 from holohisto.infer.predictor import Predictor
 from holohisto.runtime import gpus
+from holohisto.runtime.paths import cache_folder
 from holohisto.runtime.processor import require_precision
 from holohisto.segmenter.card import ModelCard
 from holohisto.segmenter.converted import ConvertedSegmenter, load_or_convert
@@ -73,7 +75,8 @@ def open_predictor(
     """Return what computes a segmenter on this machine.
 
     Args:
-        segmenter: Its file. The converted network is kept beside it.
+        segmenter: Its file. The converted network is kept beside it, that of the starter in the
+            user's cache: an installed package is not written to.
         card: Its card.
         digest: Digest of its weights.
         tokenizer: File of its tokenizer, in mode `online`.
@@ -108,7 +111,8 @@ def open_predictor(
 
     only = _only_tile(card, options)
     name = f"{segmenter.stem}{'_{}x{}'.format(*only) if only else ''}{SUFFIX}"
-    network = load_or_convert(name, [segmenter.parent, folder], digest, converted)
+    kept = cache_folder() / digest[:16] if is_starter(segmenter) else segmenter.parent
+    network = load_or_convert(name, [kept, folder], digest, converted)
     return OpenvinoPredictor(network, encoder, precision, options.parallel)
 
 

@@ -96,6 +96,13 @@ def expanded(folder: str) -> Path:
     return Path(os.environ.get(name, folder) if name != folder else os.path.expandvars(folder))
 
 
+def cache_folder() -> Path:
+    """Return the user's folder of files that can be made again, existing or not."""
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    caches = Path(given) if os.path.isabs(given) else Path(os.path.expanduser("~/.cache"))
+    return caches / "holohisto"
+
+
 def _unprintable(text: str) -> re.Match[str] | None:
     """The first unprintable character, such as a line break or a byte that is not UTF-8."""
     character = next((c for c in text if not c.isprintable()), None)

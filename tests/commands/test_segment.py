@@ -71,7 +71,14 @@ def results(folder, name):
     ]
 
 
-FILES = ("{}_glomerulus.tif", "{}.geojson", "{}.jpg", "{}_inference.json", "{}_objects.json")
+FILES = (
+    "{}_glomerulus.tif",
+    "{}.geojson",
+    "{}.jpg",
+    "{}.tsv",
+    "{}_inference.json",
+    "{}_objects.json",
+)
 
 
 @pytest.mark.parametrize(

@@ -59,11 +59,17 @@ def write_segmenter(path: Path, model, options, classes, tokenizer, **card) -> N
     save_segmenter(model.state_dict(), made, path)
 
 
-def write_starter(folder: Path, classes=("glomerulus",)) -> Path:
-    """A folder with an untrained tokenizer and segmenter that belong together."""
+def write_starter(folder: Path, bias: float = 0.0, mpp: float = 0.5) -> Path:
+    """A folder with an untrained tokenizer and segmenter that belong together.
+
+    With a large bias the segmenter finds a glomerulus everywhere.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = write_tokenizer(folder / "tokenizer.safetensors")
-    model, options = segmenter_of(3, len(classes), tokenizer.quantize.codes)
+    model, options = segmenter_of(3, 1, tokenizer.quantize.codes)
+    with torch.no_grad():
+        model.decoder.head.bias.fill_(bias)
     digest = tokenizer_digest(tokenizer)
-    write_segmenter(folder / "segmenter.safetensors", model, options, classes, digest)
+    path = folder / "segmenter.safetensors"
+    write_segmenter(path, model, options, ["glomerulus"], digest, mpp=mpp)
     return folder
