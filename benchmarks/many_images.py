@@ -33,7 +33,7 @@ models:
   threshold: {kind: colour_threshold}
 tokenizer: {channels: 8, multipliers: [1, 1, 1, 1, 1], residual_blocks: 1, levels: [4, 4], tile: 64,
   batch: 2, steps: 5}
-train: {tile: [256, 192], epochs: 2, batch: 2}
+train: {tile: [256, 192], steps: 6, validate_every: 3, batch: 2}
 infer: {splits: [test]}
 cohort: {bootstrap: 200}
 """

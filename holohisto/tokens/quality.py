@@ -23,7 +23,7 @@ from holohisto.tokens.slide_encoder import SlideEncoder
 
 SQUARES, SIDE = 4, 384
 """Squares of tissue that are evaluated, and their side, pixels."""
-CALIBRATION = 4
+CALIBRATION = 2
 """Tiles to which the encoder adapts to compare appearances, the slide's own included. The map
 itself is made with more, which takes longer than all squares."""
 

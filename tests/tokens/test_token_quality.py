@@ -99,7 +99,7 @@ def test_kept_is_the_share_of_tokens_that_other_appearances_leave(encoder, judge
         appearance = Appearance.draw(strength, np.random.default_rng(seed))
         pair = []
         for variant in (Variant(), Variant(appearance=appearance)):
-            encoder.adapt(variant, 4)
+            encoder.adapt(variant, 2)
             pair.append(alone(model, encoder.read(variant, square)))
         same.append(pair[0] == pair[1])
     expected = np.mean(same)
