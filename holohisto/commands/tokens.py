@@ -3,6 +3,7 @@
 import argparse
 import json
 import logging
+import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -55,6 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="JSON",
         help="the configuration's section `tokens`",
     )
+    cores = len(os.sched_getaffinity(0))
+    threads = "threads that read; affects the time only"
+    parser.add_argument("--threads", type=int, default=cores, metavar="N", help=threads)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -82,10 +86,7 @@ def run(arguments: argparse.Namespace) -> None:
         tissue = Tissue(slide, record.scale, foreground)
         slide_encoder = SlideEncoder(tissue, record.working_size, encoder, options)
         with phase("encoding"):
-            encoded = [
-                slide_encoder.encode(variant, journal, number)
-                for number, variant in enumerate(variants)
-            ]
+            encoded = slide_encoder.encode_all(variants, journal, max(1, arguments.threads))
         with phase("quality"):
             quality, picture = judge(slide_encoder, encoded[0].encoded.tokens)
     token_map = token_map_of(record, encoder, encoded, options)

@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from holohisto.runtime.prefetch import prefetch
 from holohisto.runtime.progress import track
 from holohisto.tiles.grid import Tile
 from holohisto.tiles.variants import ReadTile, Variant, orient, restore
-from holohisto.tokens.encoders import TokenEncoder
+from holohisto.tokens.encoders import Adapted, TokenEncoder
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +35,8 @@ class Encoding:
     background: int
     """Token of plain background."""
     variant: Variant = ORIGINAL
+    adapted: Adapted | None = None
+    """What the encoder adapts to again before it encodes a block; None: it is adapted already."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +60,6 @@ def encode(
 ) -> Encoded:
     """Compute the tokens of one slide, seen in one variant.
 
-    The slide is cut into blocks anchored at its origin. Each is read with the context that the
-    encoder needs: real pixels, or background outside the slide. Tokens lie where the tissue lies:
-    pixels are turned before they are encoded, and their tokens are turned back.
-
     Args:
         read: Gives the pixels of a tile at working resolution.
         encoding: The variant.
@@ -70,31 +68,93 @@ def encode(
         journal: Keeps finished blocks; those of an interrupted run are not computed again.
         number: Number of the variant in the journal.
     """
-    f, needed, variant = encoder.model.architecture.downscale, encoding.needed, encoding.variant
-    tokens = np.full(needed.shape, encoding.background, np.uint16)
-    tiles = [t for t in blocks(encoding.size, block, encoder.unit) if _inside(needed, t, f).any()]
-    done = set()
-    for n, block_tokens in _finished(journal, number, tiles, f):
-        _write(tokens, block_tokens, tiles[n], needed, f)
-        done.add(n)
-    if done:
-        logger.info("resuming after block %d of %d", len(done), len(tiles))
-    left = [n for n in range(len(tiles)) if n not in done]
-    pixels = prefetch(
-        lambda n: variant.read(read, tiles[n].grown(encoder.context)), left, workers=1
+    return encode_all(read, {number: encoding}, encoder, block, journal)[0]
+
+
+def encode_all(
+    read: ReadTile,
+    encodings: Mapping[int, Encoding],
+    encoder: TokenEncoder,
+    block: int,
+    journal: Journal | None = None,
+    readers: int = 1,
+) -> list[Encoded]:
+    """Compute the tokens of one slide, seen in several variants, region by region.
+
+    The slide is cut into blocks anchored at its origin. Each is read with the context that the
+    encoder needs: real pixels, or background outside the slide. Tokens lie where the tissue lies:
+    pixels are turned before they are encoded, and their tokens are turned back.
+
+    Args:
+        read: Gives the pixels of a tile at working resolution.
+        encodings: The variants, by their numbers in the journal.
+        encoder: From `encoder_for`.
+        block: Side of a block, about, pixels.
+        journal: Keeps finished blocks; those of an interrupted run are not computed again.
+        readers: Threads that read.
+    """
+    maps = {number: _Map(seen, encoder, block) for number, seen in encodings.items()}
+    done = _finished(journal, maps)
+    work = sorted(
+        (region, number, n)
+        for number, each in maps.items()
+        for n, region in each.regions(block)
+        if (number, n) not in done
     )
-    start, waited = time.monotonic(), 0.0
-    mark = start
-    for n, rgb in track(zip(left, pixels, strict=True), len(left), "tokens", "block"):
-        waited += time.monotonic() - mark
-        turned = np.ascontiguousarray(orient(rgb, variant.orientation))
-        wanted = orient(_padded(needed, tiles[n], f), variant.orientation)
-        block_tokens = restore(encoder(turned, wanted), variant.orientation)
-        _write(tokens, block_tokens, tiles[n], needed, f)
+    if done:
+        logger.info("resuming after block %d of %d", len(done), len(done) + len(work))
+    pixels = prefetch(lambda job: maps[job[1]].read(read, job[2]), work, readers)
+    mark = time.monotonic()
+    for (_, number, n), rgb in track(zip(work, pixels, strict=True), len(work), "tokens", "block"):
+        each, waited = maps[number], time.monotonic() - mark
+        block_tokens = each.encode(n, rgb)
         if journal is not None:
             journal.add(number * NUMBERS + n, block_tokens.tobytes())
+        each.reading_seconds += waited
+        each.seconds += time.monotonic() - mark
         mark = time.monotonic()
-    return Encoded(tokens, time.monotonic() - start, waited)
+    return [Encoded(each.tokens, each.seconds, each.reading_seconds) for each in maps.values()]
+
+
+class _Map:
+    """The tokens of one variant while its blocks are encoded."""
+
+    def __init__(self, encoding: Encoding, encoder: TokenEncoder, block: int) -> None:
+        self.seconds = self.reading_seconds = 0.0
+        self.tokens = np.full(encoding.needed.shape, encoding.background, np.uint16)
+        self._seen, self._encoder = encoding, encoder
+        self._f = encoder.model.architecture.downscale
+        tiles = blocks(encoding.size, block, encoder.unit)
+        self._tiles = [t for t in tiles if _inside(encoding.needed, t, self._f).any()]
+
+    def regions(self, block: int) -> Iterator[tuple[int, tuple[int, int]]]:
+        """Yield the number of each block and its place on the slide, in blocks: row and column."""
+        scale = self._seen.variant.scale * block
+        for n, tile in enumerate(self._tiles):
+            y, x = tile.y + tile.height / 2, tile.x + tile.width / 2
+            yield n, (int(y / scale), int(x / scale))
+
+    def read(self, read: ReadTile, n: int) -> np.ndarray:
+        """Return the pixels of a block with its context, not turned."""
+        return self._seen.variant.read(read, self._tiles[n].grown(self._encoder.context))
+
+    def encode(self, n: int, rgb: np.ndarray) -> np.ndarray:
+        """Encode a block, keep its tokens, and return them."""
+        if self._seen.adapted is not None:
+            self._encoder.adapt_again(self._seen.adapted)
+        orientation = self._seen.variant.orientation
+        wanted = orient(_padded(self._seen.needed, self._tiles[n], self._f), orientation)
+        turned = np.ascontiguousarray(orient(rgb, orientation))
+        block_tokens = restore(self._encoder(turned, wanted), orientation)
+        _write(self.tokens, block_tokens, self._tiles[n], self._seen.needed, self._f)
+        return block_tokens
+
+    def keep(self, n: int, payload: bytes) -> None:
+        """Take the tokens of a block that was encoded earlier."""
+        tile = self._tiles[n]
+        shape = tile.height // self._f, tile.width // self._f
+        block_tokens = np.frombuffer(payload, np.uint16).reshape(shape)
+        _write(self.tokens, block_tokens, tile, self._seen.needed, self._f)
 
 
 def blocks(size: tuple[int, int], block: int, unit: int) -> list[Tile]:
@@ -114,15 +174,15 @@ def blocks(size: tuple[int, int], block: int, unit: int) -> list[Tile]:
     ]
 
 
-def _finished(
-    journal: Journal | None, number: int, tiles: list[Tile], f: int
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield index and tokens of the blocks of a variant that the journal holds."""
+def _finished(journal: Journal | None, maps: Mapping[int, _Map]) -> set[tuple[int, int]]:
+    """Take the blocks that the journal holds; returns their variants and numbers."""
+    done = set()
     for entry, payload in journal.entries() if journal is not None else ():
-        variant, n = divmod(entry, NUMBERS)
-        if variant == number:
-            shape = tiles[n].height // f, tiles[n].width // f
-            yield n, np.frombuffer(payload, np.uint16).reshape(shape)
+        number, n = divmod(entry, NUMBERS)
+        if number in maps:
+            maps[number].keep(n, payload)
+            done.add((number, n))
+    return done
 
 
 def _inside(tokens: np.ndarray, tile: Tile, f: int) -> np.ndarray:

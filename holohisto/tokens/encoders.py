@@ -23,6 +23,10 @@ GPU_BATCH = 8
 """Subtiles or windows encoded together on a GPU."""
 
 
+Adapted = list[tuple[Tensor, Tensor]]
+"""Mean and variance of each norm at a slide; empty where an encoder adapts to nothing."""
+
+
 class TokenEncoder(Protocol):
     """Encodes the pixels of a block, with context, into its tokens."""
 
@@ -33,8 +37,16 @@ class TokenEncoder(Protocol):
     unit: int
     """Position and size of a block are multiples of it, pixels."""
 
-    def adapt(self, tiles: list[np.ndarray]) -> None:
-        """Prepare for a slide, given tiles of its tissue, each (height, width, 3) uint8."""
+    def adapt(self, tiles: list[np.ndarray]) -> Adapted:
+        """Prepare for a slide, given tiles of its tissue, each (height, width, 3) uint8.
+
+        Returns:
+            What `adapt_again` needs to prepare for it again, without its tiles.
+        """
+        ...
+
+    def adapt_again(self, adapted: Adapted) -> None:
+        """Prepare for a slide as `adapt` did."""
         ...
 
     def __call__(self, rgb: np.ndarray, needed: np.ndarray) -> np.ndarray:
@@ -102,10 +114,18 @@ class LocalEncoder:
         self.margin = round_up(architecture.shallow_reach, self.unit)
         self.context = self.halo + self.margin
 
-    def adapt(self, tiles: list[np.ndarray]) -> None:
+    def adapt(self, tiles: list[np.ndarray]) -> Adapted:
         """Freeze the statistics at those of a slide's tissue, see TokenEncoder."""
         with encoding_in("fp32", device_of(self.model)):
             calibrate(self.model, tiles)
+        return [(norm.mean.clone(), norm.variance.clone()) for norm in self.model.norms]
+
+    def adapt_again(self, adapted: Adapted) -> None:
+        """Freeze the statistics at earlier ones, see TokenEncoder."""
+        for norm, (mean, variance) in zip(self.model.norms, adapted, strict=True):
+            norm.mean.copy_(mean)
+            norm.variance.copy_(variance)
+        self.model.use(Statistics.FROZEN)
 
     @torch.no_grad()
     def latents(self, rgb: np.ndarray, needed: np.ndarray) -> Tensor:
@@ -186,8 +206,12 @@ class WindowEncoder:
         self.precision: Precision = precision
         self.context, self.unit = 0, RESOLUTION
 
-    def adapt(self, tiles: list[np.ndarray]) -> None:
+    def adapt(self, tiles: list[np.ndarray]) -> Adapted:
         """Every window has its own statistics, see TokenEncoder."""
+        return []
+
+    def adapt_again(self, adapted: Adapted) -> None:
+        """See `adapt`."""
 
     @torch.no_grad()
     def __call__(self, rgb: np.ndarray, needed: np.ndarray) -> np.ndarray:

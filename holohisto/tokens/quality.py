@@ -21,7 +21,7 @@ from holohisto.tokens.encode import ORIGINAL
 from holohisto.tokens.needed import tissue_squares
 from holohisto.tokens.slide_encoder import SlideEncoder
 
-SQUARES, SIDE = 4, 384
+SQUARES, SIDE = 4, 256
 """Squares of tissue that are evaluated, and their side, pixels."""
 CALIBRATION = 2
 """Tiles to which the encoder adapts to compare appearances, the slide's own included. The map

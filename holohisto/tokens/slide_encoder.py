@@ -1,5 +1,6 @@
-"""Encoding one slide, variant by variant."""
+"""Encoding one slide in several variants, at its own statistics."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,10 +9,11 @@ from holohisto.config.training import TokensOptions
 from holohisto.foreground.tissue import WHITE, Tissue
 from holohisto.runtime.journal import Journal
 from holohisto.tiles.grid import Tile
-from holohisto.tiles.variants import Variant, orient
+from holohisto.tiles.shared_reads import SharedReads
+from holohisto.tiles.variants import ReadTile, Variant, orient
 from holohisto.tokenizer.vqgan import RESOLUTION
-from holohisto.tokens.encode import ORIGINAL, Encoded, Encoding, encode
-from holohisto.tokens.encoders import TokenEncoder, background_token
+from holohisto.tokens.encode import ORIGINAL, Encoded, Encoding, encode_all
+from holohisto.tokens.encoders import Adapted, TokenEncoder, background_token
 from holohisto.tokens.needed import needed_tokens, tissue_squares
 
 
@@ -27,7 +29,7 @@ class EncodedVariant:
 
 
 class SlideEncoder:
-    """Encodes one slide, variant by variant."""
+    """Encodes one slide."""
 
     def __init__(
         self,
@@ -45,6 +47,7 @@ class SlideEncoder:
             options: The section `tokens`.
         """
         self.tissue, self.size, self.encoder, self.options = tissue, size, encoder, options
+        self._pixels: ReadTile = tissue.read
 
     def needed(self, variant: Variant = ORIGINAL) -> np.ndarray:
         """Return the tokens to compute, (ceil(H/f), ceil(W/f)) bool."""
@@ -52,7 +55,7 @@ class SlideEncoder:
         size = variant.size(self.size)
         return needed_tokens(foreground.mask, foreground.cell * variant.scale, size, f)
 
-    def adapt(self, variant: Variant = ORIGINAL, tiles: int | None = None) -> None:
+    def adapt(self, variant: Variant = ORIGINAL, tiles: int | None = None) -> Adapted:
         """Adapt the encoder to the slide as seen in a variant; to white where it has no tissue.
 
         Args:
@@ -62,7 +65,7 @@ class SlideEncoder:
         f = self.encoder.model.architecture.downscale
         count = self.options.calibration_tiles if tiles is None else tiles
         squares = tissue_squares(self.needed(variant), f, count, RESOLUTION)
-        self.encoder.adapt(
+        return self.encoder.adapt(
             [
                 np.ascontiguousarray(orient(self.read(variant, tile), variant.orientation))
                 for tile in squares or [Tile(0, 0, RESOLUTION, RESOLUTION)]
@@ -71,20 +74,39 @@ class SlideEncoder:
 
     def read(self, variant: Variant, tile: Tile) -> np.ndarray:
         """Read a tile in a variant, before it is turned, (height, width, 3) uint8."""
-        return self._on_tissue(variant).read(self.tissue.read, tile)
+        return self._on_tissue(variant).read(self._pixels, tile)
 
-    def encode(
-        self, variant: Variant = ORIGINAL, journal: Journal | None = None, number: int = 0
-    ) -> EncodedVariant:
-        """Compute the tokens of a variant; arguments as of `encode`."""
-        self.adapt(variant)
-        needed = self.needed(variant)
-        background = background_token(self.encoder, np.array(WHITE, np.uint8))
-        encoding = Encoding(variant.size(self.size), needed, background, self._on_tissue(variant))
-        encoded = encode(
-            self.tissue.read, encoding, self.encoder, self.options.block, journal, number
+    def encode(self, variant: Variant = ORIGINAL) -> EncodedVariant:
+        """Compute the tokens of one variant."""
+        return self.encode_all([variant])[0]
+
+    def encode_all(
+        self, variants: Sequence[Variant], journal: Journal | None = None, readers: int = 1
+    ) -> list[EncodedVariant]:
+        """Compute the tokens of several variants, for all of which the slide is read once.
+
+        Args:
+            variants: The variants, whose indices are their numbers in the journal.
+            journal: As of `encode_all` of `holohisto.tokens.encode`.
+            readers: Threads that read; they alter no token.
+        """
+        if len(variants) > 1:
+            self._pixels = SharedReads(self.tissue.read, self.size, WHITE)
+        encodings = {number: self._encoding(variant) for number, variant in enumerate(variants)}
+        encoded = encode_all(
+            self._pixels, encodings, self.encoder, self.options.block, journal, readers
         )
-        return EncodedVariant(encoded, needed, background)
+        return [
+            EncodedVariant(tokens, seen.needed, seen.background)
+            for tokens, seen in zip(encoded, encodings.values(), strict=True)
+        ]
+
+    def _encoding(self, variant: Variant) -> Encoding:
+        """Adapt the encoder to a variant; returns what is to be encoded."""
+        adapted, needed = self.adapt(variant), self.needed(variant)
+        background = background_token(self.encoder, np.array(WHITE, np.uint8))
+        seen, size = self._on_tissue(variant), variant.size(self.size)
+        return Encoding(size, needed, background, seen, adapted)
 
     def _on_tissue(self, variant: Variant) -> Variant:
         """Return the variant with an appearance that is standardised for this slide's tissue."""

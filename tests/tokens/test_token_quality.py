@@ -32,7 +32,7 @@ def judged(encoder, found):
 
 
 def squares():
-    return tissue_squares(EVERYTHING, 16, 4, 384)
+    return tissue_squares(EVERYTHING, 16, 4, 256)
 
 
 def alone(model, rgb):
@@ -51,18 +51,18 @@ def test_bf16_agrees_with_fp32_mostly_and_reports_how_much(encoder, found):
 def test_quality_is_that_of_what_the_map_brings_back(encoder, found, judged):
     facts, shown = judged
     model = encoder.encoder.model
-    assert shown.shape == (768, 4 * 384, 3)
+    assert shown.shape == (512, 4 * 256, 3)
     y, x = (
-        min(max(0, middle - 12), n - 24)
+        min(max(0, middle - 8), n - 16)
         for middle, n in zip(divmod(25 * 41 // 8, 41), (25, 41), strict=True)
     )
-    inside = np.s_[: min(384, 395 - 16 * y)]  # the last row of tokens reaches beyond the slide
+    inside = np.s_[: min(256, 395 - 16 * y)]  # the last row of tokens reaches beyond the slide
     np.testing.assert_array_equal(
-        shown[:384, :384][inside], picture()[y * 16 : y * 16 + 384, x * 16 : x * 16 + 384]
+        shown[:256, :256][inside], picture()[y * 16 : y * 16 + 256, x * 16 : x * 16 + 256]
     )
-    back = model.picture(torch.from_numpy(found[y : y + 24, x : x + 24].astype(int))[None])[0]
-    np.testing.assert_array_equal(shown[384:, :384], back.permute(1, 2, 0))
-    errors = (shown[:384].astype(float) - shown[384:]) ** 2
+    back = model.picture(torch.from_numpy(found[y : y + 16, x : x + 16].astype(int))[None])[0]
+    np.testing.assert_array_equal(shown[256:, :256], back.permute(1, 2, 0))
+    errors = (shown[:256].astype(float) - shown[256:]) ** 2
     each = [10 * np.log10(255**2 / part.mean()) for part in np.split(errors, 4, axis=1)]
     assert facts.psnr == pytest.approx(np.mean(each))
     assert 0 < facts.ssim < 1
@@ -85,7 +85,7 @@ def test_native_agreement_is_with_squares_at_their_own_statistics(encoder, found
     model.use(Statistics.NATIVE)
     same = [
         alone(model, encoder.read(Variant(), square))
-        == found[square.y // 16 :, square.x // 16 :][:24, :24]
+        == found[square.y // 16 :, square.x // 16 :][:16, :16]
         for square in squares()
     ]
     assert judged[0].native_agreement == pytest.approx(np.mean(same))

@@ -22,7 +22,7 @@ rule tokens:
         "logs/tokens/{slide}.log",
     benchmark:
         "results/benchmarks/tokens/{slide}.tsv"
-    threads: 2
+    threads: 4
     resources:
         gpu=1,
         scratch=cfg.scratch or "",
@@ -40,5 +40,6 @@ rule tokens:
             --options {params.options:q} \
             --tokens {output.tokens:q} \
             --quality {output.quality:q} \
-            --picture {output.picture:q}
+            --picture {output.picture:q} \
+            --threads {threads}
         """
