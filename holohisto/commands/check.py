@@ -13,6 +13,7 @@ from holohisto.config.parsing import from_json, read_config
 from holohisto.config.sections import CheckOptions, Classes, ClassOptions
 from holohisto.errors import HolohistoError, SeveralErrors
 from holohisto.foreground.ink import WORDS, ink_sentence
+from holohisto.foreground.map import load_foreground
 from holohisto.foreground.notes import facts_in, inked, unlike_training
 from holohisto.foreground.overview import ink_in_overview
 from holohisto.planning import named_files
@@ -158,7 +159,7 @@ def _check_sheet(path: Path, config_path: Path | None) -> None:
     rows = read_sheet(path, tuple(settings.classes))
     slides = survey(
         progress.track(rows.values(), len(rows), "checking", "slide"),
-        lambda row: _inspect(row, settings.check, settings.classes),
+        lambda row: _with_tissue(_inspect(row, settings.check, settings.classes)),
     )
     print(report(_with_colours(slides), settings))
     named = [*named_files.missing(settings), *given.mistakes(settings, Results())]
@@ -169,6 +170,16 @@ def _check_sheet(path: Path, config_path: Path | None) -> None:
         mistakes.append(str(HolohistoError(path, problem, advice=advice)))
     if mistakes:
         raise SeveralErrors(mistakes)
+
+
+def _with_tissue(record: SlideRecord) -> SlideRecord:
+    """Add the share of tissue to the estimates where an earlier run has found it."""
+    path = Results().foreground(record.slide)
+    try:
+        share = load_foreground(path, record).share
+    except HolohistoError:  # none yet, or of another content of the slide
+        return record
+    return record.model_copy(update={"estimates": {**record.estimates, "tissue": share}})
 
 
 def _leaks(path: Path, slides: list[SurveyedSlide]) -> list[str]:

@@ -39,6 +39,8 @@ PIXELS_PER_SECOND = {"adopt": 10e6, "mask": 10e6, "metrics": 10e6}
 `metrics` 30 million."""
 LEAST_MINUTES, MARGIN = 15, 4
 """Minutes for start and disk; factor by which a job may be slower than estimated."""
+GPU_MARGIN = 8
+"""The same factor for jobs on a GPU: estimates are for a large one."""
 
 
 @dataclass(frozen=True)
@@ -59,21 +61,22 @@ def need_of(rule: str, record: SlideRecord, split: str, settings: Config) -> Nee
         settings: The configuration.
     """
     pixels = math.prod(record.size)
+    margin = GPU_MARGIN if rule in ("tokens", "infer") else MARGIN
     memory = BASE_MB[rule] + MB_PER_GIGAPIXEL[rule] * pixels / 1e9
     cost = cost_of(record, split, settings)
     if rule == "foreground":
         seconds = record.estimates["reading_seconds"]
     elif rule == "tokens":
-        seconds = cost.encoding_seconds
+        seconds = cost.encoding.gpu
         memory += 2 * cost.token_bytes / 1e6
     elif rule == "infer":
-        seconds = cost.infer_seconds
+        seconds = cost.infer.gpu  # of all models: an upper bound of that of each
         layers = len(settings.classes) + 1
         rows = min(settings.infer.tile[1], record.working_size[1])
         memory += BAND_BYTES * layers * rows * record.working_size[0] / 1e6
     else:
         seconds = pixels / PIXELS_PER_SECOND[rule]
-    return Need(round(memory), math.ceil(LEAST_MINUTES + MARGIN * seconds / 60))
+    return Need(round(memory), math.ceil(LEAST_MINUTES + margin * seconds / 60))
 
 
 def read_or_unseen(path: Path) -> SlideRecord:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from holohisto.config.config import Config
 from holohisto.errors import HolohistoError
-from holohisto.planning.cost import cost_of, summary, token_summary
+from holohisto.planning.cost import cost_of, summary, token_summary, training_summary
 from holohisto.runtime.units import bytes_text, time_text
 from holohisto.sheet.cells import Row
 from holohisto.slide.mpp import mpp_text
@@ -73,8 +73,8 @@ class SurveyedSlide:
             _dash_for_0(settings.encodings(row.split), str),
             _dash_for_0(cost.token_bytes, bytes_text),
             _dash_for_0(cost.disk_bytes, bytes_text),
-            _dash_for_0(cost.seconds, time_text),
-            _dash_for_0(cost.cpu_seconds, time_text),
+            _dash_for_0(cost.seconds.gpu, time_text),
+            _dash_for_0(cost.seconds.cpu, time_text),
             "; ".join(["ok", *record.warnings, *notes]),
         ]
 
@@ -99,7 +99,7 @@ def _surveyed(row: Row, inspect: Callable[[Row], SlideRecord]) -> SurveyedSlide:
 
 
 def report(slides: Sequence[SurveyedSlide], settings: Config) -> str:
-    """Return the table, then a line about the cost of all slides and one about token maps."""
+    """Return the table, then lines about the cost of all slides, of token maps and of training."""
     by_image: Mapping[str, list[str]] = defaultdict(list)
     for slide in slides:
         if slide.record is not None:
@@ -110,6 +110,7 @@ def report(slides: Sequence[SurveyedSlide], settings: Config) -> str:
         lines.append(slide.cells([name for name in same if name != slide.row.slide], settings))
     inspected = [(slide.record, slide.row.split) for slide in slides if slide.record is not None]
     costs = [summary(inspected, settings), token_summary(inspected, settings)]
+    costs.append(training_summary(settings))
     return "\n".join([*_aligned(lines), *costs])
 
 

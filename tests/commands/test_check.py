@@ -98,7 +98,7 @@ HEADINGS = (
     "variants map disk gpu cpu status"
 )
 ONE = (
-    "test DN cucim lzw 2 717x523 0.5 (tags) 1 #f3f3f3 level 0 1,485 1 3.0 kB 0.1 MB 0.1 s 4.2 s "
+    "test DN cucim lzw 2 717x523 0.5 (tags) 1 #f3f3f3 level 0 1,485 1 3.0 kB 0.1 MB 6.0 s 41 s "
     "ok; same image as twin"
 )
 B = "- cucim lzw 1 717x523 0.25 (header) 2 white - 391 1 0.8 kB 0.1 MB 0.1 s 1.1 s ok"
