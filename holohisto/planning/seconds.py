@@ -20,7 +20,8 @@ OPENVINO, TORCH, TORCH_ENCODER = 46e9, 18e9, 50e9
 """Multiply-adds of one core in a second, fp32: size T on a tile of 3840 x 2160 takes two cores
 0.49 s by OpenVINO and 1.24 s by torch; torch is faster on the wide layers of the encoder."""
 GPU_ENCODER, GPU_SEGMENTER = 80e12, 15e12
-"""Multiply-adds of a large GPU in a second, bf16: counted from its memory traffic, not measured."""
+"""Multiply-adds of a large GPU in a second, bf16, of an encoder, and of segmenters and training,
+which memory traffic slows down: counted, not measured."""
 GPU_READERS = 4
 """Cores that read beside a GPU, while it computes."""
 STARTING = 3.0
@@ -125,7 +126,7 @@ def of_tokenizer_training(settings: Config) -> Seconds:
     options = settings.tokenizer
     pixels = options.steps * options.batch * options.tile**2
     work = TRAINING * pixels * (sum(encoder_work(options)) + decoder_work(options) / 2)
-    return Seconds(work / GPU_ENCODER, work / TORCH_ENCODER)
+    return Seconds(work / GPU_SEGMENTER, work / TORCH_ENCODER)
 
 
 def _tile_of(model: ModelOptions, settings: Config) -> tuple[int, int]:
