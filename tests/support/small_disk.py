@@ -1,7 +1,8 @@
 """Run verbs on disks that are too small or read-only, in a mount namespace of its own.
 
-A script: unshare -m python tests/support/small_disk.py FOLDER LEVELS prints, as JSON, one outcome
-for each verb and level. FOLDER holds the inputs, outside the disk. Outputs and the log are on it.
+A script: unshare -m python tests/support/small_disk.py FOLDER LEVELS GROUP prints, as JSON, one
+outcome for each verb of a group and level. FOLDER holds the inputs, outside the disk. Outputs and
+the log are on it.
 """
 
 import contextlib
@@ -12,6 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cohort_verbs
 import infer_verb
 import numpy as np
 from encoded_picture import tokenizer
@@ -24,6 +26,10 @@ from holohisto.runtime.tensor_file import read_metadata
 from holohisto.tokenizer.file import save_tokenizer
 
 CLASSES = json.dumps({"a": {}})
+TRAINING_TABLES = ("m.tsv", "t.tsv")
+"""Tables that grow by epochs and hold times."""
+KEPT_FOR_THE_NEXT_RUN = (".log", ".journal", ".checkpoint")
+"""Endings of files from which a next run resumes, and of logs."""
 SMALL = 4096
 """Bytes; a disk of one page takes folders, but no file."""
 
@@ -125,27 +131,40 @@ def outcome(words: list[str], disk: Path) -> dict:
 
 
 def contents(folder: Path) -> dict[str, str]:
-    """Digests of the files below a folder, without logs and the journals of a next run."""
+    """Digests of the files below a folder, without logs and files for a next run."""
     return {
         str(path.relative_to(folder)): digest(path)
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.suffix not in (".log", ".journal")
+        if path.is_file() and path.suffix not in KEPT_FOR_THE_NEXT_RUN
     }
 
 
 def digest(path: Path) -> str:
-    """Digest of a file; of safetensors, whose header has no order, that of its content."""
+    """Digest of a file.
+
+    Of safetensors, whose header has no order and may hold times, that of the content; of a training
+    table, whether all of its lines are whole.
+    """
     if path.suffix == ".safetensors" and not path.name.startswith("."):
-        return read_metadata(path, "file")["seal"]
+        header = read_metadata(path, "file")
+        return header.get("digest") or header["seal"]
+    if path.name in TRAINING_TABLES:
+        text = path.read_text()
+        widths = {line.count("\t") for line in text.splitlines()}
+        return "whole" if text.endswith("\n") and len(widths) == 1 else "half"
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def main(folder: Path, levels: int) -> None:
+GROUPS = {"slide": verbs, "cohort": cohort_verbs.verbs}
+"""Functions that write inputs and return the command lines."""
+
+
+def main(folder: Path, levels: int, group: str) -> None:
     disk = folder / "disk"
     disk.mkdir()
     found = []
     mounted(disk, 2**27, False)
-    for verb, words in verbs(folder, disk).items():
+    for verb, words in GROUPS[group](folder, disk).items():
         mounted(disk, 2**27, False)
         whole = outcome(words, disk)
         assert whole["code"] == 0, (verb, whole)
@@ -160,4 +179,4 @@ def main(folder: Path, levels: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
