@@ -88,6 +88,17 @@ class PixelModel(Section):
         " batch is scaled so that a step has the pixels of `train.batch` tiles of `train.tile`.",
     )
     micro_batch: Count = Field(default=4, description=MICRO_BATCH, json_schema_extra=EXPERT)
+    reduction: Literal[1, 2, 4, 8] = Field(
+        default=1,
+        description="Factor by which a tile's sides are reduced before the network reads it, as if"
+        " the slide had a lower magnification: with `check.mpp: 0.25` (40x), 2 is 20x and 4 is 10x."
+        " `tile` remains in working pixels, labels and scores too.",
+    )
+    per_class: bool = Field(
+        default=False,
+        description="A binary network for each class, side by side in one model, instead of one"
+        " network with a channel for each class.",
+    )
     weights: FitPath | None = Field(
         default=None, description="File of a trained segmenter to use; it is not trained."
     )
@@ -128,13 +139,18 @@ class DynunetModel(PixelModel):
     )
 
 
-class UnetrModel(BackboneModel):
-    """Vision transformer with a convolutional decoder (MONAI UNETR)."""
+class TransformerModel(BackboneModel):
+    """A vision transformer with a decoder."""
 
-    kind: Literal["unetr"] = Field(default="unetr", description="UNETR over a ViT-B.")
     size: Literal["toy", "full"] = Field(
         default="full", description="Size of the network; `toy` only tries out the workflow."
     )
+
+
+class UnetrModel(TransformerModel):
+    """Vision transformer with a convolutional decoder (MONAI UNETR)."""
+
+    kind: Literal["unetr"] = Field(default="unetr", description="UNETR over a ViT-B.")
 
 
 class SwinunetrModel(BackboneModel):
@@ -166,22 +182,14 @@ class DeeplabModel(BackboneModel):
     )
 
 
-class SamModel(BackboneModel):
-    """The image encoder of Segment Anything with a light decoder."""
-
-    size: Literal["toy", "full"] = Field(
-        default="full", description="Size of the network; `toy` only tries out the workflow."
-    )
-
-
-class SamBaseModel(SamModel):
-    """With the encoder ViT-B."""
+class SamBaseModel(TransformerModel):
+    """The image encoder of Segment Anything, ViT-B, with a light decoder."""
 
     kind: Literal["sam_vit_b"] = Field(default="sam_vit_b", description="SAM's encoder, ViT-B.")
 
 
-class SamHugeModel(SamModel):
-    """With the encoder ViT-H."""
+class SamHugeModel(TransformerModel):
+    """The image encoder of Segment Anything, ViT-H, with a light decoder."""
 
     kind: Literal["sam_vit_h"] = Field(default="sam_vit_h", description="SAM's encoder, ViT-H.")
     micro_batch: Count = Field(default=1, description=MICRO_BATCH, json_schema_extra=EXPERT)

@@ -17,6 +17,7 @@ from holohisto.config.models import (
     MasksModel,
     PixelModel,
     PixelOptions,
+    TransformerModel,
 )
 from holohisto.config.parsing import parse_config, read_config, schema
 from holohisto.config.sections import ClassOptions, InferOptions
@@ -174,8 +175,11 @@ def kinds():
     yield "models.NAME, colour_threshold", ColourThresholdModel, None
     yield "models.NAME, over pixels", PixelModel, None
     yield "models.NAME, with backbone", BackboneModel, PixelModel
+    yield "models.NAME, over a ViT", TransformerModel, BackboneModel
     for arm in PixelOptions.__args__:
-        shared = BackboneModel if issubclass(arm, BackboneModel) else PixelModel
+        shared = next(
+            s for s in (TransformerModel, BackboneModel, PixelModel) if issubclass(arm, s)
+        )
         yield f"models.NAME, {arm.model_fields['kind'].default}", arm, shared
     yield "models.NAME, masks", MasksModel, None
 

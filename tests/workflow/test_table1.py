@@ -6,48 +6,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from baseline_verbs import CLASSES, SIZE, TRAIN, train, verb, write_slide
 
-from holohisto import cli
 from holohisto.config.models import (
     ColourThresholdModel,
     DeeplabModel,
-    ModelOptions,
     SamBaseModel,
     UnetModel,
 )
 from holohisto.config.parsing import read_config
-from holohisto.config.training import TrainOptions
 from holohisto.demo import cohort
 from holohisto.infer.openvino_engine import OpenvinoPredictor
 from holohisto.pyramid.raster import Raster
-from holohisto.pyramid.write import write_slide_pyramid
 from holohisto.runtime.results import Results
 from holohisto.segmenter.file import build_segmenter, load_segmenter
 from holohisto.sheet.rows import read_sheet
 from holohisto.statistics.files import read_table
 
 ROOT = Path(__file__).parents[2]
-SIZE = (413, 331)
-TRAIN = TrainOptions(tile=(256, 192), steps=2, batch=1)
-CLASSES = json.dumps({"glomerulus": {}})
-
-
-def write_slide(folder: Path, name: str) -> None:
-    y, x = np.mgrid[: SIZE[1], : SIZE[0]]
-    rgb = np.full((SIZE[1], SIZE[0], 3), 244, np.uint8)
-    rgb[((x - 206) / 190) ** 2 + ((y - 165) / 150) ** 2 < 1] = (214, 140, 190)
-    disc = (x - 180) ** 2 + (y - 150) ** 2 < 50**2
-    rgb[disc] = (120, 60, 130)
-    write_slide_pyramid(folder / f"{name}.tif", rgb, 0.5)
-    Image.fromarray(disc.astype(np.uint8) * 255).save(folder / f"{name}.png")
-
-
-def verb(name: str, *positional: object, **options: object) -> None:
-    words = [name, *(str(word) for word in positional)]
-    for key, value in options.items():
-        words += [f"--{key.replace('_', '-')}", str(value)]
-    assert cli.main(words) == 0, words
 
 
 @pytest.fixture(scope="module")
@@ -71,22 +47,6 @@ def folder(tmp_path_factory):
     network = build_segmenter(DeeplabModel(size="toy"), None, 1, 1).network
     torch.save(network.backbone.state_dict(), folder / "resnet.pth")
     return folder
-
-
-def train(folder: Path, name: str, options: ModelOptions, how: TrainOptions = TRAIN) -> Path:
-    path = folder / f"{name}.safetensors"
-    verb(
-        "train",
-        model=name,
-        sheet=folder / "slides.tsv",
-        results=folder,
-        model_options=options.model_dump_json(),
-        options=how.model_dump_json(),
-        classes=CLASSES,
-        segmenter=path,
-        table=folder / f"{name}.tsv",
-    )
-    return path
 
 
 def test_start_tile_and_pixels_are_reported_from_training_to_the_table(folder):

@@ -1,13 +1,17 @@
-"""Segmenters over pixels alone: a network with its tile, its margins and its normalisation."""
+"""Segmenters over pixels alone: networks with their tile, margins, scale and normalisation."""
+
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from holohisto.config.models import PixelOptions
+from holohisto.runtime.arithmetic import ceil_div
 from holohisto.segmenter.baselines.networks import build
 from holohisto.segmenter.holohisto.decoder import resize
 from holohisto.segmenter.prior import PriorShift
+from holohisto.segmenter.sides import Sides
 
 MEAN, SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Mean and standard deviation of ImageNet's colours, which all pretrained backbones expect."""
@@ -26,7 +30,8 @@ class PixelSegmenter(nn.Module):
         self.needs_tokens = False
         self.tile = options.tile
         self.micro_batch = options.micro_batch
-        self.network, self.sides = build(options, classes)
+        self.reduction = options.reduction
+        self.network, self.sides = _network(options, classes)
         self.prior = PriorShift(classes)
         shape = (1, 3, 1, 1)
         self.register_buffer("mean", 255 * torch.tensor(MEAN).view(shape), persistent=False)
@@ -55,5 +60,34 @@ class PixelSegmenter(nn.Module):
     def accepted(self, tokens: Tensor | None, rgb: Tensor) -> Tensor:
         """Segment tiles whose height and width the network accepts (`sides`), see `forward`."""
         pixels = (rgb.float() - self.mean) / self.spread
+        if self.reduction > 1:
+            pixels = functional.avg_pool2d(pixels, self.reduction)
         logits = self.network(pixels.contiguous(memory_format=torch.channels_last))
         return self.prior(resize(logits, rgb.shape[2:]))
+
+    @property
+    def networks(self) -> list[nn.Module]:
+        """The network, or those of the classes."""
+        return list(self.network) if isinstance(self.network, OnePerClass) else [self.network]
+
+
+class OnePerClass(nn.ModuleList):
+    """A binary network for each class."""
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """(B, 3, H, W) -> logits (B, classes, h, w)."""
+        return torch.cat([network(pixels) for network in self], dim=1)
+
+
+def _network(options: PixelOptions, classes: int) -> tuple[nn.Module, Sides]:
+    """Build the network for all classes, or one for each; and the sides of tiles it takes."""
+    factor = options.reduction
+    width, height = (ceil_div(side, factor) for side in options.tile)
+    reduced = options.model_copy(update={"tile": (width, height)})
+    if options.per_class:
+        binary = [build(reduced, 1) for _ in range(classes)]
+        network, sides = OnePerClass(network for network, _ in binary), binary[0][1]
+    else:
+        network, sides = build(reduced, classes)
+    fixed = sides.fixed and (factor * sides.fixed[0], factor * sides.fixed[1])
+    return network, replace(sides, multiple=factor * sides.multiple, fixed=fixed)

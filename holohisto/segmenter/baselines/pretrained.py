@@ -97,13 +97,14 @@ def start(model: nn.Module, options: ModelOptions) -> str:
     if not isinstance(options, BackboneModel) or options.pretrained is None:
         return SCRATCH
     name, layouts = BACKBONES[options.kind]  # pyright: ignore
-    backbone = attrgetter(f"network.{name}")(model)
+    backbones = [attrgetter(name)(network) for network in model.networks]  # pyright: ignore
     weights = {n.removeprefix(DISTRIBUTED): value for n, value in read(options.pretrained).items()}
     state: dict[str, Tensor] = {}
     for layout in layouts:
         state = state or layout.backbone(weights)
-    _require_all(state, backbone.state_dict(), options.pretrained)
-    backbone.load_state_dict(state, strict=False)  # only counters may be missing
+    _require_all(state, backbones[0].state_dict(), options.pretrained)
+    for backbone in backbones:
+        backbone.load_state_dict(state, strict=False)  # only counters may be missing
     return f"pretrained: {options.pretrained.name}"
 
 
