@@ -35,8 +35,8 @@ def ink_sentence(share: float) -> str | None:
     if share < WORTH_MENTIONING:
         return None
     return (
-        f"{WORDS} on {100 * share:.1f} % of what is stained: it does not count for the stain, and"
-        " strong blue, green and black ink is no tissue; look at the foreground picture"
+        f"{WORDS} or a dark edge on {100 * share:.1f} % of what is stained: it does not count for"
+        " the stain, and strong blue, green and black ink is no tissue; look at the foreground picture"
     )
 
 

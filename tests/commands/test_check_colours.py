@@ -55,14 +55,14 @@ def test_ink_is_a_warning_of_the_overview_and_then_of_the_foreground_map(
     write_levels(Path("e.tif"), [drawn()[0].astype(np.uint8)], **HALF)
     Path("sheet.tsv").write_text("slide\timage\tsplit\nt\tt.tif\tpredict\ne\te.tif\tpredict\n")
     before = statuses(capsys)
-    assert "; ink of a pen on " in before["t"]
+    assert "; ink of a pen or a dark edge on " in before["t"]
     assert before["e"] == "ok"
     Path("results/foreground").mkdir(parents=True)
     foreground = Foreground(np.ones((4, 5), bool), 16, 0.05, COMMON, ink=0.1234)
     save_foreground(Path("results/foreground/t.tif"), foreground, Record())
     after = statuses(capsys)["t"]
     assert after.count("ink of a pen") == 1
-    assert "ink of a pen on 12.3 % of what is stained: it does not count" in after
+    assert "ink of a pen or a dark edge on 12.3 % of what is stained: it does not count" in after
     assert main(["check", "t.tif", "--slide", "t", "--output", "t.json"]) == 0
     (warning,) = json.loads(Path("t.json").read_text())["warnings"]
-    assert warning.startswith("ink of a pen on ")
+    assert warning.startswith("ink of a pen or a dark edge on ")
