@@ -36,7 +36,8 @@ def ink_sentence(share: float) -> str | None:
         return None
     return (
         f"{WORDS} or a dark edge on {100 * share:.1f} % of what is stained: it does not count for"
-        " the stain, and strong blue, green and black ink is no tissue; look at the foreground picture"
+        " the stain, and strong blue, green and black ink is no tissue;"
+        " look at the foreground picture"
     )
 
 
