@@ -141,4 +141,3 @@ def test_snakemakes_own_report_packs_every_file_too(copy, tmp_path):
 def test_jobs_of_small_images_run_in_forks_of_one_process(finished):
     logs = [path.read_text() for path in (finished / ".snakemake" / "log").glob("*.log")]
     assert any("run in forks of one process" in text for text in logs)
-
