@@ -14,6 +14,9 @@ from holohisto.training.fit import Machine, fit_segmenter
 from holohisto.training.job import TrainingJob
 from holohisto.training.ranks import make_fabric
 
+CHECKPOINTING = {"auto": None, "0": False, "1": True}
+"""Values of --activation-checkpointing."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True, help="name of the model")
@@ -52,10 +55,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--activation-checkpointing",
-        type=int,
-        choices=(0, 1),
-        default=0,
-        help="1: recompute activations in the backward pass, for less memory",
+        choices=CHECKPOINTING,
+        default="auto",
+        help="recompute activations in the backward pass, for less memory; auto: where a step does"
+        " not fit the GPU else",
     )
     parser.add_argument(
         "--cache-mb",
@@ -90,7 +93,7 @@ def run(arguments: argparse.Namespace) -> None:
     machine = Machine(
         fabric,
         arguments.workers,
-        bool(arguments.activation_checkpointing),
+        CHECKPOINTING[arguments.activation_checkpointing],
         cache_bytes=arguments.cache_mb * 10**6,
     )
     fit_segmenter(job, machine, arguments.segmenter, arguments.table)

@@ -194,10 +194,11 @@ class TrainOptions(Section):
         " Empty: the whole share of the step.",
         json_schema_extra=EXPERT,
     )
-    activation_checkpointing: bool = Field(
-        default=False,
+    activation_checkpointing: bool | None = Field(
+        default=None,
         description="Recompute the blocks of `holohisto` in the backward pass instead of keeping"
-        " their activations: a fraction of the memory, about a third more time, the same result.",
+        " their activations: a fraction of the memory, about a third more time, the same result."
+        " Empty: where a step would not fit the GPU otherwise.",
         json_schema_extra=EXPERT,
     )
     devices: Count = Field(

@@ -20,16 +20,17 @@ from holohisto.runtime.tsv import write_tsv
 from holohisto.segmenter.baselines.threshold import ThresholdSegmenter
 from holohisto.segmenter.card import ModelCard
 from holohisto.segmenter.file import Network, build_segmenter, save_segmenter
-from holohisto.segmenter.holohisto.model import HolohistoSegmenter
 from holohisto.segmenter.inputs import TileEncoder
 from holohisto.segmenter.start import Cohort, start
 from holohisto.slide.record import SlideRecord
 from holohisto.tokenizer.file import load_tokenizer, tokenizer_digest
 from holohisto.tokenizer.vqgan import VQGAN
+from holohisto.training.gpu_memory import out_of_memory, prepare_memory
 from holohisto.training.identity import training_identity
 from holohisto.training.job import TrainingJob
 from holohisto.training.opening import common_precision, open_slides
 from holohisto.training.progress import ValidationRow
+from holohisto.training.schedule import StepPlan
 from holohisto.training.slides import TrainingSlide
 from holohisto.training.threshold_fit import fit_threshold
 from holohisto.training.trainer import Trainer
@@ -51,8 +52,9 @@ class Machine:
     """Device, precision and ranks; launched."""
     workers: int
     """Threads that read tiles."""
-    activation_checkpointing: bool
-    """Whether blocks of `holohisto` recompute inner activations in the backward pass."""
+    activation_checkpointing: bool | None
+    """Whether blocks of `holohisto` recompute inner activations in the backward pass; None: where a
+    step would not fit the GPU otherwise."""
     cache_bytes: int = 2 * 10**9
     """Memory for open files, which get a half, and for validation tiles."""
 
@@ -145,8 +147,7 @@ def _fit_network(
 ) -> Fitted:
     if machine.fabric.device.type == "cpu":
         model = model.to(memory_format=torch.channels_last)  # pyright: ignore
-    if isinstance(model, HolohistoSegmenter):
-        model.backbone.activation_checkpointing = machine.activation_checkpointing
+    _prepare_memory(job, machine, model, slides["train"])
     trainer = Trainer(
         model,
         slides["train"],
@@ -158,11 +159,26 @@ def _fit_network(
         encoder,
         machine.cache_bytes // 2,
     )
-    for rows in trainer.run(checkpoint, training_identity(job, slides, encoder)):
-        if machine.fabric.is_global_zero:
-            write_tsv(rows, ValidationRow, table)
+    try:
+        for rows in trainer.run(checkpoint, training_identity(job, slides, encoder)):
+            if machine.fabric.is_global_zero:
+                write_tsv(rows, ValidationRow, table)
+    except torch.OutOfMemoryError as error:
+        raise out_of_memory(trainer.plan) from error
     best = trainer.progress.best or trainer.average.model.state_dict()
     return best, _summary(trainer)
+
+
+def _prepare_memory(
+    job: TrainingJob, machine: Machine, model: Network, slides: list[TrainingSlide]
+) -> None:
+    fabric = machine.fabric
+    areas = [slide.area for slide in slides]
+    plan = StepPlan.of(model, areas, job.options, fabric.world_size)
+    on_gpu = fabric.device.type == "cuda"
+    memory = torch.cuda.get_device_properties(fabric.device).total_memory if on_gpu else None
+    checkpointing = machine.activation_checkpointing
+    prepare_memory(model, plan, len(job.classes), checkpointing, memory)
 
 
 def _summary(trainer: Trainer) -> dict[str, Any]:

@@ -42,6 +42,11 @@ class StepPlan:
     micro_batches: int
     """Forward and backward passes of a rank per step, whose gradients accumulate."""
 
+    @property
+    def micro_batch(self) -> int:
+        """Tiles of the largest micro-batch."""
+        return ceil_div(self.share, self.micro_batches)
+
     @classmethod
     def of(
         cls, model: Segmenter, areas: Sequence[SamplingArea], options: TrainOptions, ranks: int

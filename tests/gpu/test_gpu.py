@@ -22,7 +22,7 @@ from holohisto.tokenizer.calibration import calibrate
 from holohisto.tokenizer.vqgan import VQGAN
 from holohisto.tokens.encode import Encoding, encode
 from holohisto.tokens.encoders import LocalEncoder
-from holohisto.training.loss import dice_bce
+from holohisto.training.loss import dice_bce, pixel_sums
 
 pytestmark = pytest.mark.gpu
 SIZE = (611, 443)
@@ -144,7 +144,9 @@ def test_size_b_trains_on_a_4k_tile_in_24_gb():
         for _ in range(2):  # the optimiser's state is there in the second
             optimiser.zero_grad()
             with torch.autocast("cuda", torch.bfloat16):
-                loss = dice_bce(model(some, rgb, size=FOUR_K), target, torch.ones_like(target))
+                loss = dice_bce(
+                    pixel_sums(model(some, rgb, size=FOUR_K), target, torch.ones_like(target))
+                )
             loss.backward()
             optimiser.step()
             with torch.no_grad():

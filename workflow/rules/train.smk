@@ -28,7 +28,9 @@ rule train:
         tasks_per_gpu=0 if plan.several_nodes else None,  # otherwise the plugin uses `tasks` for it
         slurm_extra=gpus_of_a_node if plan.several_nodes and cfg.train.devices > 1 else None,
         start=plan.srun if plan.several_nodes else "",
-        activation_checkpointing=int(cfg.train.activation_checkpointing),
+        activation_checkpointing={None: "auto", False: "0", True: "1"}[
+            cfg.train.activation_checkpointing
+        ],
         mem_mb=scaled(16000 + 16000 * cfg.train.devices),  # for each node
         runtime=scaled(1440),
     params:
