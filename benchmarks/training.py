@@ -1,4 +1,4 @@
-"""What a training costs the processor and the memory: a tile, and many images.
+"""What a training costs the processor and the memory: a tile, validation, many images.
 
     python training.py [--images 20 100 300]
 
@@ -14,13 +14,16 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+import torch
+from lightning_fabric import Fabric
 from PIL import Image
 
 from holohisto.annotation import Annotation
 from holohisto.annotation.reopened import ReopenedAnnotation
+from holohisto.config.models import HolohistoModel
 from holohisto.config.sections import ClassOptions
 from holohisto.config.training import TrainOptions
 from holohisto.foreground.map import Foreground
@@ -28,6 +31,7 @@ from holohisto.foreground.tissue import Tissue
 from holohisto.pyramid.write import write_slide_pyramid
 from holohisto.runtime.arithmetic import ceil_div
 from holohisto.runtime.open_files import OpenFiles
+from holohisto.segmenter.file import Network, build_segmenter
 from holohisto.slide import Slide
 from holohisto.slide.reopened import ReopenedSlide
 from holohisto.slide.scale import Scale
@@ -35,7 +39,9 @@ from holohisto.tiles.appearance import Appearance, Strength
 from holohisto.tiles.grid import Tile
 from holohisto.tiles.variants import Variant
 from holohisto.training.sampler import SamplingArea
+from holohisto.training.schedule import VALIDATION_PART
 from holohisto.training.slides import TrainingSlide, View
+from holohisto.training.trainer import Trainer
 
 FOUR_K = (3840, 2160)
 TILE = (1920, 1080)
@@ -43,6 +49,7 @@ TILE = (1920, 1080)
 SIDE, CELL = 1024, 16
 CLASSES = {"a": ClassOptions()}
 REPEATS = 3
+STEPS = 16
 CACHE_MB = 2000
 """Default of `train --cache-mb`, of which open files have a half."""
 
@@ -60,6 +67,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         tile_seconds(folder)
+        validation_share(folder)
         many_images(folder, arguments.images)
 
 
@@ -84,6 +92,32 @@ def tile_seconds(folder: Path) -> None:
     print("core-seconds of the pixels of a 4K tile")
     for name, part in parts.items():
         print(f"  {name:<18} {4 * _fastest(part):6.2f}")
+
+
+def validation_share(folder: Path) -> None:
+    """Print the share of validation in a training's time, from the seconds of its tiles."""
+    slide = Slide(folder / "slide.tif", mpp=0.25)
+    opened = _slide(slide.size, slide, Scale.whole(2), _Nothing())
+    options = TrainOptions(tile=(512, 384), steps=STEPS, validate_every=STEPS, batch=2)
+    torch.manual_seed(0)
+    model = build_segmenter(HolohistoModel(size="T", embedding="linear"), None, 16, 1)
+    fabric = Fabric(accelerator="cpu", devices=1)
+    trainer = Trainer(cast(Network, model), [opened], [opened], options, 0, fabric, 1)
+    *_, rows = trainer.run(folder / "checkpoint", "identity")
+    training = (rows[0].read_seconds + rows[0].step_seconds) / (STEPS * options.batch)
+    validated = rows[0].validation_seconds / len(trainer.validation.tiles)
+    share = validated / (VALIDATION_PART * training + validated)
+    print(
+        f"seconds of a tile of {options.tile}: {training:.3f} to train, {validated:.3f} to validate"
+    )
+    print(f"share of a validation of one tile for {VALIDATION_PART} trained on: {share:.3f}")
+
+
+class _Nothing:
+    """An annotation without objects."""
+
+    def read(self, xy: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
+        return np.zeros(size[::-1], np.uint8)
 
 
 def many_images(folder: Path, counts: list[int]) -> None:
