@@ -1,4 +1,4 @@
-"""`holohisto gallery`: pictures of typical fields by every model, and of the largest errors."""
+"""`holohisto gallery`: pictures of typical fields, largest errors and least sure objects."""
 
 import argparse
 import logging
@@ -9,6 +9,8 @@ from holohisto.config.sections import Classes, GalleryOptions
 from holohisto.gallery.folder import write_gallery
 from holohisto.runtime.results import Results
 from holohisto.sheet.rows import read_sheet
+from holohisto.statistics.files import write_table
+from holohisto.statistics.uncertainty import ranking
 
 logger = logging.getLogger(__name__)
 
@@ -39,18 +41,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=Path, required=True, help="folder for the pictures and gallery.json"
     )
+    parser.add_argument(
+        "--splits",
+        default="val,test,predict",
+        help="splits that are segmented, separated by commas (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--next", type=Path, help="table of the slides without annotation, the least sure first"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
     models = arguments.models.split(",")
+    reference = arguments.reference or models[0]
+    rows = read_sheet(arguments.sheet, tuple(arguments.classes))
+    splits = arguments.splits.split(",")
+    predicted = [
+        row
+        for row in rows.values()
+        if not row.exclude and row.annotation is None and row.split in splits
+    ]
+    ranked = ranking(predicted if arguments.next else (), arguments.results, reference)
+    if arguments.next:
+        write_table(ranked, arguments.next)
     index = write_gallery(
-        read_sheet(arguments.sheet, tuple(arguments.classes)),
+        rows,
         arguments.results,
         arguments.classes,
         models,
-        arguments.reference or models[0],
+        reference,
         arguments.options,
         arguments.output,
+        ranked["slide"].tolist(),
     )
-    counts = len(index["fields"]), len(index["failures"])
-    logger.info("%s: fields of %d slides, errors of %d", arguments.output, *counts)
+    counts = (len(index[key]) for key in ("fields", "failures", "unsure"))
+    logger.info(
+        "%s: fields of %d slides, errors of %d, unsure objects of %d", arguments.output, *counts
+    )

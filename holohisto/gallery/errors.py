@@ -1,5 +1,6 @@
 """The largest false positives and false negatives of a slide, at full resolution."""
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,22 +59,49 @@ def _error(
     slide: GallerySlide, reference: str, entry: dict[str, Any], side: int
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """Picture of an error with both outlines, and its width and reduction."""
-    record, name = slide.record, entry["class"]
-    left, top, right, bottom = entry["box"]
-    # The field holds the whole error; a field larger than the picture is reduced.
+    name = entry["class"]
+    field = object_field(slide, entry["box"], (entry["x"], entry["y"]), side)
+    masks = slide.annotated(field, name), slide.predicted(field, reference, name)
+    return object_picture(slide, field, zip(masks, (WHITE, slide.colour(name)), strict=True), side)
+
+
+def object_field(
+    slide: GallerySlide, box: Sequence[float], centre: tuple[float, float], side: int
+) -> FieldOfView:
+    """The field that holds a whole object, or only its middle if it is too large.
+
+    Args:
+        slide: of the object.
+        box: left, top, right and bottom of the object, level-0 pixels.
+        centre: of mass, level-0 pixels.
+        side: of the picture, pixels; the field is not smaller.
+    """
+    record = slide.record
+    left, top, right, bottom = box
     longest = max(right - left, (bottom - top) * record.mpp_y / record.mpp)
     length = max(MARGIN * longest, SMALLEST_UM / record.mpp, side)
     middle = (left + right) / 2, (top + bottom) / 2
     if length > LONGEST:
-        length, middle = LONGEST, (entry["x"], entry["y"])
-    field = FieldOfView.around(middle, length, record.size, record.scale)
+        length, middle = LONGEST, centre
+    return FieldOfView.around(middle, length, record.size, record.scale)
+
+
+def object_picture(
+    slide: GallerySlide, field: FieldOfView, masks: Iterable[tuple[np.ndarray, str]], side: int
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """Picture of a field with the outlines of masks, and its width and reduction.
+
+    Args:
+        slide: to show.
+        field: of it.
+        masks: of the field, (h, w) bool, each with its colour.
+        side: longest side of the picture, pixels; a larger field is reduced.
+    """
     picture = shrunk(slide.pixels(field), side)
-    masks = slide.annotated(field, name), slide.predicted(field, reference, name)
-    for mask, colour in zip(masks, (WHITE, slide.colour(name)), strict=True):
+    for mask, colour in masks:
         picture = outlined(picture, shrunk(mask, side), colour)
-    reduced = field.size[0] / picture.shape[1]
-    width_um = field.size[0] * record.mpp
+    width_um = field.size[0] * slide.record.mpp
     return with_bar(picture, width_um), {
         "width_um": round(width_um, 1),
-        "reduced": round(reduced, 2),
+        "reduced": round(field.size[0] / picture.shape[1], 2),
     }

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from holohisto.errors import HolohistoError
 from holohisto.gallery.choice import typical, worst
 from holohisto.gallery.errors import write_errors
 from holohisto.gallery.fields import write_field
+from holohisto.gallery.least_sure import write_least_sure
 from holohisto.gallery.slides import GallerySlide
 from holohisto.runtime.atomic import replacing_folder
 from holohisto.runtime.results import Results
@@ -30,8 +31,11 @@ def write_gallery(
     reference: str,
     options: GalleryOptions,
     output: Path,
+    unsure: Sequence[str] = (),
 ) -> dict[str, list[dict[str, Any]]]:
-    """Write typical fields and the largest errors; the folder appears whole or not at all.
+    """Write typical fields, largest errors and least sure objects.
+
+    The folder appears whole or not at all.
 
     A slide that cannot be read is left out with a warning.
 
@@ -43,13 +47,14 @@ def write_gallery(
         reference: model whose scores choose the slides.
         options: section `gallery`.
         output: folder to write; an earlier one is replaced.
+        unsure: slides without annotation, the least sure first, whose objects are shown.
 
     Returns:
-        The index: entries of `fields` and `failures`.
+        The index: entries of `fields`, `failures` and `unsure`.
     """
     scores = read_table(results.scores)
     known = scores[scores["slide"].isin(rows)] if len(scores) else scores
-    index: dict[str, list[dict[str, Any]]] = {"fields": [], "failures": []}
+    index: dict[str, list[dict[str, Any]]] = {"fields": [], "failures": [], "unsure": []}
     with replacing_folder(output) as folder:
         if len(known):
             for name in typical(known, reference, options.groups):
@@ -58,6 +63,12 @@ def write_gallery(
             for name in worst(known, reference, options.worst):
                 with _warned(name), GallerySlide.open(rows[name], results, classes) as slide:
                     index["failures"].append(write_errors(slide, reference, options, folder))
+        for name in unsure[: options.worst]:
+            with (
+                _warned(name),
+                GallerySlide.open(rows[name], results, classes, scored=False) as slide,
+            ):
+                index["unsure"].append(write_least_sure(slide, reference, options, folder))
         (folder / INDEX).write_text(json.dumps(index, indent=1) + "\n")
     return index
 

@@ -29,32 +29,43 @@ class GallerySlide:
     row: Row
     record: SlideRecord
     slide: Slide
-    annotation: Annotation
+    annotation: Annotation | None
     results: Results
     all_classes: Classes
 
     @staticmethod
     @contextlib.contextmanager
-    def open(row: Row, results: Results, classes: Classes) -> "Iterator[GallerySlide]":
+    def open(
+        row: Row, results: Results, classes: Classes, scored: bool = True
+    ) -> "Iterator[GallerySlide]":
         """Open the slide and its annotation.
 
         Args:
             row: of the sheet.
             results: of the run.
             classes: all classes, in the order of their bits.
+            scored: whether the slide must have an annotation, which is opened.
 
         Raises:
             HolohistoError: a file is absent or broken, or the slide has no annotation.
         """
         record = SlideRecord.read(results.record(row.slide))
-        if row.annotation is None:
+        if row.annotation is None and scored:
             raise HolohistoError(f"slide {row.slide}", "has no annotation")
-        with (
-            record.open(row.image) as slide,
-            Annotation(
-                row.annotation, classes, record.size, record.scale, row.annotated, record.bounds
-            ) as annotation,
-        ):
+        with contextlib.ExitStack() as files:
+            slide = files.enter_context(record.open(row.image))
+            annotation = None
+            if row.annotation is not None and scored:
+                annotation = files.enter_context(
+                    Annotation(
+                        row.annotation,
+                        classes,
+                        record.size,
+                        record.scale,
+                        row.annotated,
+                        record.bounds,
+                    )
+                )
             yield GallerySlide(row, record, slide, annotation, results, classes)
 
     @property
@@ -94,6 +105,8 @@ class GallerySlide:
 
     def annotated(self, field: FieldOfView, name: str) -> np.ndarray:
         """The annotation of a class at full resolution: (height, width) bool."""
+        if self.annotation is None:
+            raise HolohistoError(f"slide {self.row.slide}", "has no annotation")
         scale, bit = self.record.scale, list(self.all_classes).index(name)
         columns, rows = (
             working_pixels(step, np.arange(start, start + length))

@@ -22,6 +22,7 @@ from holohisto.report.pictures.rebuilt import rebuilt
 from holohisto.report.provenance import counted
 from holohisto.report.results import Run, column
 from holohisto.report.tables import corrections, cost, scores, table1, table2, token_value, trained
+from holohisto.report.tables.correct_next import correct_next_table
 from holohisto.report.tables.inference import STAGES, inference
 from holohisto.report.tables.scores import ScoreTable
 from holohisto.report.tables.tokens import PSNR_GAP, qualities, token_table, tokenizer_words
@@ -84,6 +85,7 @@ def render(
             parameters=_flat(run.parameters),
             origin=origin,
             jobs=counted(origin["jobs"]),
+            correct_next=correct_next_table(run),
             corrections=corrections.corrections_table(corrected),
             version=__version__,
             date=time.strftime("%d %B %Y").lstrip("0"),
@@ -97,7 +99,7 @@ def _slides(run: Run, side: int) -> dict[str, Any]:
     outcomes, tissue = failures.outcomes(run), tissue_facts(run)
     unlike, ink = unlike_slides(run, tissue), inked(tissue)
     own, trained_on = cards.cards(run, side, ink), cards.trained_cards(run, ink)
-    fields, errors = gallery.strips(run, _room(run, (*own, *trained_on)))
+    fields, errors, unsure = gallery.strips(run, _room(run, (*own, *trained_on)))
     return {
         "outcomes": outcomes,
         "cohort_failures": failures.cohort_failures(run) if run.models else [],
@@ -109,6 +111,7 @@ def _slides(run: Run, side: int) -> dict[str, Any]:
         "trained": trained_on,
         "fields": fields,
         "failures": errors,
+        "unsure": unsure,
     }
 
 

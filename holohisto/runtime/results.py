@@ -68,6 +68,10 @@ class Results:
         """Times, device and seams of the inference (JSON)."""
         return self._model(model) / "labels" / f"{slide}.json"
 
+    def probability(self, model: str, slide: str) -> Path:
+        """Probability map of the slide, at a quarter of the working resolution (TIFF)."""
+        return self._model(model) / "probability" / f"{slide}.tif"
+
     def mask(self, model: str, slide: str, name: str) -> Path:
         """The delivered mask of the class `name` (pyramidal TIFF)."""
         return self._model(model) / "masks" / f"{slide}_{name}.tif"
@@ -96,6 +100,11 @@ class Results:
     def table(self, name: str) -> Path:
         """A table of the cohort: slides, groups, comparisons, objects, distributions (TSV)."""
         return self.folder / "cohort" / f"{name}.tsv"
+
+    @property
+    def correct_next(self) -> Path:
+        """Predicted slides in the order in which to correct them (TSV)."""
+        return self.table("correct_next")
 
     @property
     def gallery(self) -> Path:

@@ -13,6 +13,7 @@ from holohisto.statistics.comparisons import COMPARISONS
 from holohisto.statistics.distributions import DISTRIBUTIONS
 from holohisto.statistics.groups import GROUPS
 from holohisto.statistics.rows import OBJECTS, SLIDES
+from holohisto.statistics.uncertainty import COLUMNS as CORRECT_NEXT
 from holohisto.tokenizer.training import TrainingRow
 from holohisto.training.progress import ValidationRow
 
@@ -24,6 +25,7 @@ COLUMNS = {
     "cohort/groups.tsv": GROUPS,
     "cohort/comparisons.tsv": COMPARISONS,
     "cohort/distributions.tsv": DISTRIBUTIONS,
+    "cohort/correct_next.tsv": CORRECT_NEXT,
     "tables/token_value.tsv": token_value.COLUMNS,
     "tables/corrections.tsv": corrections.COLUMNS,
     "models/{model}/training.tsv": [field.name for field in fields(ValidationRow)],

@@ -198,5 +198,5 @@ def test_a_slide_that_cannot_be_read_is_left_out(tmp_path):
         == 0
     )
     index = json.loads((tmp_path / "gallery/gallery.json").read_text())
-    assert index == {"fields": [], "failures": []}
+    assert index == {"fields": [], "failures": [], "unsure": []}
     assert list(tmp_path.glob(".gallery*")) == []

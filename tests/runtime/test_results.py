@@ -26,6 +26,7 @@ PATHS = [
     ("infer", RESULTS.labels(MODEL, SLIDE)),
     ("infer", RESULTS.inference(MODEL, SLIDE)),
     ("adopt", RESULTS.labels(MODEL, SLIDE)),
+    ("infer", RESULTS.probability(MODEL, SLIDE)),
     ("mask", RESULTS.mask(MODEL, SLIDE, "{name}")),
     ("mask", RESULTS.mask_objects(MODEL, SLIDE)),
     ("mask", RESULTS.geojson(MODEL, SLIDE)),
@@ -35,6 +36,7 @@ PATHS = [
     *(("cohort", RESULTS.table(name)) for name in ("groups", "comparisons", "objects")),
     ("cohort", RESULTS.table("distributions")),
     ("gallery", RESULTS.gallery),
+    ("gallery", RESULTS.correct_next),
 ]
 
 

@@ -27,8 +27,8 @@ def per_model(rule: str, *slides: str) -> set[str]:
 
 def jobs_of_slide(slide: str, scored: bool = True) -> set[str]:
     jobs = {f"{rule} {slide}" for rule in ("check", "foreground", "tokens")}
-    jobs |= per_model("infer", slide) | per_model("mask", slide) | {"report"}
-    scores = per_model("metrics", slide) | {"cohort", "gallery", TOKEN_VALUE}
+    jobs |= per_model("infer", slide) | per_model("mask", slide) | {"gallery", "report"}
+    scores = per_model("metrics", slide) | {"cohort", TOKEN_VALUE}
     return jobs | scores if scored else jobs
 
 

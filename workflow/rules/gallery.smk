@@ -1,3 +1,7 @@
+# Slides that are segmented and not annotated, which may be corrected next.
+predicted = [slide for slide in plan.segmented if rows[slide].annotation is None]
+
+
 rule gallery:
     input:
         images=[rows[slide].image for slide in plan.scored],
@@ -15,11 +19,26 @@ rule gallery:
             name=cfg.classes,
         ),
         scores="results/cohort/slides.tsv",
+        predicted=[rows[slide].image for slide in predicted],
+        predicted_check=expand("results/check/{slide}.json", slide=predicted),
+        predicted_files=expand(
+            [
+                "results/models/{model}/masks/{slide}.json",
+                "results/models/{model}/probability/{slide}.tif",
+            ],
+            model=cfg.reference_model,
+            slide=predicted,
+        ),
     output:
-        report(
+        pictures=report(
             directory("results/gallery"),
             patterns=["{name}.jpg"],
             caption="../report/gallery.rst",
+            category="Gallery",
+        ),
+        next=report(
+            "results/cohort/correct_next.tsv",
+            caption="../report/correct_next.rst",
             category="Gallery",
         ),
     log:
@@ -28,12 +47,13 @@ rule gallery:
         "results/benchmarks/gallery/gallery.tsv"
     resources:
         mem_mb=scaled(4000),
-        runtime=scaled(60),
+        runtime=scaled(60 + len(predicted)),
     params:
         sheet=str(cfg.slides),
-        rows=fields(plan.scored, "slide", "group", "annotated"),
+        rows=fields([*plan.scored, *predicted], "slide", "group", "annotated"),
         models=",".join(cfg.models),
         reference=cfg.reference_model,
+        splits=",".join(cfg.infer.splits),
         options=options("gallery"),
         classes=options("classes"),
     shell:
@@ -45,5 +65,7 @@ rule gallery:
             --reference {params.reference:q} \
             --options {params.options:q} \
             --classes {params.classes:q} \
-            --output {output:q}
+            --splits {params.splits:q} \
+            --next {output.next:q} \
+            --output {output.pictures:q}
         """

@@ -1,4 +1,4 @@
-"""The gallery in the page: typical fields beside every model, and the largest errors."""
+"""The gallery in the page: typical fields, largest errors, and least sure objects."""
 
 import math
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ BASE64 = 4 / 3
 """Characters per byte."""
 OVERLAPS = 0.01
 """Intersection over union below which an object counts as not overlapping."""
-KINDS = ("pictures", "extra", "missed")
+KINDS = ("pictures", "extra", "missed", "objects")
 """Lists of pictures in the entries of gallery.json."""
 
 
@@ -44,15 +44,15 @@ class Strip:
     """False negatives; `pictures` are then the false positives. Empty for a typical field."""
 
 
-def strips(run: Run, room: float) -> tuple[list[Strip], list[Strip]]:
-    """Typical fields and failures, whose pictures together take about `room` bytes of the page."""
+def strips(run: Run, room: float) -> tuple[list[Strip], list[Strip], list[Strip]]:
+    """Typical fields, failures and least sure objects, in about `room` bytes of the page."""
     folder = run.results.gallery
     index = record(folder / "gallery.json")
     entries = [
         [entry for entry in index.get(key) or () if isinstance(entry, dict)]
-        for key in ("fields", "failures")
+        for key in ("fields", "failures", "unsure")
     ]
-    everything = (*entries[0], *entries[1])
+    everything = [entry for kind in entries for entry in kind]
     number = sum(len(entry.get(key) or ()) for entry in everything for key in KINDS)
     budget = round(min(LARGEST, max(SMALLEST, room / BASE64 / max(1, number))))
     fields, failures = [], []
@@ -60,9 +60,17 @@ def strips(run: Run, room: float) -> tuple[list[Strip], list[Strip]]:
         shown = _shown(run, entry.get("pictures") or (), folder, budget)
         fields.append(_strip(run, entry, shown))
     for entry in entries[1]:
-        extra, missed = (_errors(entry.get(key) or (), folder, budget) for key in KINDS[1:])
+        extra, missed = (_errors(entry.get(key) or (), folder, budget) for key in KINDS[1:3])
         failures.append(_strip(run, entry, extra, missed))
-    return [strip for strip in fields if strip.pictures], failures
+    unsure = [
+        _strip(run, entry, _unsure(entry.get("objects") or (), folder, budget))
+        for entry in entries[2]
+    ]
+    return (
+        [strip for strip in fields if strip.pictures],
+        failures,
+        [strip for strip in unsure if strip.pictures],
+    )
 
 
 def _strip(
@@ -93,6 +101,17 @@ def _shown(
             shown.append(
                 GalleryPicture(title, "", drawn, content == "model" and model == run.reference)
             )
+    return shown
+
+
+def _unsure(entries: Sequence[dict[str, Any]], folder: Path, budget: int) -> list[GalleryPicture]:
+    shown = []
+    for entry in entries:
+        drawn = embedded(folder / Path(str(entry.get("file"))).name, SIDE, budget)
+        if drawn is not None:
+            size = area(float(entry.get("area_um2") or math.nan))
+            words = f"mean probability {float(entry.get('probability') or math.nan):.2f}"
+            shown.append(GalleryPicture(f"{entry.get('class', '')}, {size}", words, drawn))
     return shown
 
 
