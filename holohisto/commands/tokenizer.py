@@ -63,7 +63,11 @@ def run(arguments: argparse.Namespace) -> None:
     seed, device = arguments.seed, best_device()
     annotated = options.checkpoint is None and options.annotation_weight > 0
     classes = arguments.classes if annotated else {}
-    source = TissueTiles(training_tissue(arguments.sheet, arguments.results, classes))
+    source = TissueTiles(
+        training_tissue(arguments.sheet, arguments.results, classes)
+        if options.checkpoint is None
+        else []  # nothing may depend on slides: all token maps would be made again with another one
+    )
     if options.checkpoint is not None:
         origin = from_checkpoint(located(options.checkpoint, "tokenizer"), options, device)
     elif source.slides:

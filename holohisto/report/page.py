@@ -233,6 +233,9 @@ def _training(run: Run) -> list[tuple[str, list[Chart]]]:
 
 
 def _reconstruction(run: Run, side: int) -> Any:
+    """The tokenizer's picture, which shows nothing if the tokenizer was given."""
+    if (run.parameters.get("tokenizer") or {}).get("checkpoint"):
+        return None
     return embedded(run.results.reconstruction, 2 * side, RECONSTRUCTION_BYTES)
 
 

@@ -1,10 +1,14 @@
+# A checkpoint depends on no slide: a new training slide does not encode all others again.
+tissue = [] if cfg.tokenizer.checkpoint else plan.slides("train")
+
+
 rule tokenizer:
     input:
         # An edited annotation trains segmenters again, but not the tokenizer: all token maps would
         # have to be computed anew.
         annotations=ancient([rows[slide].annotation for slide in plan.annotated_for_tokenizer]),
-        check=expand("results/check/{slide}.json", slide=plan.slides("train")),
-        foreground=expand("results/foreground/{slide}.tif", slide=plan.slides("train")),
+        check=expand("results/check/{slide}.json", slide=tissue),
+        foreground=expand("results/foreground/{slide}.tif", slide=tissue),
         checkpoint=checkpoint_files,
     output:
         tokenizer="results/tokenizer/tokenizer.safetensors",
