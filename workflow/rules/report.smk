@@ -13,6 +13,7 @@ rule report:
         overlays=expand(rules.mask.output.overlay, model=cfg.models, slide=plan.segmented),
         cohort=expand(rules.cohort.output),
         gallery="results/gallery",
+        next="results/cohort/correct_next.tsv",
         corrected=drawn_files(rows.values()),
     output:
         page=report("results/report.html", caption="../report/report.rst", category="Report"),
