@@ -155,8 +155,8 @@ def _compared(before: list[DrawnOutline], after: list[DrawnOutline]) -> Correcti
             found.kept += 1
             continue
         found.changed += 1
-        found.area_before += shapely.area(before[i].shape)
-        found.area_after += shapely.area(after[j].shape)
+        found.area_before += float(shapely.area(before[i].shape))
+        found.area_after += float(shapely.area(after[j].shape))
         found.overlaps.append(iou)
     return found
 
