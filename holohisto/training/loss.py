@@ -1,5 +1,7 @@
 """Dice plus binary cross-entropy, per class, over the pixels whose class is known."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -7,23 +9,25 @@ from torch.nn import functional
 from holohisto.training.ranks import over_ranks
 
 
-def dice_bce(sums: Tensor) -> Tensor:
-    """Return the mean over classes of soft Dice loss plus binary cross-entropy.
+def dice_bce(sums: Tensor, weights: Sequence[float] = (1.0,)) -> Tensor:
+    """Return the weighted mean over outputs and classes of soft Dice plus cross-entropy.
 
     Soft Dice as in V-Net (Milletari et al. 2016, arXiv 1606.04797), over the tiles of all ranks and
     with 1 added to numerator and denominator. Classes without a known pixel do not count.
 
     Args:
-        sums: (5, C), of this rank's tiles, from `pixel_sums`.
+        sums: (5, outputs * C), of this rank's tiles, from `pixel_sums`.
+        weights: of each output, several of which a network with deep supervision has.
 
     Returns:
         A scalar; 0 if nothing is known.
     """
     pixels, entropy, overlap, predicted, true = over_ranks(sums)  # each (C,)
     dice = 1 - (2 * overlap + 1) / (predicted + true + 1)
-    counted = pixels > 0
+    share = sums.new_tensor(weights).repeat_interleave(sums.shape[1] // len(weights))
+    counted = (pixels > 0) * share
     loss = (dice + entropy / pixels.clamp_min(1)) * counted
-    return loss.sum() / counted.sum().clamp_min(1)
+    return loss.sum() / counted.sum().clamp_min(min(weights))
 
 
 def pixel_sums(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:

@@ -1,11 +1,8 @@
-"""The plan of a training: tiles per step, learning rate, parameter groups."""
+"""The plan of a training: tiles per step, learning rate."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-
-from torch import nn
 
 from holohisto.config.training import TrainOptions
 from holohisto.runtime.arithmetic import ceil_div
@@ -95,13 +92,3 @@ def learning_rate(options: TrainOptions, step: int) -> float:
         return options.learning_rate * (step + 1) / warmup
     done = (step - warmup) / max(1, steps - warmup)
     return options.learning_rate * (0.505 + 0.495 * math.cos(math.pi * done))
-
-
-def parameter_groups(model: nn.Module, options: TrainOptions) -> list[dict[str, Any]]:
-    """Return the optimiser's groups: weight decay for matrices, none for norms and biases."""
-    decayed = [p for p in model.parameters() if p.ndim > 1]
-    others = [p for p in model.parameters() if p.ndim <= 1]
-    return [
-        {"params": decayed, "weight_decay": options.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]

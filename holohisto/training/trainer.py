@@ -28,7 +28,8 @@ from holohisto.training.loss import dice_bce, pixel_sums
 from holohisto.training.prior import prior_shift
 from holohisto.training.progress import Progress, ValidationRow
 from holohisto.training.ranks import require_one_step, sum_over_ranks, synchronise_norms
-from holohisto.training.schedule import StepPlan, learning_rate, parameter_groups
+from holohisto.training.recipe import recipe_of, set_learning_rate
+from holohisto.training.schedule import StepPlan
 from holohisto.training.slides import Batch, TrainingSlide
 from holohisto.training.validation import Validation
 
@@ -87,7 +88,8 @@ class Trainer:
         model.prior.shift.copy_(torch.from_numpy(prior_shift(train, self.batches.sampler)))
         if fabric.world_size > 1:
             synchronise_norms(model)
-        optimiser = torch.optim.AdamW(parameter_groups(model, options), options.learning_rate)
+        self.recipe = recipe_of(model, options)
+        optimiser = self.recipe.optimiser(model)
         self.raw_model = model
         self.model, self.optimiser = fabric.setup(model, optimiser)
         self.average = WeightAverage(model, options.ema)
@@ -160,12 +162,11 @@ class Trainer:
         step = self.progress.step
         # The networks' own dropout, too, is the same after an interruption.
         torch.manual_seed(int(generator(self.seed, Purpose.NETWORK, step).integers(2**63)))
-        for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(self.options, step)
+        set_learning_rate(self.optimiser, self.recipe.learning_rate(step))
         self.optimiser.zero_grad()
         loss = self._backward(batch)
         norm = self.fabric.clip_gradients(
-            self.model, self.optimiser, max_norm=self.options.clip, error_if_nonfinite=False
+            self.model, self.optimiser, max_norm=self.recipe.clip, error_if_nonfinite=False
         )
         self._require_finite(norm, "gradient", batch)
         self.optimiser.step()
@@ -185,7 +186,8 @@ class Trainer:
         for micro_batch in micro_batches:
             own = self.sums(micro_batch)
             # The value of the step, the gradient of the micro-batch.
-            loss = dice_bce(own if total is None else own + (total - own.detach()))
+            sums = own if total is None else own + (total - own.detach())
+            loss = dice_bce(sums, self.recipe.head_weights)
             self._require_finite(loss, "loss", micro_batch)
             self.fabric.backward(loss)
         return float(loss.detach())
@@ -199,13 +201,14 @@ class Trainer:
             return torch.stack([self.sums(each) for each in micro_batches]).sum(dim=0)
 
     def sums(self, batch: Batch) -> Tensor:
-        """Return the sums (5, C) of a batch, from which its loss follows, with gradients."""
+        """Return the sums (5, outputs * C) of a batch, from which its loss follows."""
         target = torch.from_numpy(batch.target).to(self.fabric.device)
         known = torch.from_numpy(batch.known).to(self.fabric.device)
         tokens, rgb = self.inputs(batch.tokens, batch.rgb, self.fabric.device)
         leave_out(self.raw_model, self.options.channel_dropout, batch.seeds)
         logits = self.model(tokens, rgb, size=target.shape[2:])
-        return pixel_sums(logits, target, known)
+        outputs = (1, logits.shape[1] // target.shape[1], 1, 1)
+        return pixel_sums(logits, target.repeat(outputs), known.repeat(outputs))
 
     def validate(self) -> float:
         """Return the Dice of the averaged weights; NaN without slides to validate on."""

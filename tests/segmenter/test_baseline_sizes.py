@@ -57,7 +57,7 @@ def test_numbers_of_parameters_at_full_size(kind):
         model = build_segmenter(options, None, 1, 1)
     assert count(model) == expected
     if kind in PUBLISHED:
-        backbone = model.get_submodule(f"network.{pretrained.BACKBONES[kind][0]}")
+        backbone = model.get_submodule(f"network.{pretrained.BACKBONES[kind]}")
         assert count(backbone) == PUBLISHED[kind]
     table = PAGE.read_text().split("\n## Networks over pixels\n")[1]
     line = next(line for line in table.splitlines() if f"`{kind}`" in line)

@@ -25,7 +25,7 @@ def published(kind, folder: Path) -> tuple[Path, dict[str, torch.Tensor]]:
     """
     torch.manual_seed(7)
     model = build_segmenter(TOYS[kind], None, 1, 3)
-    place, _ = pretrained.BACKBONES[kind]
+    place = pretrained.BACKBONES[kind]
     backbone = model.get_submodule(f"network.{place}")
     with torch.no_grad():
         for value in backbone.state_dict().values():
@@ -75,7 +75,7 @@ def test_a_published_file_fills_the_whole_backbone_and_nothing_else(kind, tmp_pa
     before, model = built(kind).state_dict(), built(kind)
     options = TOYS[kind].model_copy(update={"pretrained": path})
     assert pretrained.start(model, options) == f"pretrained: {path.name}"
-    place = f"network.{pretrained.BACKBONES[kind][0]}."
+    place = f"network.{pretrained.BACKBONES[kind]}."
     for name, value in model.state_dict().items():
         own = state[name.removeprefix(place)] if name.startswith(place) else before[name]
         assert torch.equal(value, own), name

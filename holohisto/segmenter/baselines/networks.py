@@ -4,8 +4,6 @@ MONAI and transformers are imported where they are used: they take seconds to lo
 segmenters need only one of them or none. Nothing here reads or downloads a file.
 """
 
-from typing import Any
-
 from torch import Tensor, nn
 
 from holohisto.config.models import (
@@ -18,6 +16,7 @@ from holohisto.config.models import (
     UnetrModel,
 )
 from holohisto.segmenter.baselines.deeplab import DeepLabV3Plus
+from holohisto.segmenter.baselines.dynunet import NnunetNetwork
 from holohisto.segmenter.baselines.sam import SamSegmenter
 from holohisto.segmenter.sides import Sides
 from holohisto.tiles.grid import whole
@@ -65,22 +64,8 @@ def _unet(options: UnetModel, classes: int) -> tuple[nn.Module, Sides]:
 
 
 def _dynunet(options: DynunetModel, classes: int) -> tuple[nn.Module, Sides]:
-    from monai.networks.nets.dynunet import DynUNet
-
-    levels = len(options.channels)
-    strides = (1,) + (2,) * (levels - 1)
-    whole_network: Any = DynUNet(
-        spatial_dims=2,
-        in_channels=3,
-        out_channels=classes,
-        kernel_size=(3,) * levels,
-        strides=strides,
-        upsample_kernel_size=strides[1:],
-        filters=options.channels,
-    )
-    # The DynUNet itself holds every block twice, under two names, which averages would count twice.
-    network = nn.Sequential(whole_network.skip_layers, whole_network.output_block)
-    return network, Sides(2 ** (levels - 1))
+    network = NnunetNetwork(options.channels, classes)
+    return network, Sides(2 ** (len(options.channels) - 1))
 
 
 def _unetr(options: UnetrModel, classes: int) -> tuple[nn.Module, Sides]:

@@ -1,6 +1,7 @@
 """Segmenters over pixels alone: networks with their tile, margins, scale and normalisation."""
 
 from dataclasses import replace
+from operator import attrgetter
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,15 @@ from holohisto.segmenter.sides import Sides
 
 MEAN, SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Mean and standard deviation of ImageNet's colours, which all pretrained backbones expect."""
+BACKBONES = {
+    "unetr": "vit",
+    "swinunetr_v2": "swinViT",
+    "segformer": "network.segformer",
+    "deeplabv3plus": "backbone",
+    "sam_vit_b": "encoder.vision_encoder",
+    "sam_vit_h": "encoder.vision_encoder",
+}
+"""Kind of network -> name of its backbone."""
 
 
 class PixelSegmenter(nn.Module):
@@ -30,7 +40,7 @@ class PixelSegmenter(nn.Module):
         self.needs_tokens = False
         self.tile = options.tile
         self.micro_batch = options.micro_batch
-        self.reduction = options.reduction
+        self.options, self.reduction = options, options.reduction
         self.network, self.sides = _network(options, classes)
         self.prior = PriorShift(classes)
         shape = (1, 3, 1, 1)
@@ -49,7 +59,8 @@ class PixelSegmenter(nn.Module):
             size: (H, W).
 
         Returns:
-            Logits (B, classes, H, W); in evaluation mode with the shift of the prior.
+            Logits (B, classes, H, W); in evaluation mode with the shift of the prior. In training
+            a network with deep supervision gives (B, outputs * classes, H, W).
         """
         height, width = rgb.shape[2:]
         full = self.sides.of(height, width)
@@ -70,13 +81,21 @@ class PixelSegmenter(nn.Module):
         """The network, or those of the classes."""
         return list(self.network) if isinstance(self.network, OnePerClass) else [self.network]
 
+    @property
+    def pretrained_backbones(self) -> list[nn.Module]:
+        """The backbones that start from pretrained weights."""
+        if getattr(self.options, "pretrained", None) is None:
+            return []
+        find = attrgetter(BACKBONES[self.options.kind])
+        return [find(network) for network in self.networks]
+
 
 class OnePerClass(nn.ModuleList):
     """A binary network for each class."""
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """(B, 3, H, W) -> logits (B, classes, h, w)."""
-        return torch.cat([network(pixels) for network in self], dim=1)
+        """(B, 3, H, W) -> logits (B, classes, h, w), several outputs one after the other."""
+        return torch.stack([network(pixels) for network in self], dim=2).flatten(1, 2)
 
 
 def _network(options: PixelOptions, classes: int) -> tuple[nn.Module, Sides]:

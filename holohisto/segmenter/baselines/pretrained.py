@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from holohisto.config.models import BackboneModel, ModelOptions
 from holohisto.errors import HolohistoError
+from holohisto.segmenter.baselines.pixels import BACKBONES
 from holohisto.tokenizer.published.weights import read
 
 SCRATCH = "scratch"
@@ -74,15 +75,15 @@ SEGMENT_ANYTHING = WeightLayout(
     ),
 )
 SAM = (WeightLayout("vision_encoder."), SEGMENT_ANYTHING)
-BACKBONES: dict[str, tuple[str, tuple[WeightLayout, ...]]] = {
-    "unetr": ("vit", (WeightLayout("vit."), WeightLayout())),
-    "swinunetr_v2": ("swinViT", (WeightLayout("swinViT."), WeightLayout())),
-    "segformer": ("network.segformer", (SEGFORMER,)),
-    "deeplabv3plus": ("backbone", (WeightLayout(others=("fc.",)),)),
-    "sam_vit_b": ("encoder.vision_encoder", SAM),
-    "sam_vit_h": ("encoder.vision_encoder", SAM),
+LAYOUTS: dict[str, tuple[WeightLayout, ...]] = {
+    "unetr": (WeightLayout("vit."), WeightLayout()),
+    "swinunetr_v2": (WeightLayout("swinViT."), WeightLayout()),
+    "segformer": (SEGFORMER,),
+    "deeplabv3plus": (WeightLayout(others=("fc.",)),),
+    "sam_vit_b": SAM,
+    "sam_vit_h": SAM,
 }
-"""Kind of network -> name of its backbone, and the layouts of files with its weights."""
+"""Kind of network -> the layouts of files with its backbone's weights."""
 
 
 def start(model: nn.Module, options: ModelOptions) -> str:
@@ -96,11 +97,11 @@ def start(model: nn.Module, options: ModelOptions) -> str:
     """
     if not isinstance(options, BackboneModel) or options.pretrained is None:
         return SCRATCH
-    name, layouts = BACKBONES[options.kind]  # pyright: ignore
-    backbones = [attrgetter(name)(network) for network in model.networks]  # pyright: ignore
+    find = attrgetter(BACKBONES[options.kind])  # pyright: ignore
+    backbones = [find(network) for network in model.networks]  # pyright: ignore
     weights = {n.removeprefix(DISTRIBUTED): value for n, value in read(options.pretrained).items()}
     state: dict[str, Tensor] = {}
-    for layout in layouts:
+    for layout in LAYOUTS[options.kind]:  # pyright: ignore
         state = state or layout.backbone(weights)
     _require_all(state, backbones[0].state_dict(), options.pretrained)
     for backbone in backbones:
