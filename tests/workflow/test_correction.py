@@ -21,6 +21,7 @@ def configure(folder, reference, **models):
         folder,
         tokenizer={"checkpoint": "kept/tokenizer.safetensors"},
         models=models,
+        tokens={"orientations": 1, "appearances": 0},
         train={"steps": 2, "validate_every": 2},
     )
     with (folder / "config/config.yaml").open("a") as file:
