@@ -147,3 +147,16 @@ def test_tokens_use_the_codebook_and_keep_nuclei(encoded):
         assert facts["codebook"] == 32768
         assert facts["codes_used"] >= 512
         assert kept > 0.2
+
+
+def test_the_starter_segments_a_slide_without_options(data, tmp_path):
+    """It has learned from this slide: the files work, which says nothing of other slides."""
+    slide = data / "slides" / "mosaic_c.tif"
+    command = [Path(sys.executable).with_name("holohisto"), "segment", slide]
+    done = subprocess.run(command, cwd=tmp_path, text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = tifffile.imread(tmp_path / "mosaic_c_holohisto" / "mosaic_c_glomerulus.tif", key=0) > 0
+    drawn = tifffile.imread(data / "slides" / "mosaic_c_mask.tif", key=0) > 0
+    assert found.shape == drawn.shape
+    assert 2 * (found & drawn).sum() / (found.sum() + drawn.sum()) > 0.75
+    assert "first draft" in done.stdout + done.stderr
