@@ -99,7 +99,8 @@ def main(argv: list[str] | None = None) -> int:
 def _refuse_pipes(arguments: argparse.Namespace) -> None:
     """Refuse pipes and devices, of which a verb would wait for the end."""
     for name, value in vars(arguments).items():
-        for path in value if isinstance(value, list) else [value]:
+        values: list[object] = value if isinstance(value, list) else [value]
+        for path in values:
             if isinstance(path, Path) and path.exists() and not is_readable_kind(path):
                 raise HolohistoError(
                     f"--{name.replace('_', '-')}", f"{path} is a pipe or device", allowed="a file"

@@ -60,12 +60,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="recompute activations in the backward pass, for less memory; auto: where a step does"
         " not fit the GPU else",
     )
-    parser.add_argument(
-        "--cache-mb",
-        type=int,
-        default=2000,
-        help="memory for open slides, decoded annotations and validation tiles",
-    )
+    cache = "memory for open slides, decoded annotations and validation tiles"
+    parser.add_argument("--cache-mb", type=int, default=2000, help=cache)
     parser.add_argument("--workers", type=int, default=2, help="threads that read tiles")
     parser.add_argument("--segmenter", type=Path, required=True, help="segmenter file to write")
     parser.add_argument("--table", type=Path, required=True, help="training table to write (TSV)")
