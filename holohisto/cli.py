@@ -9,6 +9,7 @@ import sys
 import time
 from importlib import import_module
 from pathlib import Path
+from typing import cast
 
 from holohisto import __version__
 from holohisto.errors import HolohistoError, printable
@@ -99,8 +100,7 @@ def main(argv: list[str] | None = None) -> int:
 def _refuse_pipes(arguments: argparse.Namespace) -> None:
     """Refuse pipes and devices, of which a verb would wait for the end."""
     for name, value in vars(arguments).items():
-        values: list[object] = value if isinstance(value, list) else [value]
-        for path in values:
+        for path in cast("list[object]", value if isinstance(value, list) else [value]):
             if isinstance(path, Path) and path.exists() and not is_readable_kind(path):
                 raise HolohistoError(
                     f"--{name.replace('_', '-')}", f"{path} is a pipe or device", allowed="a file"
