@@ -54,6 +54,7 @@ class OpenFiles:
         finally:
             with self._lock:
                 entry.users -= 1
+                self._entries.move_to_end(key)
                 closed = self._surplus()
             for file in closed:
                 file.close()

@@ -36,16 +36,18 @@ def pixel_sums(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
     Computed in fp32, because sums run over millions of pixels.
 
     Args:
-        logits: (B, C, H, W).
-        target: (B, C, H, W) bool.
+        logits: (B, outputs * C, H, W); several outputs with deep supervision.
+        target: (B, C, H, W) bool, the same for every output.
         known: (B, C, H, W) bool; False where the annotation does not cover the class.
 
     Returns:
-        (5, C) float32: known pixels; over these, the sums of cross-entropy, of probability where
-        the class is annotated, of probability, and of annotated pixels.
+        (5, outputs * C) float32: known pixels; over these, the sums of cross-entropy, of probability
+        where the class is annotated, of probability, and of annotated pixels.
     """
     with torch.autocast(logits.device.type, enabled=False):
-        logits, truth, weight = logits.float(), target.float(), known.float()
+        outputs = (1, logits.shape[1] // target.shape[1], 1, 1)
+        logits = logits.float()
+        truth, weight = target.float().repeat(outputs), known.float().repeat(outputs)
         entropy = functional.binary_cross_entropy_with_logits(logits, truth, reduction="none")
         probability = logits.sigmoid() * weight
         summands = (weight, entropy * weight, probability * truth, probability, truth * weight)

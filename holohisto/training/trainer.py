@@ -207,8 +207,7 @@ class Trainer:
         tokens, rgb = self.inputs(batch.tokens, batch.rgb, self.fabric.device)
         leave_out(self.raw_model, self.options.channel_dropout, batch.seeds)
         logits = self.model(tokens, rgb, size=target.shape[2:])
-        outputs = (1, logits.shape[1] // target.shape[1], 1, 1)
-        return pixel_sums(logits, target.repeat(outputs), known.repeat(outputs))
+        return pixel_sums(logits, target, known)
 
     def validate(self) -> float:
         """Return the Dice of the averaged weights; NaN without slides to validate on."""

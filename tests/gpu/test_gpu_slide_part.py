@@ -97,8 +97,7 @@ def test_the_share_of_a_stage_that_does_not_wait_for_pixels():
 
 
 @pytest.mark.parametrize("sizes", [FULL, DRY])
-def test_the_verbs_understand_what_they_are_given(tmp_path, monkeypatch, sizes):
-    monkeypatch.setattr(training_speed, "_foreground_pixels", lambda cohort, name: 10**7)
+def test_the_verbs_understand_what_they_are_given(tmp_path, sizes):
     cohort, task = Cohort(tmp_path, sizes), Task(tmp_path, tmp_path / "r.json", sizes, True, 9.0)
     commands = [words for words, _ in whole_slide.calls(task, cohort, tmp_path, True).values()]
     commands.append(cohort.train_tokenizer())

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from holohisto.planning.local_jobs import ONE_THREAD
 from holohisto.runtime.fork_client import VARIABLE
 
 START = 120.0
@@ -36,7 +37,11 @@ sys.exit(fork_server.main(Path(sys.argv[1])))
 def serve(folder: Path, *python: str) -> subprocess.Popen:
     """Start a server and wait until it accepts jobs."""
     path = folder / "socket"
-    server = subprocess.Popen([sys.executable, *python, str(path)], stdin=subprocess.PIPE)
+    server = subprocess.Popen(
+        [sys.executable, *python, str(path)],
+        stdin=subprocess.PIPE,
+        env=os.environ | ONE_THREAD,  # as it is started by a workflow
+    )
     end = time.monotonic() + START
     while not path.exists():
         assert server.poll() is None

@@ -124,7 +124,7 @@ def write_segmenter(path):
 
 def write_checkpoint(path):
     weights = {"w": torch.zeros(30_000)}
-    checkpoint = Checkpoint(Progress(), weights, weights, {}, torch.get_rng_state())
+    checkpoint = Checkpoint(Progress(), weights, weights, {})
     save_checkpoint(path, "identity", checkpoint)
 
 

@@ -34,7 +34,7 @@ def count(module) -> int:
 
 FULL = {
     "unet": (UnetModel(), 1_625_420),
-    "dynunet": (DynunetModel(), 59_159_169),
+    "dynunet": (DynunetModel(), 59_161_159),
     "unetr": (UnetrModel(), 90_676_465),
     "swinunetr_v2": (SwinunetrModel(), 28_664_395),
     "segformer": (SegformerModel(), 84_594_113),

@@ -22,7 +22,7 @@ def main() -> None:
     torch.manual_seed(0)
     codebook = torch.linspace(-1, 1, 32 * 4).reshape(32, 4)
     model = build_segmenter(HolohistoModel(size="T", decoder="tokens"), codebook, 16, 1)
-    options = MIXED.model_copy(update={"steps": 5, "batch": 4, "learning_rate": 1e-4})
+    options = MIXED.model_copy(update={"steps": 5, "batch": 4, "learning_rate": 2e-5})
     trainer = Trainer(
         model, [slide(1), slide(2)], [slide(3), slide(4), slide(5)], options, 0, fabric, 1
     )

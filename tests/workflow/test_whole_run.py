@@ -23,7 +23,12 @@ COHORT_TABLES = (
 )
 TABLES = ("table1", "table2", "table3", "token_value", "corrections")
 SEGMENTER_FILES = ("segmenter.safetensors", "segmenter.openvino", "training.tsv")
-TOKENIZER_FILES = ("tokenizer.safetensors", "training.tsv", "reconstruction.jpg")
+TOKENIZER_FILES = (
+    "tokenizer.safetensors",
+    "tokenizer.openvino",
+    "training.tsv",
+    "reconstruction.jpg",
+)
 CATEGORIES = {"Report", "Scores", "Gallery", "Foreground", "Overlays", "Tokens", "Training"}
 
 
