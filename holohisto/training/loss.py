@@ -41,8 +41,8 @@ def pixel_sums(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
         known: (B, C, H, W) bool; False where the annotation does not cover the class.
 
     Returns:
-        (5, outputs * C) float32: known pixels; over these, the sums of cross-entropy, of probability
-        where the class is annotated, of probability, and of annotated pixels.
+        (5, outputs * C) float32: known pixels; over these, the sums of cross-entropy, of
+        probability where the class is annotated, of probability, and of annotated pixels.
     """
     with torch.autocast(logits.device.type, enabled=False):
         outputs = (1, logits.shape[1] // target.shape[1], 1, 1)
