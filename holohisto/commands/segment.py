@@ -101,7 +101,8 @@ def run(arguments: argparse.Namespace) -> None:
         except HolohistoError as error:
             if len(images) == 1:
                 raise
-            logger.error("%s: %s", image, error)
+            text = str(error)
+            logger.error("%s", text if str(image) in text else f"{image}: {text}")
             failed.append(str(image))
     if of_starter:
         logger.info("%s", PURPOSE)
