@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from holohisto.config.parsing import from_json
+from holohisto.config.starter import is_starter
 from holohisto.config.training import TokensOptions
 from holohisto.device import best_device, resolve_precision
 from holohisto.errors import HolohistoError
@@ -18,6 +19,7 @@ from holohisto.foreground.tissue import Tissue
 from holohisto.runtime import atomic, gpus
 from holohisto.runtime.identity import hash_of_inputs
 from holohisto.runtime.journal import Journal
+from holohisto.runtime.paths import cache_folder
 from holohisto.runtime.pictures import write_jpeg
 from holohisto.runtime.progress import phase
 from holohisto.slide.record import SlideRecord
@@ -74,9 +76,11 @@ def run(arguments: argparse.Namespace) -> None:
     model = load_tokenizer(arguments.tokenizer).to(device)
     model = model.to(memory_format=torch.channels_last)  # pyright: ignore
     precision = resolve_precision(options.precision, device)
-    kept = arguments.tokenizer.with_suffix(converted.SUFFIX)
-    encoder = encoder_for(model, options.mode, precision, kept)
     digest, variants = tokenizer_digest(model), variants_of(options, record.fingerprint)
+    file: Path = arguments.tokenizer
+    kept = cache_folder() / digest[:16] if is_starter(file) else file.parent
+    kept_encoder = kept / f"{file.stem}{converted.SUFFIX}"
+    encoder = encoder_for(model, options.mode, precision, kept_encoder)
     colour = asdict(foreground.colour) if foreground.colour else None
     identity = hash_of_inputs(
         record.text(), digest, precision, options.model_dump_json(), foreground.mask, colour

@@ -57,10 +57,10 @@ def starter() -> Starter:
     )
 
 
-def is_starter(segmenter: Path) -> bool:
-    """Return whether a file is the starter's segmenter."""
+def is_starter(file: Path) -> bool:
+    """Return whether a file is the starter's segmenter or tokenizer."""
     with contextlib.suppress(HolohistoError):
-        return segmenter == STARTER or segmenter.resolve() == starter().segmenter.resolve()
+        return file == STARTER or file.resolve() in {own.resolve() for own in starter()}
     return False
 
 

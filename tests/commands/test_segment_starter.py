@@ -11,6 +11,7 @@ from starter_files import write_starter
 from holohisto import cli
 from holohisto.config.starter import PURPOSE
 from holohisto.pyramid.write import write_slide_pyramid
+from holohisto.tokens import openvino_encoder
 
 SIZE = (517, 389)
 AREA = 517 * 389 * 0.25
@@ -71,12 +72,16 @@ def test_a_slide_alone_is_enough(files, capsys):
     assert "my slide.tif: in my_slide_holohisto, after " in shown.err
 
 
-def test_the_converted_network_is_kept_in_the_cache_and_not_in_the_package(files, capsys):
+def test_converted_networks_are_kept_in_the_cache_and_not_in_the_package(
+    files, capsys, monkeypatch
+):
+    monkeypatch.setattr(openvino_encoder, "SMALL", 0)  # else torch encodes so small a slide
     image = write_slide(files / "s.tif")
     before = {path.name for path in (files / "starter").iterdir()}
     assert cli.main(["segment", image]) == 0
     assert "converting segmenter.safetensors for OpenVINO, once" in capsys.readouterr().err
-    assert len(list((files / "cache" / "holohisto").glob("*/segmenter.openvino"))) == 1
+    for name in ("segmenter.openvino", "tokenizer.openvino"):
+        assert len(list((files / "cache" / "holohisto").glob(f"*/{name}"))) == 1
     assert cli.main(["segment", image, "--model", "starter"]) == 0
     assert "converting" not in capsys.readouterr().err
     assert {path.name for path in (files / "starter").iterdir()} == before
