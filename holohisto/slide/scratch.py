@@ -7,12 +7,10 @@ import os
 import shutil
 import stat
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from holohisto.errors import HolohistoError
-from holohisto.runtime.atomic import ABANDONED_SECONDS
 from holohisto.runtime.paths import expanded
 from holohisto.runtime.units import bytes_text
 from holohisto.slide.integrity import file_bytes
@@ -71,23 +69,22 @@ def staged(image: Path, scratch: str | None) -> Iterator[Path]:
 def _own_folder(disk: Path) -> Iterator[str]:
     """A temporary folder, locked for as long as this process runs."""
     with tempfile.TemporaryDirectory(prefix=PREFIX, dir=disk) as name, _lock(Path(name)):
-        (Path(name) / MARK).touch()
+        (Path(name) / MARK).touch()  # after the lock: from here on a free lock means a dead process
         yield name
 
 
 def _remove_abandoned(disk: Path) -> None:
     """Remove this user's staging folders on `disk` whose process has ended.
 
-    The disk is shared: only a folder with the mark is removed, that is no link, at least a minute
-    old and not locked. Nothing here waits for another user.
+    The disk is shared: only a folder with the mark is removed, that is no link and not locked. A
+    running process locks its folder before it marks it. Nothing here waits for another user.
     """
     for folder in disk.glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError):  # another user's, in use, or just removed
             state = folder.lstat()
-            young = time.time() - state.st_mtime < ABANDONED_SECONDS
-            if stat.S_ISDIR(state.st_mode) and state.st_uid == os.getuid() and not young:
+            if stat.S_ISDIR(state.st_mode) and state.st_uid == os.getuid():
+                (folder / MARK).lstat()
                 with _lock(folder):
-                    (folder / MARK).lstat()
                     shutil.rmtree(folder)
                 logger.info("removed %s, left behind by a job that was killed", folder)
 

@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-import time
 
 import numpy as np
 import pytest
@@ -13,7 +12,6 @@ from holohisto.commands.segment import MARK as WORK_MARK
 from holohisto.commands.segment import _work_folder
 from holohisto.errors import HolohistoError
 from holohisto.runtime import gpus
-from holohisto.runtime.atomic import ABANDONED_SECONDS
 from holohisto.sheet.layouts.found import files
 from holohisto.slide.scratch import staged
 
@@ -25,11 +23,6 @@ def image(tmp_path):
     return path
 
 
-def grown_old(path):
-    old = time.time() - 2 * ABANDONED_SECONDS
-    os.utime(path, (old, old))
-
-
 def test_a_users_own_folder_of_a_similar_name_stays(image, tmp_path):
     scratch = tmp_path / "scratch"
     own = scratch / "holohisto-slide-notes"
@@ -38,7 +31,6 @@ def test_a_users_own_folder_of_a_similar_name_stays(image, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / ".holohisto-staged").touch()
     (scratch / "holohisto-slide-linked").symlink_to(tmp_path / "elsewhere")
-    grown_old(own)
     with staged(image, str(scratch)) as copy:
         assert copy.read_bytes() == image.read_bytes()
     assert (own / "only copy.txt").exists()

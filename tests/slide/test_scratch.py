@@ -1,18 +1,15 @@
 """Slides on node-local disk while a job reads them."""
 
-import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from types import SimpleNamespace
 
 import pytest
 from slide_files import noise, write_levels
 
 from holohisto.errors import HolohistoError
-from holohisto.runtime.atomic import ABANDONED_SECONDS
 from holohisto.slide import Slide
 from holohisto.slide.scratch import staged
 
@@ -71,14 +68,18 @@ def test_what_a_killed_job_left_is_removed_and_what_a_running_one_has_stays(imag
         assert (its / "s1.tif").exists()
     job.send_signal(signal.SIGKILL)
     job.wait()
-    with staged(image, str(scratch)):
-        assert its.exists()  # too young: it might be about to be locked
-    old = time.time() - 2 * ABANDONED_SECONDS
-    os.utime(its, (old, old))
     with staged(image, str(scratch)) as copy:
         assert not its.exists()
         assert copy.exists()
     assert [path.name for path in scratch.iterdir()] == ["holohisto-gpus-0"]
+
+
+def test_a_folder_that_is_not_yet_locked_and_marked_stays(image, scratch):
+    unmarked = scratch / "holohisto-slide-begun"
+    unmarked.mkdir()
+    with staged(image, str(scratch)):
+        assert unmarked.exists()
+    assert unmarked.exists()
 
 
 def test_side_files_come_along(tmp_path, scratch):
