@@ -94,8 +94,8 @@ class ForegroundOptions(Section):
     )
     remove_ink: bool = Field(
         default=True,
-        description="Strong blue, green and black ink of pens is no tissue, also where tissue lies"
-        " under it. Set false where a dense blue or green stain is taken for ink.",
+        description="Strong blue, green, black and red ink of pens is no tissue, also where tissue"
+        " lies under it. Set false where a dense stain is taken for ink.",
         json_schema_extra=EXPERT,
     )
     margin: Annotated[int, Field(ge=0, le=16)] = Field(

@@ -16,7 +16,7 @@ from holohisto.errors import HolohistoError
 from holohisto.foreground.cells import pixels_of
 from holohisto.foreground.colour import colour_of, stained_cells
 from holohisto.foreground.detect import detect, saturation_and_brightness
-from holohisto.foreground.ink import inked_cells, strong_ink
+from holohisto.foreground.ink import inked_cells, red_cells, strong_ink
 from holohisto.pyramid.raster import Raster
 from holohisto.pyramid.write import write_rows
 from holohisto.runtime import progress
@@ -131,7 +131,8 @@ def find_foreground(
     colour, stained = None, stained_cells(cells, mask, used, glass)
     weak = inked_cells(cells, stained, glass)
     if options.common_stain:
-        colour = colour_of(slide, record.scale, stained & ~weak, options.cell, glass)
+        plain = stained & ~weak & ~red_cells(cells, stained, glass)
+        colour = colour_of(slide, record.scale, plain, options.cell, glass)
     share = float((ink | weak).sum() / everything.sum())
     return Foreground(mask, options.cell, used, colour, share)
 

@@ -49,11 +49,20 @@ class TiffKind:
         """Whether one page alone is not marked as a reduced one, as cuCIM requires."""
         return sum(page.subfiletype == 0 for page in map(keyframe, self.tiff.pages)) == 1
 
+    def _another_has_the_size_of_a_level(self) -> bool:
+        """Whether a page, such as a thumbnail, has a level's size: cuCIM would read it instead."""
+        levels = {page.index: (page.imagewidth, page.imagelength) for page in self.levels}
+        return any(
+            page.index not in levels and (page.imagewidth, page.imagelength) in levels.values()
+            for page in map(keyframe, self.tiff.pages)
+        )
+
     def cucim_safe(self) -> bool:
         """Whether cuCIM is installed and reads every level exactly, without a crash."""
         return bool(
             all(map(_cucim_reads, self.levels))
             and not any(map(is_sparse, self.levels))
+            and not self._another_has_the_size_of_a_level()
             and self.first.index == 0
             and not (self.tiff.is_ome or self.tiff.is_qpi or self.first.subifds)
             and importlib.util.find_spec("cucim")

@@ -65,7 +65,7 @@ def test_pen_across_tissue_is_cut_out_of_it(pen, glass):
     same_colour(found, plain)
 
 
-@pytest.mark.parametrize("pen", ["blue", "green"])
+@pytest.mark.parametrize("pen", ["blue", "green", "red"])
 def test_pen_larger_than_the_tissue_is_found_as_well(pen):
     rgb, _ = drawn(radii=(130, 90))
     _, plain, _ = seen(rgb)
@@ -93,6 +93,7 @@ def test_ink_stays_tissue_where_the_option_is_off():
         (50, 48, 46),  # silver, nearly black
         (120, 60, 130),
         (140, 90, 40),  # DAB
+        (190, 40, 60),  # picrosirius red, as dense as ink
     ],
 )
 def test_stains_are_no_ink(tissue):
@@ -109,6 +110,43 @@ def test_narrow_dark_blue_structures_in_pale_tissue_are_no_ink():
         rgb[400:640:30, left : left + 32] = (45, 60, 150)
     _, plain, _ = seen(rgb)
     assert plain.ink == 0
+
+
+BLOOD = (195, 45, 60)
+"""Red blood cells in H&E, as dense as ink."""
+
+
+def test_blood_in_tissue_stays_tissue_and_red_ink_there_is_no_stain():
+    rgb, _ = drawn()
+    _, plain, _ = seen(rgb)
+    y, x = np.mgrid[: SIZE[1], : SIZE[0]]
+    pool = np.hypot(x - 560, y - 540) < 75
+    rgb[pool] = BLOOD
+    _, found, _ = seen(rgb)
+    np.testing.assert_array_equal(found.mask, plain.mask)
+    assert (pixels_of(found) & pool).sum() == pool.sum()
+    assert found.ink == 0
+    same_colour(found, plain)
+
+
+def test_a_red_circle_around_an_area_of_the_tissue_that_reaches_the_glass_is_ink():
+    rgb, _ = drawn()
+    _, plain, _ = seen(rgb)
+    y, x = np.mgrid[: SIZE[1], : SIZE[0]]
+    ring = np.abs(np.hypot(x - 400, y - 400) - 220) < 32
+    rgb[ring] *= np.array(PENS["red"]) / 243
+    _, found, _ = seen(rgb)
+    assert not (pixels_of(found) & ring).any()
+    inner = np.hypot(x - 400, y - 400) < 120
+    np.testing.assert_array_equal(pixels_of(found)[inner], pixels_of(plain)[inner])
+    same_colour(found, plain)
+
+
+def test_narrow_red_fibres_at_the_border_of_tissue_are_no_ink():
+    rgb, _ = drawn()
+    for left in range(300, 800, 40):  # up to 16 um wide
+        rgb[250:640, left : left + 32] = (190, 40, 50)
+    assert seen(rgb)[1].ink == 0
 
 
 @pytest.mark.parametrize("pen", PENS)

@@ -93,6 +93,17 @@ def test_labels_macros_and_thumbnails_are_no_levels(tmp_path):
         np.testing.assert_array_equal(read, QUARTER)
 
 
+@pytest.mark.parametrize("marked", [0, 1])
+def test_a_thumbnail_of_a_levels_size_is_not_read_instead_of_it(tmp_path, marked):
+    path = tmp_path / "a.tif"
+    thumbnail = {"tile": None, "rowsperstrip": 16, "subfiletype": marked}
+    write_pages(path, [(BIG, AT), (255 - QUARTER, thumbnail), (QUARTER, {"subfiletype": 1})])
+    with Slide(path) as slide:
+        assert slide.levels == [(WIDTH, HEIGHT), (WIDTH // 4, HEIGHT // 4)]
+        read = slide.read((0, 0), (WIDTH // 4, HEIGHT // 4), 4)
+        np.testing.assert_array_equal(read, QUARTER)
+
+
 def test_another_picture_of_half_the_size_is_no_level(tmp_path):
     path = tmp_path / "a.tif"
     write_pages(path, [(BIG, AT), (255 - HALF, AT)])

@@ -3,7 +3,12 @@
 import numpy as np
 
 SIZE = (1203, 907)
-PENS = {"blue": (40, 60, 160), "green": (40, 140, 90), "black": (30, 30, 35)}
+PENS = {
+    "blue": (40, 60, 160),
+    "green": (40, 140, 90),
+    "black": (30, 30, 35),
+    "red": (190, 40, 50),
+}
 BESIDE = (60, 120, 200, 1000)
 """Top, bottom, left and right of a stroke on glass."""
 ACROSS = (500, 580, 150, 1000)
