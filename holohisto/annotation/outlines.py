@@ -17,6 +17,11 @@ logger = logging.getLogger(__name__)
 
 UNCLASSIFIED = "objects without class"
 DETECTIONS = "detections"
+MOST_CROSSINGS, CROSSINGS_OF_A_PIXEL = 2**29, 4
+"""Largest number of crossings of edges and rows of pixels, of all outlines and for each pixel of an
+outline's box. A million cells have less than 2^27; the edge of a mask crosses a pixel once."""
+FEW_CROSSINGS = 2**24
+"""Crossings of one outline that are always allowed; they are filled in seconds."""
 SHOWN = 8
 """Largest number of kinds of objects that are listed in a message."""
 
@@ -58,6 +63,7 @@ class OutlineAnnotation:
             chosen.add(number, drawn)
         self._polygons = Polygons(_scaled(chosen.polygons(), path, drawing.size, size))
         self._require_overlap(path)
+        self._require_plain(path)
 
     def bits(self, x: int, y: int, width: int, height: int) -> np.ndarray:
         """Return the classes of a rectangle.
@@ -85,6 +91,24 @@ class OutlineAnnotation:
 
     def close(self) -> None:
         """Do nothing: no file is open."""
+
+    def _require_plain(self, path: Path) -> None:
+        """Refuse outlines that cross themselves everywhere, which would take hours to fill."""
+        box, height = self._polygons.box, self.size[1]
+        found = self._polygons.crossings(height)
+        across, down = (np.clip(box[:, side::2], 0, self.size[side]) for side in (LEFT, TOP))
+        pixels = (np.ptp(across, axis=1) + 1) * (np.ptp(down, axis=1) + 1)
+        excess = np.flatnonzero(found > CROSSINGS_OF_A_PIXEL * pixels + FEW_CROSSINGS)
+        if len(excess) or found.sum() > MOST_CROSSINGS:
+            worst = excess[0] if len(excess) else found.argmax()
+            raise HolohistoError(
+                path,
+                "its outlines cross the rows of pixels too often to be filled",
+                found=f"{found[worst]} times by one around x {box[worst, LEFT]:g},"
+                f" y {box[worst, TOP]:g}",
+                allowed=f"{CROSSINGS_OF_A_PIXEL} for each pixel, {MOST_CROSSINGS} in all",
+                advice="simplify the outlines, or paint a mask",
+            )
 
     def _require_overlap(self, path: Path) -> None:
         box, (width, height) = self._polygons.box, self.size

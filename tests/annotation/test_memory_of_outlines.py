@@ -1,13 +1,15 @@
 """Hostile outlines: many crossings of rows are rasterised in bounded memory."""
 
 import json
+import time
 import tracemalloc
 
 import numpy as np
 import pytest
 from outline_files import ONE, feature, read_all, write
 
-from holohisto.annotation import Annotation, scanlines
+from holohisto.annotation import Annotation, outlines, scanlines
+from holohisto.errors import HolohistoError
 from holohisto.slide.scale import Scale
 
 SIZE = (341, 267)
@@ -48,3 +50,19 @@ def test_any_number_of_objects_may_lie_on_one_another(tmp_path, count):
     squares = feature({"type": "MultiPolygon", "coordinates": [[corners]] * count})
     found = read_all(write(tmp_path / "a.geojson", [squares]))
     assert found.sum() == found[20:40, 10:30].sum() == 400
+
+
+@pytest.mark.parametrize("limit", [outlines.FEW_CROSSINGS, outlines.MOST_CROSSINGS])
+def test_outlines_that_would_take_hours_to_fill_are_refused_at_once(tmp_path, monkeypatch, limit):
+    """70,000 edges cross 267 rows each, in one outline; or 20,000 do, where fewer are allowed."""
+    count = 70_000
+    if limit == outlines.MOST_CROSSINGS:
+        count = 20_000
+        monkeypatch.setattr(outlines, "MOST_CROSSINGS", 5_000_000)
+    drawn = [feature({"type": "Polygon", "coordinates": [zigzag(count)]})]
+    path = write(tmp_path / "a.geojson", drawn)
+    start = time.monotonic()
+    with pytest.raises(HolohistoError, match="cross the rows of pixels too often") as caught:
+        Annotation(path, ONE, SIZE, Scale.whole(1))
+    assert time.monotonic() - start < 20
+    assert f"found {count * SIZE[1]} times by one around x 0, y 0" in str(caught.value)
