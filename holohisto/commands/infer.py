@@ -1,7 +1,6 @@
 """`holohisto infer`: segment a whole slide."""
 
 import argparse
-import json
 import logging
 import os
 from pathlib import Path
@@ -21,6 +20,7 @@ from holohisto.pyramid.write import write_rows
 from holohisto.runtime import atomic, gpus
 from holohisto.runtime.journal import Journal
 from holohisto.runtime.progress import phase
+from holohisto.runtime.seal import sealed_json
 from holohisto.segmenter.card import load_weights
 from holohisto.slide.record import SlideRecord
 from holohisto.slide.scratch import staged
@@ -90,6 +90,6 @@ def run(arguments: argparse.Namespace) -> None:
     facts |= {"device": predictor.name, "engine": predictor.engine}
     facts |= {**segmentation.facts(card.classes), "precision_agreement": agreement}
     if arguments.facts:
-        atomic.write_text(arguments.facts, json.dumps(facts, indent=2) + "\n")
+        atomic.write_text(arguments.facts, sealed_json(facts))
     journal.discard()
     logger.info("bottleneck: %s; seconds at work: %s", facts["bottleneck"], facts["stages"])

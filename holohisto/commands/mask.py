@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import json
 from pathlib import Path
 
 from holohisto.annotation import Annotation
@@ -18,6 +17,7 @@ from holohisto.pyramid.raster import Raster
 from holohisto.runtime.atomic import replacing, write_text
 from holohisto.runtime.pictures import jpeg_bytes
 from holohisto.runtime.progress import phase
+from holohisto.runtime.seal import sealed_json
 from holohisto.slide.record import SlideRecord
 
 
@@ -84,4 +84,4 @@ def run(arguments: argparse.Namespace) -> None:
         # Thin lines lose their colour with subsampling.
         path.write_bytes(jpeg_bytes(overlay.draw(), quality=88, subsampling=0))
         if arguments.facts:
-            write_text(frame.fill(arguments.facts), json.dumps(facts, indent=2) + "\n")
+            write_text(frame.fill(arguments.facts), sealed_json(facts))

@@ -23,6 +23,7 @@ from holohisto.infer.fixed_config import config_for
 from holohisto.masks.summary import ClassSummary, summaries, table
 from holohisto.runtime import atomic
 from holohisto.runtime.paths import require_fit
+from holohisto.runtime.seal import read_sealed_json
 from holohisto.runtime.tsv import write_tsv
 from holohisto.segmenter.card import ModelCard, load_card
 from holohisto.sheet.cells import LONGEST_ID
@@ -139,7 +140,7 @@ def _segment(image: Path, given: Given, arguments: argparse.Namespace) -> None:
         tissue = load_foreground(work / "foreground.tif", record)
         rows = summaries(name, geojson, given.card.classes, tissue, record.working_mpp)
     write_tsv(rows, ClassSummary, output / f"{name}.tsv")
-    inference = {"image": file, **json.loads(facts_file.read_text())}
+    inference = {"image": file, **read_sealed_json(facts_file)}
     atomic.write_text(facts_file, json.dumps(inference, indent=2) + "\n")
     print(table(rows), flush=True)
     seconds = time.monotonic() - start

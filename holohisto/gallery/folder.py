@@ -1,7 +1,6 @@
 """Writing the gallery: a folder of pictures with an index, gallery.json."""
 
 import contextlib
-import json
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from holohisto.gallery.least_sure import write_least_sure
 from holohisto.gallery.slides import GallerySlide
 from holohisto.runtime.atomic import replacing_folder
 from holohisto.runtime.results import Results
+from holohisto.runtime.seal import sealed_json
 from holohisto.sheet.cells import Row
 from holohisto.statistics.files import read_table
 
@@ -69,7 +69,7 @@ def write_gallery(
                 GallerySlide.open(rows[name], results, classes, scored=False) as slide,
             ):
                 index["unsure"].append(write_least_sure(slide, reference, options, folder))
-        (folder / INDEX).write_text(json.dumps(index, indent=1) + "\n")
+        (folder / INDEX).write_text(sealed_json(index))
     return index
 
 

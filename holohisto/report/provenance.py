@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import json
 import platform
 import re
 import subprocess
@@ -17,7 +16,7 @@ from typing import Any
 from holohisto import __version__
 from holohisto.config.starter import located
 from holohisto.errors import HolohistoError
-from holohisto.report.results import Run
+from holohisto.report.results import Run, record
 from holohisto.runtime.tensor_file import read_metadata
 
 PACKAGES = (
@@ -121,10 +120,10 @@ def _jobs(text: str) -> Iterator[Reason]:
 def _slides(run: Run) -> Iterator[tuple[str, dict[str, Any]]]:
     """Fingerprint and reader of every slide that was checked."""
     for row in run.kept:
-        record = _json(run.results.record(row.slide))
-        if record:
+        checked = record(run.results.record(row.slide))
+        if checked:
             keys = ("image", "fingerprint", "reader", "mpp", "mpp_y", "mpp_source")
-            yield row.slide, {key: record.get(key) for key in keys}
+            yield row.slide, {key: checked.get(key) for key in keys}
 
 
 def _segmenters(run: Run) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -151,7 +150,7 @@ def _devices(run: Run) -> list[str]:
         str(facts["device"])
         for model in run.models
         for path in sorted(run.results.inference(model, "*").parent.glob("*.json"))
-        if (facts := _json(path)) and facts.get("device")
+        if (facts := record(path)) and facts.get("device")
     }
     return sorted(devices)
 
@@ -162,14 +161,6 @@ def _header(path: Path) -> dict[str, str]:
         return read_metadata(path, "file")
     except HolohistoError:
         return {}
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _git(root: Path, *arguments: str) -> str:

@@ -12,7 +12,9 @@ from typing import Any
 
 import pandas as pd
 
+from holohisto.errors import HolohistoError
 from holohisto.runtime.results import Results
+from holohisto.runtime.seal import without_seal
 from holohisto.sheet.cells import Row
 from holohisto.statistics.files import read_table
 
@@ -89,16 +91,21 @@ def column(frame: pd.DataFrame, name: str) -> list[float]:
 
 
 def record(path: Path) -> dict[str, Any]:
-    """A JSON object, gzipped or not; empty if absent or broken, the latter with a warning."""
+    """A JSON object, gzipped or not; empty if absent or broken, the latter with a warning.
+
+    One that has changed since its digest was written is broken, too.
+    """
     try:
         packed = path.suffix == ".gz"
         value = json.loads(gzip.decompress(path.read_bytes()) if packed else path.read_text())
+        return without_seal(path, value) if isinstance(value, dict) else {}
     except FileNotFoundError:
         return {}
+    except HolohistoError as error:
+        logger.warning("left out: %s", error)
     except (OSError, EOFError, ValueError, RecursionError, zlib.error) as error:
         logger.warning("%s: left out (%s)", path, error)
-        return {}
-    return value if isinstance(value, dict) else {}
+    return {}
 
 
 def all_exist(paths: Iterable[Path]) -> bool:

@@ -10,7 +10,9 @@ from typing import Any, cast
 from holohisto.errors import HolohistoError
 
 KEY = "seal"
-"""Key of the digest in a header or in JSON."""
+"""Key of the digest in a header."""
+JSON_KEY = "sha256 of the other fields"
+"""Key of the digest in JSON; no name of a class, which may be keys beside it."""
 MARK = b"\nholohisto-seal-1 "
 """Starts the last line of a file with a digest of all bytes before it."""
 MADE_AGAIN = "delete it; the step that writes it makes it again"
@@ -65,7 +67,7 @@ def require_file(path: Path) -> None:
 def sealed_json(fields: Mapping[str, Any]) -> str:
     """Return JSON, one field per line, the last one a digest of the others."""
     read = json.loads(json.dumps(fields))  # as they will be read: keys are texts
-    fields = {**fields, KEY: _json_digest(read)}
+    fields = {**fields, JSON_KEY: _json_digest(read)}
     lines = (f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in fields.items())
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
@@ -83,8 +85,19 @@ def read_sealed_json(path: Path) -> dict[str, Any]:
         raise HolohistoError(path, "is damaged: no JSON", advice=MADE_AGAIN) from error
     if not isinstance(fields, dict):
         raise HolohistoError(path, "is damaged: no mapping", advice=MADE_AGAIN)
-    rest = cast(dict[str, Any], fields)
-    if rest.pop(KEY, None) != _json_digest(rest):
+    if JSON_KEY not in fields:
+        raise _damaged(path)
+    return without_seal(path, cast(dict[str, Any], fields))
+
+
+def without_seal(path: Path, fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of JSON without their digest, which is checked where there is one.
+
+    Raises:
+        HolohistoError: they have changed since they were written to `path`.
+    """
+    rest = {name: value for name, value in fields.items() if name != JSON_KEY}
+    if fields.get(JSON_KEY, _json_digest(rest)) != _json_digest(rest):
         raise _damaged(path)
     return rest
 

@@ -14,6 +14,7 @@ import pandas as pd
 from holohisto.errors import HolohistoError
 from holohisto.pyramid.raster import Raster
 from holohisto.runtime.results import Results
+from holohisto.runtime.seal import without_seal
 from holohisto.sheet.cells import Row
 from holohisto.statistics.rows import group_of
 
@@ -84,9 +85,13 @@ def seam_disagreement(facts: Path) -> float:
     """Disagreement of overlapping tiles over all classes, from the facts of `infer`.
 
     nan where tiles do not overlap, nothing was found along their borders, or there is no such file.
+
+    Raises:
+        HolohistoError: the file has changed since it was written.
     """
     try:
-        seams: dict[str, dict[str, Any]] = json.loads(facts.read_text()).get("seam") or {}
+        fields = without_seal(facts, json.loads(facts.read_text()))
+        seams: dict[str, dict[str, Any]] = fields.get("seam") or {}
         differing, either = (
             sum(int(counts[key]) for counts in seams.values()) for key in ("differing", "either")
         )

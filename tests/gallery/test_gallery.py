@@ -12,6 +12,7 @@ from PIL import Image
 from holohisto import cli
 from holohisto.runtime.arithmetic import ceil_div
 from holohisto.runtime.results import Results
+from holohisto.runtime.seal import read_sealed_json
 
 CLASSES = {"tuft": {"colour": "#00c853"}, "capsule": {"colour": "#ff9100"}}
 
@@ -197,6 +198,6 @@ def test_a_slide_that_cannot_be_read_is_left_out(tmp_path):
         )
         == 0
     )
-    index = json.loads((tmp_path / "gallery/gallery.json").read_text())
+    index = read_sealed_json(tmp_path / "gallery/gallery.json")
     assert index == {"fields": [], "failures": [], "unsure": []}
     assert list(tmp_path.glob(".gallery*")) == []

@@ -1,12 +1,12 @@
 """Which slides to correct next, as the report shows it."""
 
-import json
 import re
 import shutil
 
 from PIL import Image
 from report_page import render
 
+from holohisto.runtime.seal import read_sealed_json, sealed_json
 from holohisto.statistics.uncertainty import COLUMNS
 
 LINES = (
@@ -21,14 +21,14 @@ def test_the_report_ranks_slides_and_shows_their_least_sure_objects(folder, tmp_
     own = tmp_path / "run"
     shutil.copytree(folder, own)
     (own / "results/cohort/correct_next.tsv").write_text(TABLE)
-    index = json.loads((own / "results/gallery/gallery.json").read_text())
+    index = read_sealed_json(own / "results/gallery/gallery.json")
     Image.new("RGB", (90, 70), "#aa3377").save(own / "results/gallery/p7.unsure-0.jpg")
     shown = {"file": "p7.unsure-0.jpg", "class": "glomerulus", "probability": 0.5123}
     absent = {"file": "gone.jpg", "class": "glomerulus", "probability": 0.6}
     index["unsure"] = [
         {"slide": "p<7", "group": "DN", "objects": [{**shown, "area_um2": 9000.0}, absent]}
     ]
-    (own / "results/gallery/gallery.json").write_text(json.dumps(index))
+    (own / "results/gallery/gallery.json").write_text(sealed_json(index))
     html = render(own)
     part = re.search(r'<section id="next">.*?</section>', html, flags=re.S)[0]
     cells = re.findall(r"<td[^>]*>(.*?)</td>", part)

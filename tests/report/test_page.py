@@ -6,6 +6,9 @@ import pytest
 import report_cohort
 from report_page import Page, render
 
+from holohisto.report.results import record
+from holohisto.runtime.seal import read_sealed_json
+
 
 def test_the_page_is_one_file_that_loads_nothing(html):
     for address in Page(html).addresses:
@@ -120,3 +123,26 @@ def test_any_part_may_be_missing_or_broken(folder, tmp_path, name, content):
     if content is not None:
         path.write_text(content)
     Page(render(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "gallery/gallery.json",
+        "check/DN_09.json",
+        "tokens/DN_09.json",
+        "models/holohisto/labels/DN_09.json",
+        "models/holohisto/masks/DN_09.json",
+        "models/holohisto/metrics/DN_09.json",
+    ],
+)
+def test_a_digit_changed_in_a_file_is_not_shown(folder, tmp_path, name, caplog):
+    path = tmp_path / name
+    path.parent.mkdir(parents=True)
+    text = (folder / "results" / name).read_text()
+    path.write_text(text)
+    assert record(path) == read_sealed_json(path)
+    digit = next(c for c in text if c.isdigit())
+    path.write_text(text.replace(digit, str((int(digit) + 1) % 10), 1))
+    assert record(path) == {}
+    assert "does not match its digest" in caplog.text

@@ -26,7 +26,7 @@ from report_records import inference, metrics, token_quality, token_value
 from safetensors.numpy import save_file
 
 from holohisto import cli
-from holohisto.runtime.seal import sealed_json
+from holohisto.runtime.seal import sealed_header, sealed_json
 
 
 def build(
@@ -131,12 +131,12 @@ def _slide(
         "mpp": MPP,
         "warnings": [],
     }
-    write(results / f"check/{slide}.json", json.dumps(check))
+    write(results / f"check/{slide}.json", sealed_json(check))
     write(results / f"foreground/{slide}.tif", "")
     write(results / f"tokens/{slide}.safetensors", "")
     tissue, picture = pictures(side, random)
     save(tissue, results / f"foreground/{slide}.jpg")
-    write(results / f"tokens/{slide}.json", json.dumps(token_quality(row)))
+    write(results / f"tokens/{slide}.json", sealed_json(token_quality(row)))
     save(rebuilt(tissue, 9 if slide == OFF_STAIN else 4), results / f"tokens/{slide}.jpg")
     for stage, seconds in (("check", 2), ("foreground", 9), ("tokens", 240)):
         write_benchmark(folder, f"{stage}/{slide}", seconds * random.uniform(0.7, 1.4), 900)
@@ -155,9 +155,9 @@ def _slide(
         ):
             write(own / name, "")
         save(picture, own / f"overlays/{slide}.jpg")
-        write(own / f"labels/{slide}.json", json.dumps(inference(slide, model)))
+        write(own / f"labels/{slide}.json", sealed_json(inference(slide, model)))
         objects = {"glomerulus": {"objects": 40, "at_borders": 10}}
-        write(own / f"masks/{slide}.json", json.dumps(objects))
+        write(own / f"masks/{slide}.json", sealed_json(objects))
         write(own / f"metrics/{slide}.json", sealed_json(metrics(slide, model, random)))
         for stage, seconds in (("infer", 95), ("mask", 60), ("metrics", 14)):
             factor = random.uniform(0.6, 1.6) * (0.2 if model == "floor" else 1)
@@ -192,7 +192,7 @@ def _model(folder: Path, model: str, random) -> None:
             "seconds": 33_000.0,
         }
     own.mkdir(parents=True, exist_ok=True)
-    save_file({}, own / "segmenter.safetensors", {"summary": json.dumps(summary)})
+    save_file({}, own / "segmenter.safetensors", sealed_header({"summary": json.dumps(summary)}))
     write_benchmark(folder, f"train/{model}", 30_000 if model == "holohisto" else 40, 21_000)
     if model != "holohisto":
         return
@@ -240,7 +240,7 @@ def _gallery(folder: Path, rows: list, failing: list[str], models: dict, random)
                     }
                 )
         index["failures"].append(entry)
-    write(own / "gallery.json", json.dumps(index))
+    write(own / "gallery.json", sealed_json(index))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from holohisto.errors import HolohistoError
 from holohisto.report.results import Run
 from holohisto.report.tables.printed import Cell, Head, PrintedTable, TableLine
 from holohisto.report.words import ABSENT, duration, large
+from holohisto.runtime.seal import require_header
 from holohisto.runtime.tensor_file import read_metadata
 
 logger = logging.getLogger(__name__)
@@ -89,7 +90,9 @@ def _summary(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        summary = json.loads(read_metadata(path, "segmenter")["summary"])
+        header = read_metadata(path, "segmenter")
+        require_header(path, header)
+        summary = json.loads(header["summary"])
     except (HolohistoError, ValueError, KeyError) as error:
         logger.warning("%s: left out (%s)", path, error)
         return {}
