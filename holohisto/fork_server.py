@@ -175,8 +175,11 @@ def _wanted(request: dict[str, Any]) -> bool:
     if verb == "check":
         image = folder / argv[argv.index(verb) + 1]
         return image.is_file() and image.stat().st_size <= SMALL_BYTES
+    path = folder / argv[argv.index("--record") + 1]
+    if not path.is_file():  # reading a pipe would wait, and all other jobs with it
+        return False
     try:
-        record = SlideRecord.read(folder / argv[argv.index("--record") + 1])
+        record = SlideRecord.read(path)
     except HolohistoError:
         return False
     return math.prod(record.size) <= SMALL_PIXELS

@@ -1,7 +1,6 @@
 """`holohisto tokens`: compute the token map of a slide."""
 
 import argparse
-import json
 import logging
 import os
 from dataclasses import asdict
@@ -22,6 +21,7 @@ from holohisto.runtime.journal import Journal
 from holohisto.runtime.paths import cache_folder
 from holohisto.runtime.pictures import write_jpeg
 from holohisto.runtime.progress import phase
+from holohisto.runtime.seal import sealed_json
 from holohisto.slide.record import SlideRecord
 from holohisto.slide.scratch import staged
 from holohisto.tiles.variants import variants_of
@@ -78,9 +78,7 @@ def run(arguments: argparse.Namespace) -> None:
     precision = resolve_precision(options.precision, device)
     digest, variants = tokenizer_digest(model), variants_of(options, record.fingerprint)
     file: Path = arguments.tokenizer
-    kept = cache_folder() / digest[:16] if is_starter(file) else file.parent
-    kept_encoder = kept / f"{file.stem}{converted.SUFFIX}"
-    encoder = encoder_for(model, options.mode, precision, kept_encoder)
+    encoder = encoder_for(model, options.mode, precision, _kept_encoder(file, digest))
     colour = asdict(foreground.colour) if foreground.colour else None
     identity = hash_of_inputs(
         record.text(), digest, precision, options.model_dump_json(), foreground.mask, colour
@@ -97,7 +95,16 @@ def run(arguments: argparse.Namespace) -> None:
     save_token_map(token_map, arguments.tokens)
     write_jpeg(arguments.picture, picture, quality=85)
     facts = facts_of(record, token_map, encoded, quality)
-    atomic.write_text(arguments.quality, json.dumps(facts, indent=2) + "\n")
+    atomic.write_text(arguments.quality, sealed_json(facts))
     journal.discard()
     counts = quality.tokens, len(encoded), quality.codes_used, quality.codebook
     logger.info("%d tokens in %d variants, %d of %d codes used", *counts)
+
+
+def _kept_encoder(tokenizer: Path, digest: str) -> Path | None:
+    """The file of the converted encoder: of the starter, in the user's cache."""
+    name = f"{tokenizer.stem}{converted.SUFFIX}"
+    if not is_starter(tokenizer):
+        return tokenizer.parent / name
+    caches = cache_folder()
+    return caches / digest[:16] / name if caches else None

@@ -111,8 +111,11 @@ def open_predictor(
 
     only = _only_tile(card, options)
     name = f"{segmenter.stem}{'_{}x{}'.format(*only) if only else ''}{SUFFIX}"
-    kept = cache_folder() / digest[:16] if is_starter(segmenter) else segmenter.parent
-    network = load_or_convert(name, [kept, folder], digest, converted)
+    caches = cache_folder()
+    folders = [folder] if caches is None else [caches / digest[:16], folder]
+    if not is_starter(segmenter):
+        folders = [segmenter.parent, folder]
+    network = load_or_convert(name, folders, digest, converted)
     return OpenvinoPredictor(network, encoder, precision, options.parallel)
 
 

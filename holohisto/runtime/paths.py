@@ -96,11 +96,15 @@ def expanded(folder: str) -> Path:
     return Path(os.environ.get(name, folder) if name != folder else os.path.expandvars(folder))
 
 
-def cache_folder() -> Path:
-    """Return the user's folder of files that can be made again, existing or not."""
+def cache_folder() -> Path | None:
+    """Return the user's folder of files that can be made again, existing or not.
+
+    None for a user without a home, as in containers with a user id of their own: in a folder that
+    all users share, another one could leave files.
+    """
     given = os.environ.get("XDG_CACHE_HOME", "")
-    caches = Path(given) if os.path.isabs(given) else Path(os.path.expanduser("~/.cache"))
-    return caches / "holohisto"
+    caches = Path(given if os.path.isabs(given) else os.path.expanduser("~/.cache"))
+    return caches / "holohisto" if caches.is_absolute() else None
 
 
 def _unprintable(text: str) -> re.Match[str] | None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from holohisto.errors import HolohistoError
+from holohisto.runtime.atomic import is_full
 
 HINTS = {"fp32": "f32", "bf16": "bf16"}
 """OpenVINO's names of the precisions."""
@@ -52,11 +53,27 @@ def intermediate_representation(network: Any, folder: Path | None = None) -> tup
     Args:
         network: The network.
         folder: Folder with room for the weights for a moment; None: the system's.
+
+    Raises:
+        HolohistoError: the folder is full, read-only or missing.
     """
     openvino: Any = importlib.import_module("openvino")
-    with tempfile.TemporaryDirectory(dir=folder) as own:
-        xml, weights = Path(own) / "network.xml", Path(own) / "network.bin"
-        openvino.serialize(network, xml, weights)
+    advice = "free some space, or set TMPDIR to a folder on another disk"
+    try:
+        own = tempfile.TemporaryDirectory(prefix="holohisto-", dir=folder)
+    except OSError as error:
+        where = folder or "TMPDIR"
+        problem = f"cannot be written: {error.strerror}"
+        raise HolohistoError(where, problem, advice=advice) from error
+    with own as name:
+        xml, weights = Path(name) / "network.xml", Path(name) / "network.bin"
+        try:
+            openvino.serialize(network, xml, weights)
+        except RuntimeError as error:  # of C++; what was written may be gone by now
+            if "iostream" not in str(error) and not is_full(Path(name)):
+                raise
+            problem = "cannot be written: the disk is full"
+            raise HolohistoError(Path(name).parent, problem, advice=advice) from error
         return xml.read_bytes(), weights.read_bytes()
 
 

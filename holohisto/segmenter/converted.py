@@ -82,6 +82,8 @@ def _save(converted: ConvertedSegmenter, digest: str, path: Path) -> None:
 
 def _load(path: Path, digest: str) -> ConvertedSegmenter | None:
     """Read a file; None if it is missing, damaged, or of another segmenter or version."""
+    if not path.is_file():  # a pipe would never end
+        return None
     try:
         with safe_open(path, framework="numpy") as file:
             header = file.metadata() or {}
@@ -93,11 +95,13 @@ def _load(path: Path, digest: str) -> ConvertedSegmenter | None:
         if header["digest"] != _digest(xml, weights):
             return None
         facts: dict[str, Any] = json.loads(header["facts"])
+        sides = facts.pop("sides")
+        sides["fixed"] = sides["fixed"] and tuple(sides["fixed"])
+        return ConvertedSegmenter(xml=xml, weights=weights, sides=Sides(**sides), **facts)
     except (OSError, SafetensorError, KeyError, ValueError, HolohistoError):
         return None
-    sides = facts.pop("sides")
-    sides["fixed"] = sides["fixed"] and tuple(sides["fixed"])
-    return ConvertedSegmenter(xml=xml, weights=weights, sides=Sides(**sides), **facts)
+    except (TypeError, AttributeError):  # facts of another kind
+        return None
 
 
 def _digest(xml: bytes, weights: bytes) -> str:

@@ -71,6 +71,8 @@ def _save(parts: Parts, digest: str, path: Path) -> None:
 
 def _load(path: Path, digest: str) -> Parts | None:
     """Read a file; None if it is missing, damaged, or of another tokenizer or version."""
+    if not path.is_file():  # a pipe would never end
+        return None
     try:
         with safe_open(path, framework="numpy") as file:
             header = file.metadata() or {}

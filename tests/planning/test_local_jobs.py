@@ -1,7 +1,11 @@
 """When a fork server is started for the jobs of this machine."""
 
+import contextlib
+import errno
 import os
+import socket
 import subprocess
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -67,3 +71,42 @@ def test_no_server_where_the_path_of_its_socket_would_be_too_long(started, tmp_p
     assert not local_jobs.start_server(jobs(99), rows(tmp_path, 1000))
     assert not started
     assert not list(long.iterdir())
+
+
+@pytest.mark.parametrize("failing", ["tempfile.mkdtemp", "subprocess.Popen"])
+def test_jobs_run_as_without_a_server_where_the_disk_or_the_process_table_is_full(
+    started, tmp_path, monkeypatch, failing
+):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(failing, full)
+    assert not local_jobs.start_server(jobs(99), rows(tmp_path, 1000))
+    assert VARIABLE not in os.environ
+    assert [path.name for path in tmp_path.iterdir()] == ["0.png"]
+
+
+def test_the_folder_of_a_killed_server_is_removed_and_no_other(started, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    old = time.time() - 100
+    with contextlib.ExitStack() as open_sockets:
+        for name in ("killed", "young", "listens"):
+            folder = tmp_path / f"holohisto-jobs-{name}"
+            folder.mkdir()
+            server = open_sockets.enter_context(socket.socket(socket.AF_UNIX))
+            server.bind(str(folder / "socket"))
+            if name == "listens":
+                server.listen()
+            else:
+                server.close()
+            if name != "young":
+                os.utime(folder / "socket", (old, old))
+        own = tmp_path / "holohisto-jobs-notes"
+        own.mkdir()
+        (own / "socket").touch()  # a user's own file
+        os.utime(own / "socket", (old, old))
+        assert local_jobs.start_server(jobs(99), rows(tmp_path, 1000))
+    new = Path(os.environ[VARIABLE]).parent.name
+    expected = {f"holohisto-jobs-{name}" for name in ("young", "listens", "notes")} | {new}
+    assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == expected

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import resource
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +16,7 @@ import numpy as np
 import pytest
 import small_disk
 import torch
+from mounts import NAMESPACE, can_mount
 from programs import program
 
 from holohisto.config.models import ColourThresholdModel
@@ -41,12 +41,6 @@ VERBS = {
     "slide": [*OF_A_SLIDE, "cohort", "gallery"],
     "cohort": ["tokenizer", "train", "token_value", "report", "demo", "init"],
 }
-NAMESPACE = ["unshare", "--mount"]
-MOUNTS = [*NAMESPACE, "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
-can_mount = (
-    shutil.which("unshare") is not None
-    and subprocess.run(MOUNTS, check=False, capture_output=True).returncode == 0
-)
 
 
 @pytest.mark.skipif(not can_mount, reason="may not mount a file system")
