@@ -6,7 +6,7 @@ from itertools import chain
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from holohisto.config.fields import Precision
 
@@ -50,3 +50,8 @@ def memory_format(device: torch.device) -> torch.memory_format:
 def gpu_count() -> int:
     """Return the number of CUDA devices; 0 without any."""
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def at_least_fp32(values: Tensor) -> Tensor:
+    """Return a tensor in fp32, or in its own fp64."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from holohisto.device import at_least_fp32
 from holohisto.training.ranks import over_ranks
 
 
@@ -33,7 +34,7 @@ def dice_bce(sums: Tensor, weights: Sequence[float] = (1.0,)) -> Tensor:
 def pixel_sums(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
     """Return what the loss of any number of tiles is a function of; sums of batches add up.
 
-    Computed in fp32, because sums run over millions of pixels.
+    Computed in fp32, because sums run over millions of pixels, or in the logits' fp64.
 
     Args:
         logits: (B, outputs * C, H, W); several outputs with deep supervision.
@@ -41,13 +42,13 @@ def pixel_sums(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
         known: (B, C, H, W) bool; False where the annotation does not cover the class.
 
     Returns:
-        (5, outputs * C) float32: known pixels; over these, the sums of cross-entropy, of
+        (5, outputs * C) float32 or float64: known pixels; over these, the sums of cross-entropy, of
         probability where the class is annotated, of probability, and of annotated pixels.
     """
     with torch.autocast(logits.device.type, enabled=False):
         outputs = (1, logits.shape[1] // target.shape[1], 1, 1)
-        logits = logits.float()
-        truth, weight = target.float().repeat(outputs), known.float().repeat(outputs)
+        logits = at_least_fp32(logits)
+        truth, weight = (mask.to(logits.dtype).repeat(outputs) for mask in (target, known))
         entropy = functional.binary_cross_entropy_with_logits(logits, truth, reduction="none")
         probability = logits.sigmoid() * weight
         summands = (weight, entropy * weight, probability * truth, probability, truth * weight)

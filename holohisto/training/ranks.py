@@ -1,4 +1,4 @@
-"""Training on several ranks (processes, one per GPU): launch, sums, norms and checks.
+"""Training on several ranks (processes, one per GPU): launch, sums and checks.
 
 One rank or many compute the same numbers but for rounding.
 """
@@ -9,7 +9,7 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
-from torch import Tensor, distributed, nn
+from torch import Tensor, distributed
 from torch.distributed.nn.functional import all_reduce
 
 from holohisto.device import gpu_count
@@ -101,53 +101,9 @@ def over_ranks(sums: Tensor) -> Tensor:
     Gradients are summed, too, so that with DDP's mean over the ranks every rank ends with the
     gradients of the whole batch.
     """
-    if not (distributed.is_available() and distributed.is_initialized()):
-        return sums
-    return all_reduce(sums)
+    return all_reduce(sums) if several_ranks() else sums
 
 
-class SynchronisedNorm(nn.BatchNorm2d):
-    """Batch norm over the tiles of all ranks, on any device (torch's SyncBatchNorm needs a GPU)."""
-
-    @classmethod
-    def replacing(cls, norm: nn.BatchNorm2d) -> "SynchronisedNorm":
-        """Return a synchronised norm that shares the parameters and statistics of `norm`."""
-        made = cls(norm.num_features, norm.eps, norm.momentum)
-        made.weight, made.bias = norm.weight, norm.bias
-        made.running_mean, made.running_var = norm.running_mean, norm.running_var
-        made.num_batches_tracked = norm.num_batches_tracked
-        return made.train(norm.training)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalise (B, C, H, W)."""
-        if not self.training:
-            return super().forward(x)
-        assert self.running_mean is not None
-        assert self.running_var is not None
-        assert self.momentum is not None
-        with torch.autocast(x.device.type, enabled=False):
-            values = x.float()
-            axes, channels = (0, 2, 3), x.shape[1]
-            count = values.new_tensor([values.numel() / channels])
-            sums = over_ranks(torch.cat([values.sum(axes), count]))  # (C + 1,)
-            n = sums[channels].detach()
-            mean = sums[:channels] / n
-            centred = values - mean[:, None, None]
-            variance = over_ranks(centred.square().sum(axes)) / n  # (C,)
-            with torch.no_grad():
-                self.running_mean.lerp_(mean, self.momentum)
-                self.running_var.lerp_(variance * n / (n - 1), self.momentum)
-            scale = self.weight * torch.rsqrt(variance + self.eps)
-            out = torch.addcmul(self.bias[:, None, None], centred, scale[:, None, None])
-        return out.to(x.dtype)
-
-
-def synchronise_norms(model: nn.Module) -> None:
-    """Replace every BatchNorm2d of a model, in place, by one over the tiles of all ranks."""
-    replaced: dict[nn.Module, SynchronisedNorm] = {}
-    for parent in list(model.modules()):
-        for name, norm in list(parent.named_children()):
-            if type(norm) is nn.BatchNorm2d:
-                if norm not in replaced:
-                    replaced[norm] = SynchronisedNorm.replacing(norm)
-                setattr(parent, name, replaced[norm])
+def several_ranks() -> bool:
+    """Return whether this process is one of several ranks."""
+    return distributed.is_available() and distributed.is_initialized()

@@ -27,10 +27,11 @@ from holohisto.training.checkpoint import Checkpoint, load_checkpoint, save_chec
 from holohisto.training.loss import dice_bce, pixel_sums
 from holohisto.training.prior import prior_shift
 from holohisto.training.progress import Progress, ValidationRow
-from holohisto.training.ranks import require_one_step, sum_over_ranks, synchronise_norms
+from holohisto.training.ranks import require_one_step, sum_over_ranks
 from holohisto.training.recipe import recipe_of, set_learning_rate
 from holohisto.training.schedule import StepPlan
 from holohisto.training.slides import Batch, TrainingSlide
+from holohisto.training.synchronised_norm import synchronise_norms
 from holohisto.training.validation import Validation
 
 SAVE_SECONDS = 600
