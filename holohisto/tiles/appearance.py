@@ -18,6 +18,8 @@ from holohisto.tiles.colour import (
     triple,
 )
 
+Order = tuple[int, int, int]
+"""The channel that each of red, green and blue is taken from."""
 UNMIXED: Matrix = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 LEAST_SUM = 0.5
 """Smallest sum of a channel's shares in a mixture. Densities of tissue rise and fall together in
@@ -76,9 +78,17 @@ class Appearance:
     """Colour of the tissue that is changed, which determines how mixtures are standardised."""
 
     @classmethod
-    def draw(cls, strength: Strength, random: np.random.Generator) -> "Appearance":
-        """Return a random appearance within `strength`; half of them have no blur."""
-        mixing = _mixture(strength, random)
+    def draw(
+        cls, strength: Strength, random: np.random.Generator, order: Order | None = None
+    ) -> "Appearance":
+        """Return a random appearance within `strength`; half of them have no blur.
+
+        Args:
+            strength: Range of the changes.
+            random: Source of randomness; `order` does not change what is drawn from it.
+            order: Order of the colours; None: random, permuted as often as `strength` allows.
+        """
+        mixing = _mixture(strength, random, order)
         contrast = 1 + strength.stain * random.uniform(-1, 1, 3)
         shift = strength.stain * COMMON.spread * random.uniform(-1, 1, 3)
         shift -= math.log(1 + strength.brightness * float(random.uniform(-1, 1)))
@@ -150,7 +160,7 @@ class Appearance:
         return mean, self.contrast * stretch, np.array(self.tissue.mean) + self.shift
 
 
-def _mixture(strength: Strength, random: np.random.Generator) -> np.ndarray:
+def _mixture(strength: Strength, random: np.random.Generator, given: Order | None) -> np.ndarray:
     """Draw the shares of the three densities in each new one, (3, 3)."""
     others = strength.mixing * random.uniform(-1, 1, (3, 3)) * (random.random() < 0.5)
     shares = random.dirichlet(np.ones(3))
@@ -161,4 +171,6 @@ def _mixture(strength: Strength, random: np.random.Generator) -> np.ndarray:
     mixing[too_small] = np.eye(3)[too_small] + np.abs(others[too_small])
     if grey:
         mixing = np.repeat((shares @ mixing)[None], 3, axis=0)
+    if given is not None:
+        return mixing[list(given)]
     return mixing[order] if permuted else mixing

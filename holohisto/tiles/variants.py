@@ -3,11 +3,12 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import permutations
 
 import numpy as np
 
 from holohisto.config.training import TokensOptions
-from holohisto.tiles.appearance import Appearance, Strength
+from holohisto.tiles.appearance import Appearance, Order, Strength
 from holohisto.tiles.grid import Tile
 
 UNCHANGED = Appearance()
@@ -132,23 +133,38 @@ def variants_of(options: TokensOptions, fingerprint: str) -> list[Variant]:
     Orientations and looks (scale and appearance) are cycled through together, so that each of both
     occurs, in as many variants as the longer list has entries. A look is constant over a slide, as
     the map would have seams otherwise. Scales are the same for all slides, while appearances are
-    drawn for each slide from its fingerprint.
+    drawn for each slide from its fingerprint. With few looks chance would leave orders of the
+    colours out, so those whose colours are permuted take the five orders in turn.
 
     Args:
         options: The configuration's section `tokens`.
         fingerprint: Fingerprint of the slide.
     """
     strength = Strength.of(options.augmentation)
+    orders = _orders(options.appearances, strength.permutation, fingerprint)
     looks: list[tuple[float, Appearance]] = [(1.0, UNCHANGED)]
     for n in range(options.appearances):
         power = (2 * n + 1) / options.appearances - 1  # even, and the same for all slides
         random = np.random.default_rng([*fingerprint.encode(), n])
-        looks.append(
-            ((1 + options.augmentation.scale_jitter) ** power, Appearance.draw(strength, random))
-        )
+        appearance = Appearance.draw(strength, random, orders[n])
+        looks.append(((1 + options.augmentation.scale_jitter) ** power, appearance))
     return [
         Variant(k % options.orientations, *looks[k % len(looks)]) for k in range(options.variants)
     ]
+
+
+def _orders(looks: int, share: float, fingerprint: str) -> list[Order]:
+    """Return the order of the colours of each look; a share of them, evenly spread, is permuted.
+
+    The five permutations follow each other, on each slide from another one on.
+    """
+    unpermuted, *permuted = permutations(range(3))
+    turn = int(np.random.default_rng([*fingerprint.encode()]).integers(len(permuted)))
+    orders = []
+    for n in range(looks):
+        before, after = int(n * share), int((n + 1) * share)
+        orders.append(permuted[(turn + before) % len(permuted)] if after > before else unpermuted)
+    return orders
 
 
 def _sources(first: int, length: int, scale: float) -> tuple[int, tuple[np.ndarray, np.ndarray]]:

@@ -57,6 +57,23 @@ def test_orientations_and_appearances_advance_together(orientations, appearances
     assert len(found) == options.variants
 
 
+def test_permuted_looks_take_every_order_of_the_colours_in_turn():
+    colours = dict.fromkeys(
+        ("channel_mixing", "greyscale_share", "stain_jitter", "brightness_jitter", "blur_sigma"), 0
+    )
+    options = TokensOptions(
+        appearances=10, augmentation=Augmentation(permutation_share=0.5, **colours)
+    )
+    orders = {}
+    for slide in "ab":
+        looks = [np.array(v.appearance.mixing) for v in variants_of(options, slide)]
+        assert [(look == np.eye(3)).all() for look in looks] == [True, *[True, False] * 5]
+        assert all((np.sort(look) == [0, 0, 1]).all() for look in looks)
+        orders[slide] = [look.argmax(axis=1).tolist() for look in looks[2::2]]
+        assert sorted(orders[slide]) == [[0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]]
+    assert orders["a"] != orders["b"]
+
+
 def test_looks_are_the_slides_own_but_for_the_scales():
     options = TokensOptions(
         orientations=1, appearances=4, augmentation=Augmentation(scale_jitter=0.25)
