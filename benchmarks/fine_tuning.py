@@ -32,7 +32,9 @@ from holohisto.training.fit import Machine, fit_segmenter
 from holohisto.training.job import TrainingJob
 from holohisto.training.opening import open_slide
 from holohisto.training.ranks import make_fabric
-from holohisto.training.validation import slide_dice
+from holohisto.training.scoring import Reads, slide_dice
+from holohisto.training.slides import Batch
+from holohisto.training.validation import confusion
 
 TILE = (256, 192)
 GROUPS = ("capsule", "stains")
@@ -67,12 +69,17 @@ def sheet_of(rows: list[dict[str, str]], trained: set[str], path: Path) -> Path:
 def score(model: Network, job: TrainingJob, tokenizer: VQGAN) -> float:
     """Return the mean over the tested fields of Dice over tiles."""
     inputs, fabric = Inputs(model, None), make_fabric(1, 1)
+    reads = Reads(inputs.tokens, inputs.pixels)
+
+    def count(batch: Batch) -> np.ndarray:
+        return confusion(model, inputs, batch, fabric)
+
     digest, snap = tokenizer_digest(tokenizer), tokenizer.architecture.downscale
     values = []
     for row in read_sheet(job.sheet, tuple(CLASSES)).values():
         if row.split == "test":
             slide = open_slide(job, row, digest, OpenFiles(10**9))
-            values.append(slide_dice(model, inputs, slide, TILE, snap, fabric)[0])
+            values.append(slide_dice(count, reads, slide, TILE, snap)[0])
     return float(np.mean(values))
 
 

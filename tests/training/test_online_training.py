@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from lightning_fabric import Fabric
+from scored_by_torch import torch_dice
 from training_runs import OPTIONS, run, slide
 
 from holohisto.config.models import HolohistoModel
@@ -13,7 +14,6 @@ from holohisto.tokenizer.architecture import Architecture
 from holohisto.tokenizer.norm import Statistics
 from holohisto.tokenizer.vqgan import VQGAN
 from holohisto.training.trainer import Trainer
-from holohisto.training.validation import slide_dice
 
 
 def tiny_tokenizer():
@@ -91,7 +91,7 @@ def test_validation_online_sees_the_tokens_of_training():
 
     model = Watched()
     fabric = Fabric(accelerator="cpu", devices=1, precision="bf16-mixed")
-    slide_dice(model, Inputs(model, encoder), slide(3), (96, 64), 16, fabric)
+    torch_dice(model, slide(3), (96, 64), encoder, fabric)
     assert len(encoded) > 3
     for tokens, rgb in encoded:
         assert torch.equal(tokens, tokenizer.tokens(rgb))

@@ -3,16 +3,15 @@
 import numpy as np
 import pytest
 import torch
-from lightning_fabric import Fabric
+from scored_by_torch import by_torch
 from training_runs import SIZE, slide
 
 from holohisto.segmenter.holohisto.model import HolohistoSegmenter
 from holohisto.tiles.grid import Tile
 from holohisto.training.sampler import SamplingArea, foreground_tiles
+from holohisto.training.scoring import scored_tiles
 from holohisto.training.token_value import token_values
-from holohisto.training.validation import scored_tiles
 
-FABRIC = Fabric(accelerator="cpu", devices=1)
 BRIGHT = 10
 """Tokens of the slides are the brightness of a square; half of an object and more is above this."""
 
@@ -34,7 +33,7 @@ class ByTokens(HolohistoSegmenter):
 
 def test_a_model_that_reads_tokens_alone_needs_them():
     model = ByTokens()
-    values = token_values(model, slide(1), (96, 64), FABRIC)
+    values = token_values(*by_torch(model), slide(1), (96, 64))
     kept, out, mixed = (value.dice[0] for value in values)
     assert [value.condition for value in values] == ["as they are", "left out", "shuffled"]
     assert kept > 0.8
@@ -50,12 +49,12 @@ def test_a_model_that_reads_tokens_alone_needs_them():
 def test_the_slide_keeps_its_tokens():
     own = slide(1)
     before = own.token_map
-    token_values(ByTokens(), own, (96, 64), FABRIC)
+    token_values(*by_torch(ByTokens()), own, (96, 64))
     assert own.token_map is before
 
 
 def test_an_unknown_class_has_no_dice():
-    values = token_values(ByTokens(), slide(1, known=(False,)), (96, 64), FABRIC)
+    values = token_values(*by_torch(ByTokens()), slide(1, known=(False,)), (96, 64))
     assert np.isnan([value.dice[0] for value in values]).all()
 
 
@@ -68,5 +67,5 @@ def test_of_many_tiles_some_are_taken_at_equal_intervals():
     assert scored_tiles(area, (96, 64), 16, 16) == tiles
     assert scored_tiles(area, (96, 64), 16, 5) == [tiles[n] for n in (0, 3, 6, 9, 12)]
     assert isinstance(tiles[0], Tile)
-    values = token_values(ByTokens(), slide(1), (96, 64), FABRIC, most_tiles=5)
+    values = token_values(*by_torch(ByTokens()), slide(1), (96, 64), most_tiles=5)
     assert {value.tiles for value in values} == {5}

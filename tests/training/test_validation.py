@@ -4,19 +4,20 @@ import numpy as np
 import pytest
 import torch
 from lightning_fabric import Fabric
+from scored_by_torch import torch_dice
 from training_runs import OPTIONS, SIZE, slide, trainer
 
 from holohisto.segmenter.inputs import Inputs
-from holohisto.training import validation
+from holohisto.training import scoring
 from holohisto.training.sampler import foreground_tiles
 from holohisto.training.slides import stack
 from holohisto.training.threshold_fit import fit_threshold
-from holohisto.training.validation import Validation, slide_dice
+from holohisto.training.validation import Validation
 
 
 def test_threshold_is_fitted_on_the_slides():
     model = fit_threshold([slide(1), slide(2)], 1, (96, 64))
-    dice = slide_dice(model, Inputs(model, None), slide(3), (96, 64), 16, Fabric(accelerator="cpu"))
+    dice = torch_dice(model, slide(3), (96, 64))
     assert dice[0] > 0.95
 
 
@@ -55,7 +56,7 @@ def test_false_pixels_on_an_empty_slide_do_not_decide():
     least = 2 * positive / (2 * positive + tiles)
     assert least <= dice[0] < 1
     assert dice[0] > 0.99
-    assert slide_dice(model, Inputs(model, None), slides[1], (96, 64), 16, Fabric())[0] == 0
+    assert torch_dice(model, slides[1], (96, 64))[0] == 0
 
 
 def test_a_class_that_no_slide_shows_does_not_count():
@@ -96,9 +97,8 @@ def test_a_validation_reads_a_tenth_of_the_tiles_of_the_steps_before_it():
 
 def test_unknown_classes_have_no_dice():
     model = fit_threshold([slide(1)], 1, (96, 64))
-    fabric = Fabric(accelerator="cpu")
     unknown = slide(3, known=(False,))
-    found = slide_dice(model, Inputs(model, None), unknown, (96, 64), 16, fabric)
+    found = torch_dice(model, unknown, (96, 64))
     assert np.isnan(found[0])
 
 
@@ -122,10 +122,8 @@ def test_validation_counts_every_pixel_of_the_slide_once(monkeypatch):
         masks.append(batch)
         return batch
 
-    monkeypatch.setattr(validation, "stack", spy)
-    dice = slide_dice(
-        Model(), Inputs(Model(), None), a_slide, (320, 240), 16, Fabric(accelerator="cpu")
-    )
+    monkeypatch.setattr(scoring, "stack", spy)
+    dice = torch_dice(Model(), a_slide, (320, 240))
     for tile, batch in zip(tiles, masks, strict=True):
         known = batch.known[0, 0][: SIZE[1] - tile.y, : SIZE[0] - tile.x]
         counted[tile.y : tile.y + known.shape[0], tile.x : tile.x + known.shape[1]] += known

@@ -37,5 +37,6 @@ rule token_value:
             --split {params.split} \
             --segmenter {input.segmenter:q} \
             --classes {params.classes:q} \
+            --threads {threads} \
             --table {output:q}
         """
