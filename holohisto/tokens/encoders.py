@@ -11,6 +11,7 @@ from torch import Tensor
 from holohisto.config.fields import Precision
 from holohisto.device import device_of, encoding_in
 from holohisto.errors import HolohistoError
+from holohisto.runtime import processor
 from holohisto.runtime.arithmetic import ceil_div, round_up
 from holohisto.tiles.grid import positions
 from holohisto.tokenizer.calibration import calibrate
@@ -61,13 +62,22 @@ class TokenEncoder(Protocol):
         """
         ...
 
+    def alone(self, rgb: np.ndarray) -> np.ndarray:
+        """Encode a square (height, width, 3) uint8 without context, in the encoder's precision.
+
+        Returns:
+            (height/f, width/f) uint16.
+        """
+        ...
+
 
 def encoder_for(
     model: VQGAN, mode: str, precision: Precision = "fp32", converted: Path | None = None
 ) -> TokenEncoder:
     """Return the encoder of a mode, `frozen` or `window`.
 
-    On a CPU, fp32 in mode `frozen` is computed by OpenVINO, everything else by torch.
+    On a CPU, mode `frozen` is computed by OpenVINO: fp32, and bf16 where the processor has it. Mode
+    `window` is computed by torch: sums over a window take OpenVINO longer, and it rounds them more.
 
     Args:
         model: The tokenizer.
@@ -87,10 +97,10 @@ def encoder_for(
             found="one with attention",
             allowed="window, online",
         )
-    if device_of(model).type == "cpu" and precision == "fp32":
+    if device_of(model).type == "cpu" and (precision == "fp32" or processor.has_bf16()):
         from holohisto.tokens.openvino_encoder import OpenvinoEncoder
 
-        return OpenvinoEncoder(model, converted)
+        return OpenvinoEncoder(model, converted, precision)
     return LocalEncoder(model, precision)
 
 
@@ -141,6 +151,15 @@ class LocalEncoder:
     def __call__(self, rgb: np.ndarray, needed: np.ndarray) -> np.ndarray:
         """Encode a block; see TokenEncoder."""
         return _to_numpy(self.model.quantize.assign(self.latents(rgb, needed)))
+
+    @torch.no_grad()
+    def alone(self, rgb: np.ndarray) -> np.ndarray:
+        """Encode a square; see TokenEncoder."""
+        device = device_of(self.model)
+        with encoding_in(self.precision, device):
+            features = self._features(torch.from_numpy(rgb).to(device)[None])
+            latents = self._deep(features)[0]
+        return _to_numpy(self.model.quantize.assign(latents))
 
     def _shallow(self, pixels: Tensor, needed: np.ndarray) -> Tensor:
         """First phase: (H, W, 3) uint8 with margin -> features (1, C, H/4, W/4) without."""
@@ -235,6 +254,15 @@ class WindowEncoder:
             for (y, x), window in zip(batch, windows, strict=True):
                 tokens[y : y + each, x : x + each] = window
         return tokens
+
+    @torch.no_grad()
+    def alone(self, rgb: np.ndarray) -> np.ndarray:
+        """Encode a square, such as a window; see TokenEncoder."""
+        device = device_of(self.model)
+        pixels = torch.from_numpy(rgb).to(device).permute(2, 0, 1)[None]
+        with encoding_in(self.precision, device):
+            latents = self.model.latents(self.model.pixels(pixels))
+        return _to_numpy(self.model.quantize.assign(latents[0]))
 
 
 def background_token(encoder: TokenEncoder, colour: np.ndarray) -> int:

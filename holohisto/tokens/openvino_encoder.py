@@ -9,7 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from holohisto.config.fields import Precision
 from holohisto.conversion import network_of
+from holohisto.device import encoding_in
 from holohisto.runtime.processor import CompiledNetwork
 from holohisto.tokenizer.file import tokenizer_digest
 from holohisto.tokenizer.norm import FreezableNorm, Statistics
@@ -28,17 +30,21 @@ class OpenvinoEncoder(LocalEncoder):
     """See LocalEncoder. The statistics of a slide are inputs of the converted networks.
 
     They change with every slide and variant, while the networks are converted once, and compiled
-    once for each shape of a block. Tokens are chosen by torch.
+    once for each shape of a block. Tokens are chosen by torch. Squares alone are computed by what
+    computed the last block.
     """
 
-    def __init__(self, model: VQGAN, kept: Path | None = None) -> None:
-        """Take a tokenizer on the CPU; the precision is fp32.
+    def __init__(
+        self, model: VQGAN, kept: Path | None = None, precision: Precision = "fp32"
+    ) -> None:
+        """Take a tokenizer on the CPU.
 
         Args:
             model: The tokenizer.
             kept: File of the converted networks; None: they are converted and not kept.
+            precision: `fp32`, or `bf16` on a processor that has it.
         """
-        super().__init__(model, "fp32")
+        super().__init__(model, precision)
         self._kept = kept
         self._compiled: dict[tuple[str, tuple[int, ...]], CompiledNetwork] = {}
         self._small = True
@@ -66,7 +72,9 @@ class OpenvinoEncoder(LocalEncoder):
         if key not in self._compiled:
             shapes = {name: array.shape for name, array in inputs.items()}
             threads = torch.get_num_threads()
-            self._compiled[key] = CompiledNetwork(self._networks[phase], shapes, threads=threads)
+            self._compiled[key] = CompiledNetwork(
+                self._networks[phase], shapes, self.precision, threads=threads
+            )
         return torch.from_numpy(self._compiled[key](inputs))
 
     @cached_property
@@ -81,6 +89,11 @@ class OpenvinoEncoder(LocalEncoder):
         return load_or_convert(self._kept, tokenizer_digest(self.model), self._converted_networks)
 
     def _converted_networks(self) -> dict[str, Any]:
+        # Whatever the precision of the encoder: it is chosen when a network is compiled.
+        with encoding_in("fp32", torch.device("cpu")):
+            return self._traced()
+
+    def _traced(self) -> dict[str, Any]:
         self.model.use(Statistics.FROZEN)
         pixels = torch.zeros(1, EXAMPLE, EXAMPLE, 3, dtype=torch.uint8)
         functions = {"shallow": super()._features, "deep": super()._deep}

@@ -10,7 +10,7 @@ import torch
 from skimage.metrics import structural_similarity
 
 from holohisto.config.augmentation import ColourAugmentation
-from holohisto.device import device_of, encoding_in
+from holohisto.device import device_of
 from holohisto.tiles.appearance import Appearance, Strength
 from holohisto.tiles.grid import Tile
 from holohisto.tiles.variants import Variant
@@ -75,7 +75,8 @@ def judge(encoder: SlideEncoder, tokens: np.ndarray) -> tuple[TokenQuality, np.n
     used, perplexity = usage(tokens[needed], model.architecture.codebook)
     encoder.adapt(tiles=CALIBRATION)
     alone = [_encoded(model, rgb) for rgb in originals]
-    rounded = _rounded(model, originals) if encoder.encoder.precision == "bf16" else None
+    in_bf16 = encoder.encoder.precision == "bf16"
+    rounded = [encoder.encoder.alone(rgb) for rgb in originals] if in_bf16 else None
     kept = _agreement(alone, _recoloured(encoder, squares), wanted)
     model.use(Statistics.NATIVE)
     native = [_encoded(model, rgb) for rgb in originals] if encoder.encoder.context else None
@@ -152,12 +153,6 @@ def _agreement(
     total = sum(int(mask.sum()) for mask in wanted)
     same = sum(int((a == b)[mask].sum()) for a, b, mask in zip(first, second, wanted, strict=True))
     return same / total if total else None
-
-
-def _rounded(model: VQGAN, squares: list[np.ndarray]) -> list[np.ndarray]:
-    """Return the tokens of squares, each encoded alone in bf16."""
-    with encoding_in("bf16", device_of(model)):
-        return [_encoded(model, rgb) for rgb in squares]
 
 
 def _psnr(rgb: np.ndarray, decoded: np.ndarray) -> float:

@@ -102,7 +102,43 @@ def test_a_small_block_is_computed_by_torch(monkeypatch):
     assert np.array_equal(encode(OpenvinoEncoder(model)), encode(LocalEncoder(model), EVERYTHING))
 
 
-def test_a_cpu_encodes_fp32_by_openvino_and_the_rest_by_torch():
+def test_a_cpu_encodes_mode_frozen_by_openvino_as_far_as_it_has_the_precision(monkeypatch):
+    for precision in ("fp32", "bf16"):
+        monkeypatch.setattr(processor, "has_bf16", lambda: True)
+        encoder = encoder_for(frozen_tokenizer(), "frozen", precision)
+        assert (type(encoder), encoder.precision) == (OpenvinoEncoder, precision)
+    monkeypatch.setattr(processor, "has_bf16", lambda: False)
     assert type(encoder_for(frozen_tokenizer(), "frozen")) is OpenvinoEncoder
     assert type(encoder_for(frozen_tokenizer(), "frozen", "bf16")) is LocalEncoder
     assert type(encoder_for(frozen_tokenizer(), "window")) is WindowEncoder
+
+
+@pytest.mark.skipif(not processor.has_bf16(), reason="needs a processor with bf16")
+def test_bf16_rounds_as_torch_does_and_blocks_alter_no_token():
+    model = frozen_tokenizer()
+    encoder = OpenvinoEncoder(model, None, "bf16")
+    rgb = np.random.default_rng(0).integers(0, 256, (256 + 2 * encoder.context,) * 2 + (3,), "u1")
+    needed = np.ones((16, 16), bool)
+    exact, rounded, found = (
+        each.latents(rgb, needed)
+        for each in (LocalEncoder(model), LocalEncoder(model, "bf16"), encoder)
+    )
+    error, reference = ((each.float() - exact).std() / exact.std() for each in (found, rounded))
+    assert 0 < error < 1.5 * reference
+    whole = encode(encoder, block=1024)
+    assert 0 < differing(whole, encode(LocalEncoder(model))) < 0.3
+    for block in (256, 512):
+        assert differing(encode(OpenvinoEncoder(model, None, "bf16"), block=block), whole) < 2e-2
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_square_alone_has_the_tokens_of_the_tokenizer_at_these_statistics(precision):
+    if precision == "bf16" and not processor.has_bf16():
+        pytest.skip("needs a processor with bf16")
+    model, square = frozen_tokenizer(), picture()[:256, :240]
+    encoder = OpenvinoEncoder(model, None, precision)
+    encoder.adapt(TILES[0])
+    encode(encoder)  # so that squares are encoded by OpenVINO
+    exact = model.tokens(torch.from_numpy(square).permute(2, 0, 1)[None])[0].numpy()
+    assert differing(encoder.alone(square), exact) < (2e-3 if precision == "fp32" else 0.3)
+    assert (differing(encoder.alone(square), exact) > 0) == (precision == "bf16")
