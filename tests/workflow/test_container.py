@@ -1,7 +1,9 @@
 """The recipes of containers copy what the installation needs, and nothing else."""
 
+import json
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -16,6 +18,7 @@ NEEDED = {
     "README.md",
     "pyproject.toml",
     "requirements.lock",
+    "requirements-torch.lock",
     "resources/starter",
 }
 
@@ -26,7 +29,8 @@ def test_the_list_is_what_make_and_the_build_read():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
     read = {*needs.split(), project["project"]["readme"], *project["project"]["license-files"]}
-    assert {*read, *wheel["packages"], *wheel["force-include"]} == NEEDED
+    of_images = {"requirements-torch.lock"}  # elsewhere pip chooses the CPU or CUDA build of torch
+    assert {*read, *wheel["packages"], *wheel["force-include"], *of_images} == NEEDED
 
 
 def test_images_are_without_tests_and_checks_and_not_for_root():
@@ -60,10 +64,43 @@ def test_apptainer_copies_these_only():
 
 
 @pytest.mark.parametrize("recipe", ["Dockerfile", "holohisto.def"])
-def test_both_install_as_everyone_does(recipe):
+def test_both_install_as_everyone_does_and_torch_by_hash(recipe):
     text = (ROOT / "resources" / recipe).read_text()
-    assert re.search(r"make install VENV=/opt/venv( \\)?\n", text)
+    assert re.search(r"make install-by-hash VENV=/opt/venv( \\)?\n", text)
     assert "pip install" not in text
-    words = ["make", "-n", "install", "VENV=/nowhere", "PYTHON=python3"]
+    words = ["make", "-n", "install-by-hash", "VENV=/nowhere", "PYTHON=python3"]
     planned = subprocess.run(words, cwd=ROOT, text=True, capture_output=True, check=True).stdout
-    assert "pip install --no-deps --require-hashes -r requirements.lock\n" in planned
+    torch = planned.index("pip install --require-hashes -r requirements-torch.lock\n")
+    assert planned.index("pip install --no-deps --require-hashes -r requirements.lock\n") > torch
+
+
+@pytest.mark.parametrize("recipe", ["Dockerfile", "holohisto.def"])
+def test_the_base_image_is_named_by_its_digest(recipe):
+    text = (ROOT / "resources" / recipe).read_text()
+    assert re.search(r"^(ARG BASE=|From: )python(:3\.11-slim)?@sha256:[0-9a-f]{64}$", text, re.M)
+
+
+def test_torch_by_hash_is_the_version_of_make_and_agrees_with_the_other_lock():
+    locked = [
+        dict(re.findall(r"^([a-z0-9-]+)==(\S+) \\$", (ROOT / name).read_text(), flags=re.M))
+        for name in ("requirements.lock", "requirements-torch.lock")
+    ]
+    assert f"TORCH ?= torch=={locked[1]['torch']}\n" in makefile()
+    both = {*locked[0]} & {*locked[1]}
+    assert len(both) > 5
+    assert [name for name in both if locked[0][name] != locked[1][name]] == []
+
+
+def test_the_bill_of_materials_lists_every_locked_package_and_hash():
+    locks = [ROOT / "requirements-torch.lock", ROOT / "requirements.lock"]
+    words = [sys.executable, str(ROOT / "resources" / "sbom.py"), *map(str, locks)]
+    found = json.loads(subprocess.check_output(words, text=True))
+    assert (found["bomFormat"], found["specVersion"]) == ("CycloneDX", "1.6")
+    purls = [component["purl"] for component in found["components"]]
+    text = "".join(lock.read_text() for lock in locks)
+    assert len(purls) == len(set(purls))
+    assert len(purls) == len(set(re.findall(r"^\S+==\S+", text, flags=re.M)))
+    assert "pkg:pypi/torch@2.13.0" in purls
+    hashes = {h["content"] for component in found["components"] for h in component["hashes"]}
+    assert hashes == set(re.findall(r"sha256:([0-9a-f]{64})", text))
+    assert all(component["hashes"] for component in found["components"])
