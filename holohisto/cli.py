@@ -1,6 +1,7 @@
 """The command line: `holohisto <verb>`, each verb a module of holohisto.commands."""
 
 import argparse
+import errno
 import logging
 import os
 import resource
@@ -20,6 +21,8 @@ from holohisto.runtime.slurm import is_first
 
 logger = logging.getLogger(__name__)
 BUG = "this is a bug in holohisto; please report it with these lines"
+PATH_ERRORS = {errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENOENT}
+"""Errors of paths that lead to no file."""
 LONGEST_MESSAGE = 4000
 """Characters of a line of the log."""
 
@@ -80,11 +83,11 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        if error.errno not in DISK_ERRORS:
+        if error.errno not in DISK_ERRORS | PATH_ERRORS:
             logger.exception(BUG)
             return 1
-        where = error.filename or "output"
-        logger.error("%s: cannot be read or written: %s", where, error.strerror)
+        problem = f"cannot be read or written: {error.strerror}"
+        logger.error("%s", HolohistoError(error.filename or "output", problem))
         return 2
     except Exception as error:
         if type(error).__name__ in ("OutOfMemoryError", "MemoryError"):

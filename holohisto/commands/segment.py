@@ -149,7 +149,7 @@ def _segment(image: Path, given: Given, arguments: argparse.Namespace) -> None:
 
 def _require_same_image(facts: Path, image: str) -> None:
     """Raise if the results of this name in the folder are of another image."""
-    if not facts.exists():
+    if not facts.is_file():  # reading a pipe would wait
         return
     try:
         found = json.loads(facts.read_text())["image"]

@@ -4,7 +4,14 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+)
 
 from holohisto.runtime.paths import fit_path
 
@@ -45,3 +52,13 @@ class Section(BaseModel):
     """A frozen set of options; an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+def first_mistake(error: Exception) -> str:
+    """Return the first mistake that pydantic found as `key: problem`; of others the message."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    item = error.errors()[0]
+    key = ".".join(str(part) for part in item["loc"])
+    problem = item["msg"].removeprefix("Value error, ")
+    return f"{key}: {problem}" if key else problem

@@ -6,6 +6,7 @@ from pydantic import Field, field_validator
 
 from holohisto.config.fields import (
     EXPERT,
+    NAME,
     Colour,
     Count,
     Digits,
@@ -39,7 +40,9 @@ class ClassOptions(Section):
         return values
 
 
-Classes = dict[str, ClassOptions]
+Classes = Annotated[
+    dict[Annotated[str, Field(pattern=NAME.pattern)], ClassOptions], Field(max_length=8)
+]
 """Classes by name; class i is bit i of the labels."""
 
 

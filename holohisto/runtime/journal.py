@@ -32,6 +32,8 @@ class Journal:
         self.path = path
         self._head = MAGIC + identity.encode() + b"\n"
         make_folder_of(path)
+        if path.exists() and not path.is_file():  # reading a pipe would wait
+            raise HolohistoError(path, "is in the way: no file", advice="remove it")
         with self._written():
             path.touch()
             self._file = path.open("r+b")

@@ -11,7 +11,7 @@ from pydantic import Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 from safetensors import SafetensorError, safe_open
 
-from holohisto.config.fields import NAME, Mpp, Pixels, Precision
+from holohisto.config.fields import NAME, Mpp, Pixels, Precision, first_mistake
 from holohisto.config.models import (
     DynunetModel,
     ModelOptions,
@@ -80,7 +80,7 @@ def load_card(path: Path) -> ModelCard:
     try:
         return _card(header)
     except (ValueError, KeyError, TypeError) as error:
-        raise HolohistoError(path, f"segmenter cannot be read: {error}") from error
+        raise HolohistoError(path, f"segmenter cannot be read: {first_mistake(error)}") from error
 
 
 def load_weights(path: Path) -> tuple[dict[str, np.ndarray], ModelCard, str]:
@@ -98,7 +98,7 @@ def load_weights(path: Path) -> tuple[dict[str, np.ndarray], ModelCard, str]:
         card = _card(header)
         _require_weights(card, state, path)
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise HolohistoError(path, f"segmenter cannot be read: {error}") from error
+        raise HolohistoError(path, f"segmenter cannot be read: {first_mistake(error)}") from error
     if header.get("digest") != digest_of(state):
         raise HolohistoError(path, "segmenter is damaged: its weights do not match its digest")
     return state, card, header["digest"]

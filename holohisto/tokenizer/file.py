@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from holohisto.config.fields import first_mistake
 from holohisto.errors import HolohistoError
 from holohisto.runtime import atomic
 from holohisto.runtime.seal import require_header, sealed_header
@@ -71,7 +72,7 @@ def load_tokenizer(path: Path) -> VQGAN:
         model = VQGAN(architecture)
         model.load_state_dict(state)
     except (OSError, SafetensorError, ValueError, KeyError, RuntimeError) as error:
-        raise HolohistoError(path, f"tokenizer cannot be read: {error}") from error
+        raise HolohistoError(path, f"tokenizer cannot be read: {first_mistake(error)}") from error
     if tokenizer_digest(model) != header.get("digest"):
         raise HolohistoError(path, "tokenizer is damaged: its weights do not match its digest")
     return model.eval().requires_grad_(False)

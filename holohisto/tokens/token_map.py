@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, Field, Json, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from holohisto.config.fields import Precision
+from holohisto.config.fields import Precision, first_mistake
 from holohisto.config.training import TokensOptions
 from holohisto.errors import HolohistoError
 from holohisto.runtime import atomic
@@ -103,7 +103,7 @@ def load_token_map(path: Path) -> TokenMap:
         require_header(path, header, *(variant.data for variant in tokens))
         facts = TokenHeader.model_validate(header)
     except (OSError, SafetensorError, ValidationError, ValueError) as error:
-        raise HolohistoError(path, f"token map cannot be read: {error}") from error
+        raise HolohistoError(path, f"token map cannot be read: {first_mistake(error)}") from error
     if any(t.ndim != 2 or t.dtype != np.uint16 for t in tokens):
         raise HolohistoError(path, "token map cannot be read: not of (rows, columns) uint16")
     if not 1 <= len(tokens) == len(facts.backgrounds):

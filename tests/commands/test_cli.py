@@ -1,6 +1,7 @@
 """The command line: quick to start, one clear line and exit code 2 for each mistake."""
 
 import argparse
+import json
 import subprocess
 import sys
 from importlib import import_module
@@ -261,3 +262,23 @@ def test_a_flag_is_not_abbreviated(capsys):
         cli.main(["segment", "a.png", "--out", "found"])
     assert ended.value.code == 2
     assert "--out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["x" * 300 + ".tif", "a.tif/b.tif", "loop.tif"])
+def test_a_path_that_leads_to_no_file_is_one_line(tmp_path, capsys, name):
+    (tmp_path / "a.tif").touch()
+    (tmp_path / "loop.tif").symlink_to("loop.tif")
+    words = ["check", str(tmp_path / name), "--slide", "x", "--output", str(tmp_path / "o.json")]
+    assert cli.main(words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "cannot be read" in line
+
+
+@pytest.mark.parametrize(
+    "classes",
+    ['{"../x": {}}', '{"a\\n": {}}', '{"=1": {}}', json.dumps({f"c{n}": {} for n in range(9)})],
+)
+def test_classes_of_the_command_line_have_the_bounds_of_the_configuration(capsys, classes):
+    assert cli.main(["check", "a.tif", "--slide", "x", "--classes", classes]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "ERROR options: " in line

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from holohisto.errors import HolohistoError
 from holohisto.runtime.journal import Journal
 
 
@@ -63,6 +64,7 @@ def test_a_damaged_record_ends_the_journal(tmp_path):
 def test_what_was_added_outlives_a_kill(tmp_path):
     code = f"""
 from pathlib import Path
+from holohisto.errors import HolohistoError
 from holohisto.runtime.journal import Journal
 import os, signal
 with Journal(Path({str(tmp_path / "j")!r}), "a") as journal:
@@ -73,3 +75,9 @@ with Journal(Path({str(tmp_path / "j")!r}), "a") as journal:
     done = subprocess.run([sys.executable, "-c", code], env=os.environ, check=False)
     assert done.returncode == -signal.SIGKILL
     assert entries(tmp_path / "j") == {7: b"seven"}
+
+
+def test_a_pipe_in_its_place_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "j")
+    with pytest.raises(HolohistoError, match="is in the way"):
+        Journal(tmp_path / "j", "a")
