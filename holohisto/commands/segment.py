@@ -118,7 +118,16 @@ def _segment(image: Path, given: Given, arguments: argparse.Namespace) -> None:
     name = re.sub(r"[^A-Za-z0-9._-]", "_", image.stem).lstrip("._-")
     name = name[:LONGEST_ID] or "image"
     output: Path = arguments.output or Path(f"{name}_holohisto")
-    atomic.make_folder_of(output / name)
+    with _made_folder(output):
+        _segment_into(output, name, image, given, arguments)
+    seconds = time.monotonic() - start
+    logger.info("%s: in %s, after %.1f s", image.name, output, seconds)
+
+
+def _segment_into(
+    output: Path, name: str, image: Path, given: Given, arguments: argparse.Namespace
+) -> None:
+    """Segment one image into a folder that exists."""
     config = given.config
     geojson = output / f"{name}.geojson{'.gz' if config.mask.gzip else ''}"
     more = {
@@ -143,8 +152,6 @@ def _segment(image: Path, given: Given, arguments: argparse.Namespace) -> None:
     inference = {"image": file, **read_sealed_json(facts_file)}
     atomic.write_text(facts_file, json.dumps(inference, indent=2) + "\n")
     print(table(rows), flush=True)
-    seconds = time.monotonic() - start
-    logger.info("%s: in %s, after %.1f s", image.name, output, seconds)
 
 
 def _require_same_image(facts: Path, image: str) -> None:
@@ -176,8 +183,25 @@ def _given(flag: str, value: object) -> list[str]:
 
 
 @contextlib.contextmanager
+def _made_folder(output: Path) -> Iterator[None]:
+    """Make the folder of the results; remove it, and those made above it, if it stays empty."""
+    made = [folder for folder in (output, *output.parents) if not folder.exists()]
+    atomic.make_folder_of(output / "results")
+    try:
+        yield
+    except HolohistoError:
+        with contextlib.suppress(OSError):  # not empty
+            for folder in made:
+                folder.rmdir()
+        raise
+
+
+@contextlib.contextmanager
 def _work_folder(folder: Path, keep: bool, image: str) -> Iterator[Path]:
     """Make the folder of the intermediate files, unless a killed run left it; remove it after.
+
+    After an error it stays, for the next run, unless the image was refused before any tissue was
+    found.
 
     Raises:
         HolohistoError: there is a folder of that name that no run of this verb made, or a run on
@@ -192,6 +216,11 @@ def _work_folder(folder: Path, keep: bool, image: str) -> Iterator[Path]:
     if mark.exists() and (found := mark.read_text(errors="replace").strip()) not in ("", image):
         raise _other_image(folder, found)
     mark.write_text(image + "\n")
-    yield folder
+    try:
+        yield folder
+    except HolohistoError:
+        if not (folder / "foreground.tif").exists():
+            shutil.rmtree(folder)
+        raise
     if not keep:
         shutil.rmtree(folder)

@@ -7,6 +7,8 @@ from typing import Any
 
 FINEST, COARSEST = 0.1, 1.5
 """Micrometres per pixel of slide scanners: 100x with oil has 0.1, 5x has 2."""
+UNKNOWN = 1.0
+"""Micrometres per pixel that programs, Bio-Formats among them, write where they know none."""
 TWICE, DIFFERENT = 1.6, 1.1
 """Ratios of two statements from which a factor of 2 is in doubt, and from which they differ."""
 SCANNED_AT_1X = 10.0
@@ -36,16 +38,23 @@ def stated(description: str | None, key: str) -> float | None:
     return float(match[1].replace(",", ".")) or None if match else None
 
 
-def doubts(mpp: float, tags: float | None, magnification: float | None) -> Iterator[Doubt]:
+def doubts(
+    both: tuple[float, float], tags: float | None, magnification: float | None
+) -> Iterator[Doubt]:
     """Yield what speaks against a resolution.
 
     Args:
-        mpp: Micrometres per pixel that the file states.
-        tags: The same by the TIFF's resolution tags, where the header states it; None without.
+        both: Micrometres per pixel along x and y that the file states.
+        tags: Those along x by the TIFF's resolution tags, where the header states it; None without.
         magnification: Of the objective, according to the file; None without.
     """
-    if mpp < FINEST:
-        yield Doubt(f"it states {mpp:.4g} um per pixel, finer than any slide scanner", True)
+    mpp = both[0]
+    if both == (UNKNOWN, UNKNOWN):
+        yield Doubt(
+            "it states exactly 1 um per pixel, as programs write for an unknown value", True
+        )
+    if (least := min(both)) < FINEST:
+        yield Doubt(f"it states {least:.4g} um per pixel, finer than any slide scanner", True)
     elif mpp > COARSEST:
         yield Doubt(f"it states {mpp:.4g} um per pixel, coarser than a scan at 7x")
     if tags is not None and (ratio := _ratio(mpp, tags)) >= DIFFERENT:

@@ -130,7 +130,7 @@ def probe_openslide(path: Path) -> Probe:
         ) from error
     claims.require_size(path, levels)
     mpp = plausible(*mpps)
-    doubted = tuple(doubts(mpp[0], None, power)) if mpp else ()
+    doubted = tuple(doubts(mpp, None, power)) if mpp else ()
     source = "header" if mpp else None
     return Probe("openslide", vendor, levels, mpp, source, bounds, doubts=doubted)
 
@@ -161,7 +161,9 @@ def probe_vips(path: Path, kind: str, mpp: MppXY | None = None) -> Probe:
         claims.require_picture(path, (image.width, image.height), image.bands)
         if min(image.xres, image.yres) > 0:
             mpp = plausible(1000 / image.xres, 1000 / image.yres)
-    return Probe("libvips", kind, [(image.width, image.height)], mpp, "tags" if mpp else None)
+    doubted = tuple(doubts(mpp, None, None)) if mpp else ()
+    source = "tags" if mpp else None
+    return Probe("libvips", kind, [(image.width, image.height)], mpp, source, doubts=doubted)
 
 
 def _probe_tiff(path: Path, samples: int, ends: int) -> Probe:
@@ -220,7 +222,7 @@ def doubts_of(first: Any, mpp: MppXY | None, source: str | None) -> tuple[Doubt,
     if mpp is None:
         return ()
     tags = tags_mpp(first) if source == "header" else None
-    return tuple(doubts(mpp[0], tags, stated(first.description, "AppMag")))
+    return tuple(doubts(mpp, tags, stated(first.description, "AppMag")))
 
 
 def warnings_of(pages: SlidePages) -> tuple[str, ...]:

@@ -165,6 +165,27 @@ def test_what_cannot_be_segmented_is_refused_in_one_line(tmp_path, floor, capsys
     write(tmp_path / "roi.png")
     code = segment(tmp_path, tmp_path / "roi.png", floor, "--mpp", 0.5)
     assert words in refused(capsys, code)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_refused_image_among_others_leaves_nothing(tmp_path, floor, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(tissue((403, 301))[0]).save("good.png")
+    write_16_bit(tmp_path / "bad.png")
+    (tmp_path / "mine" / "empty").mkdir(parents=True)
+    code = cli.main(["segment", "bad.png", "good.png", "--model", str(floor), "--mpp", "0.5"])
+    assert code == 2
+    assert "bad.png: is not a brightfield slide" in capsys.readouterr().err
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "bad.png",
+        "good.png",
+        "good_holohisto",
+        "mine",
+    }
+    for output in ("mine/empty", "mine/new/deeper"):
+        words = ["segment", "bad.png", "--model", str(floor), "--mpp", "0.5", "--output", output]
+        assert cli.main(words) == 2
+    assert [path.name for path in (tmp_path / "mine").rglob("*")] == ["empty"]
 
 
 @pytest.mark.parametrize("value", ["-0.1", "1.5", "nan"])
