@@ -57,6 +57,11 @@ class RasterAnnotation:
         return self._rule.bits(self._pixels.read(x, y, width, height))
 
     @property
+    def boxes(self) -> None:
+        """Nothing is drawn as an outline."""
+        return None
+
+    @property
     def kept_bytes(self) -> int:
         """Bytes of decoded pixels in memory."""
         return self._pixels.kept_bytes

@@ -30,6 +30,11 @@ class Drawing(Protocol):
         ...
 
     @property
+    def boxes(self) -> np.ndarray | None:
+        """Bounding boxes of drawn objects, (n, 4), own pixels; None for a picture."""
+        ...
+
+    @property
     def kept_bytes(self) -> int:
         """Bytes of decoded pixels in memory."""
         ...
@@ -73,6 +78,13 @@ class Placed:
         bits = self._drawing.bits(*own, int(columns[-1]) + 1 - own[0], int(rows[-1]) + 1 - own[1])
         result[y0 - y : y1 - y, x0 - x : x1 - x] = bits[np.ix_(rows - own[1], columns - own[0])]
         return result
+
+    @property
+    def boxes(self) -> np.ndarray | None:
+        """Bounding boxes of drawn objects, (n, 4), level-0 pixels; None for a picture."""
+        own = self._drawing.boxes
+        left, top, *_ = self._bounds
+        return None if own is None else own + np.array([left, top, left, top])
 
     @property
     def kept_bytes(self) -> int:

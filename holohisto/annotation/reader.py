@@ -123,6 +123,13 @@ class Annotation:
         return "set `classes.<name>.values`"
 
     @property
+    def boxes(self) -> np.ndarray | None:
+        """Bounding boxes of the drawn objects, (n, 4): left, top, right, bottom, level-0 pixels;
+        None for a picture.
+        """
+        return self._drawing.boxes
+
+    @property
     def kept_bytes(self) -> int:
         """Bytes of decoded pixels in memory; the open file itself holds a few kB more."""
         return self._drawing.kept_bytes

@@ -14,8 +14,9 @@ from holohisto.config.sections import CheckOptions, Classes, ClassOptions
 from holohisto.errors import HolohistoError, SeveralErrors
 from holohisto.foreground.ink import WORDS, ink_sentence
 from holohisto.foreground.map import load_foreground
+from holohisto.foreground.misplaced import misplaced
 from holohisto.foreground.notes import facts_in, inked, unlike_training
-from holohisto.foreground.overview import ink_in_overview
+from holohisto.foreground.overview import Overview, overview_of
 from holohisto.planning import named_files
 from holohisto.planning.cost import estimate
 from holohisto.planning.leaks import same_files, same_pictures
@@ -122,22 +123,34 @@ def _check_words(slide: str, mpp: float | None) -> None:
 
 
 def _inspect(row: Row, options: CheckOptions, classes: dict[str, ClassOptions]) -> SlideRecord:
-    """Return the record of a slide; warn in it of ink, and of an annotation without classes."""
+    """Return the record of a slide; warn in it of ink, and of an annotation that shows no class or
+    lies on glass.
+    """
     record = inspect(row.slide, row.image, row.annotation, row.mpp, options)
     estimates = estimate(record.size, record.working_size)
     with record.open(row.image) as slide:
-        ink = ink_sentence(ink_in_overview(slide, record.mpp_xy))
-    warnings = [*record.warnings, ink] if ink else record.warnings
-    record = record.model_copy(update={"estimates": estimates, "warnings": warnings})
-    if row.annotation is None or not classes:
-        return record
+        overview = overview_of(slide, record.mpp_xy)
+    warnings = [*record.warnings, ink_sentence(overview.ink) if overview else None]
+    if row.annotation is not None and classes:
+        warnings += _of_annotation(row, classes, record, overview)
+    kept = [warning for warning in warnings if warning]
+    return record.model_copy(update={"estimates": estimates, "warnings": kept})
+
+
+def _of_annotation(
+    row: Row, classes: Classes, record: SlideRecord, overview: Overview | None
+) -> list[str | None]:
+    """Open the annotation, and return warnings if it shows nothing or lies on glass."""
+    if row.annotation is None:
+        return []
     with Annotation(
         row.annotation, classes, record.size, record.scale, row.annotated, record.bounds
     ) as annotation:
-        if not annotation.is_empty():
-            return record
-        warning = f"the annotation shows none of the classes; if wrong, {annotation.advice}"
-    return record.model_copy(update={"warnings": [*record.warnings, warning]})
+        if annotation.is_empty():
+            return [f"the annotation shows none of the classes; if wrong, {annotation.advice}"]
+        if overview is None or (boxes := annotation.boxes) is None:
+            return []
+        return [misplaced(boxes, overview, record.mpp_xy)]
 
 
 def _settings(path: Path | None) -> Config:

@@ -1,4 +1,8 @@
-"""Ink of pens in the overview of a slide, before its foreground is found."""
+"""The overview of a slide: what is stained, and ink of pens, before its foreground is found."""
+
+from typing import NamedTuple
+
+import numpy as np
 
 from holohisto.config.sections import ForegroundOptions
 from holohisto.foreground.detect import otsu_saturation, saturation_and_brightness
@@ -16,10 +20,19 @@ MOST_PIXELS = 32 * 2**20
 """Largest level that is read for an overview, pixels."""
 
 
-def ink_in_overview(slide: Slide, mpp: MppXY) -> float:
-    """Return the share of what is stained that looks like strong ink of a pen, 0 to 1.
+class Overview(NamedTuple):
+    """What a small picture of a slide shows."""
 
-    Where no level is small enough to be read in a moment, 0: `foreground` will find the ink.
+    stained: np.ndarray
+    """(height, width) bool, tissue without strong ink."""
+    ink: float
+    """Share of what is stained that looks like strong ink of a pen, 0 to 1."""
+    factor: float
+    """Level-0 pixels per pixel of the overview."""
+
+
+def overview_of(slide: Slide, mpp: MppXY) -> Overview | None:
+    """Look at a slide; None where no level is small enough to be read in a moment.
 
     Args:
         slide: The slide.
@@ -32,11 +45,12 @@ def ink_in_overview(slide: Slide, mpp: MppXY) -> float:
     factor = slide.overview_factor(max(1, side))
     width, height = slide.levels[slide.level_for(Scale.whole(factor))]
     if width * height > MOST_PIXELS:
-        return 0.0
-    rgb = slide.overview(max(1, side))[0]
+        return None
+    rgb, scale = slide.overview(max(1, side))
     saturations, brightness = saturation_and_brightness(rgb, slide.background)
     lit = brightness > ForegroundOptions().black
     stained = lit & (saturations > otsu_saturation(saturations[lit]))
     ink = strong_ink(rgb, stained, lit, slide.background)
     everything = stained | ink
-    return float(ink.sum() / everything.sum()) if everything.any() else 0.0
+    share = float(ink.sum() / everything.sum()) if everything.any() else 0.0
+    return Overview(stained & ~ink, share, scale)

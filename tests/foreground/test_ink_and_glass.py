@@ -6,7 +6,7 @@ from pen_pictures import ACROSS, BESIDE, PENS, SIZE, drawn, under, with_pen
 
 from holohisto.config.sections import CheckOptions, ForegroundOptions
 from holohisto.foreground.map import find_foreground, load_tissue_facts, save_foreground
-from holohisto.foreground.overview import ink_in_overview
+from holohisto.foreground.overview import overview_of
 from holohisto.foreground.tissue import Tissue
 from holohisto.slide.array import ArraySlide
 from holohisto.slide.record import record_of
@@ -153,9 +153,9 @@ def test_narrow_red_fibres_at_the_border_of_tissue_are_no_ink():
 def test_the_overview_shows_ink_before_the_foreground_is_found(pen):
     rgb, _ = drawn()
     plain = ArraySlide(rgb.clip(0, 255).astype(np.uint8), mpp=0.5)
-    assert ink_in_overview(plain, (0.5, 0.5)) == 0
+    assert overview_of(plain, (0.5, 0.5)).ink == 0
     inked = with_pen(rgb, PENS[pen]).clip(0, 255).astype(np.uint8)
-    assert 0.1 < ink_in_overview(ArraySlide(inked, mpp=0.5), (0.5, 0.5)) < 0.4
+    assert 0.1 < overview_of(ArraySlide(inked, mpp=0.5), (0.5, 0.5)).ink < 0.4
 
 
 def test_the_map_keeps_the_share_of_ink(tmp_path):
