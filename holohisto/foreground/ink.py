@@ -111,7 +111,8 @@ def _red_strokes(
     labels, count = labelled
     if not count:
         return ink
-    closed = ndimage.binary_closing(np.pad(stained | ink, GAP), SQUARE, iterations=GAP)
+    padded = np.pad(stained | ink, GAP)
+    closed: Any = ndimage.binary_closing(padded, SQUARE, iterations=GAP)
     empty = ~closed[GAP:-GAP, GAP:-GAP]
     around = _widened(labels, EDGE + 1)
     around[_grown(ink, EDGE) | ink] = 0
