@@ -43,6 +43,18 @@ def test_folders_named_after_splits_decide(tmp_path: Path, inner: tuple[str, str
     assert (len(rows), bare) == (7, ["predict"])  # without an annotation none can be trained on
 
 
+@pytest.mark.parametrize("name", ["{split}_{kind}", "{kind}-{split}", "{split} {kind}"])
+def test_one_folder_may_name_the_split_and_the_kind(tmp_path: Path, name: str) -> None:
+    wanted: set[tuple[str, str | None, str]] = set()
+    for split in ("train", "val", "Test"):
+        image, mask = (
+            f"{name.format(split=split, kind=kind)}/{split[0]}1.png" for kind in ("images", "masks")
+        )
+        make(tmp_path, image, mask)
+        wanted.add((image, mask, split.lower()))
+    assert set(found(tmp_path).values()) == wanted
+
+
 def test_a_folder_of_masks_belongs_to_the_images_of_its_split(tmp_path: Path) -> None:
     make(
         tmp_path,
@@ -125,6 +137,12 @@ def test_previews_and_overlays_are_no_slides(
     assert "left out: 1 images of other kinds that look like annotations (S1_label.jpg)" in (
         caplog.text
     )
+
+
+def test_predictions_and_exports_called_like_a_slide_are_no_slides(tmp_path: Path) -> None:
+    others = ("S1.svs.png", "S1_pred.png", "S1_lowres.jpg", "S1-low-res.tif", "predictions/S1.png")
+    make(tmp_path, "S1.svs", *others, "S3_spred.png")
+    assert sorted(found(tmp_path)) == ["S1", "S3_spred"]
 
 
 def test_a_flat_picture_called_like_a_tiff_beside_it_is_no_slide(

@@ -102,12 +102,12 @@ class _Files:
         if names.is_mask(path, folders):
             other = "images of other kinds that look like annotations"
             return "annotation" if suffix in names.MASKS else other
-        if suffix in names.FLAT and (path.parent, names.stem(path).lower()) in slides:
+        if suffix in names.FLAT and (path.parent, names.pictured_stem(path)) in slides:
             return CALLED_LIKE_A_SLIDE if suffix in names.MASKS else "previews and overlays"
         return "slide"
 
     def _folders(self, path: Path) -> Place:
-        return path.relative_to(self.folder).parent.parts
+        return names.separated(path.relative_to(self.folder).parent.parts)
 
     def split(self, image: Path) -> str:
         """The split that a folder of the image names; "" where none does."""

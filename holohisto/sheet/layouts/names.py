@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from holohisto.sheet.annotations import OUTLINES, is_drawn
+from holohisto.sheet.layouts.found import SPLIT_WORDS
 
 SLIDES = (".svs", ".svslide", ".ndpi", ".mrxs", ".scn", ".dcm", ".qptiff", ".bif", ".vms", ".vmu")
 """Endings that only slides have."""
@@ -53,11 +54,14 @@ ANNOTATION_FOLDERS = (
 )
 IMAGE_FOLDERS = ("image", "images", "img", "imgs", "slide", "slides", "wsi", "wsis")
 PREVIEW_FOLDERS = (
+    "heatmap",
     "heatmaps",
     "macro",
     "macros",
     "overlay",
     "overlays",
+    "prediction",
+    "predictions",
     "preview",
     "previews",
     "thumbnail",
@@ -69,7 +73,9 @@ ANNOTATION = re.compile(
     re.IGNORECASE,
 )
 PREVIEW = re.compile(
-    r"^(.+)[-_ ](macro|thumb|thumbnail|preview|overview|overlay|heatmap|snapshot)s?$", re.IGNORECASE
+    r"^(.+)[-_ ](macro|thumb|thumbnail|preview|overview|overlay|heatmap|snapshot|pred|prediction"
+    r"|probability|low[-_ ]?res)s?$",
+    re.IGNORECASE,
 )
 SUFFIX = re.compile(r"\.(ome\.\w+|\w+\.gz|\w+)$", re.IGNORECASE)
 OF_SLIDE = re.compile(
@@ -81,6 +87,11 @@ OF_SLIDE = re.compile(
 def stem(path: Path) -> str:
     """Return a file's name without its ending; `.ome.tif` and `.geojson.gz` are one ending."""
     return SUFFIX.sub("", path.name)
+
+
+def pictured_stem(path: Path) -> str:
+    """Return the stem, in lower case, of the slide that a picture such as `a.svs.png` shows."""
+    return OF_SLIDE.sub("", stem(path)).lower()
 
 
 def annotated_stem(path: Path) -> str:
@@ -104,6 +115,22 @@ def is_preview(path: Path, folders: tuple[str, ...]) -> bool:
     """Whether a picture is a thumbnail, an overlay or the like, by its name or its folders."""
     named = PREVIEW.match(stem(path)) or any(f.lower() in PREVIEW_FOLDERS for f in folders)
     return path.suffix.lower() in PICTURES and bool(named)
+
+
+def separated(folders: tuple[str, ...]) -> tuple[str, ...]:
+    """Return folders in which one such as `train_masks` or `masks-train` is two: train, masks."""
+    result: list[str] = []
+    for name in folders:
+        first, *others = re.split(r"[-_ ]", name.lower())
+        *before, last = (first, *others)
+        kinds = (*ANNOTATION_FOLDERS, *IMAGE_FOLDERS)
+        if "_".join(before) in SPLIT_WORDS and last in kinds:
+            result += ["_".join(before), last]
+        elif first in kinds and "_".join(others) in SPLIT_WORDS:
+            result += ["_".join(others), first]
+        else:
+            result.append(name)
+    return tuple(result)
 
 
 def place(folders: tuple[str, ...]) -> tuple[str, ...]:
