@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO, cast
@@ -9,6 +10,7 @@ from typing import Any, TextIO, cast
 GZIP_MAGIC = b"\x1f\x8b"
 CHUNK = 2**20
 """Characters read at a time."""
+BLANKS = re.compile(r"\s*")
 LARGEST_VALUE = 2**26
 """Largest number of characters of a value: parsed, it takes up to 30 times as many bytes."""
 
@@ -38,8 +40,7 @@ class JsonText:
     def peek(self) -> str:
         """Return the next character that is not blank; "" at the end."""
         while True:
-            while self._at < len(self._text) and self._text[self._at].isspace():
-                self._at += 1
+            self._at = BLANKS.match(self._text, self._at).end()  # pyright: ignore
             if self._at < len(self._text):
                 return self._text[self._at]
             if not self._more():

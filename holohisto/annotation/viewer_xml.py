@@ -16,6 +16,9 @@ import shapely
 from holohisto.annotation.drawn import DrawnObject, Polygon, closed, ellipse, rectangle
 from holohisto.annotation.json_text import GZIP_MAGIC
 
+CHUNK, LARGEST_ELEMENT = 2**16, 2**21
+"""Bytes that are parsed at a time, and the largest number of bytes of a start tag or a comment. An
+unfinished one is parsed again with every chunk."""
 LARGEST_DEPTH = 100
 """Largest depth of elements in elements."""
 POINT_TAGS = ("Coordinate", "Vertex", "V")
@@ -88,8 +91,14 @@ class _Reader:
         parser.StartDoctypeDeclHandler = _refuse_document_type
         parser.StartElementHandler = self._start
         parser.EndElementHandler = lambda tag: self._open.pop()
+        length = 0
         try:
-            parser.ParseFile(file)
+            while chunk := file.read(CHUNK):
+                parser.Parse(chunk)
+                length += len(chunk)
+                if length - parser.CurrentByteIndex > LARGEST_ELEMENT:
+                    raise ValueError(f"an element has more than {LARGEST_ELEMENT} bytes")
+            parser.Parse(b"", True)
         except (expat.ExpatError, LookupError) as error:  # an unknown encoding
             raise ValueError(f"it is no whole XML: {error}") from error
 

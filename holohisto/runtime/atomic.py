@@ -136,12 +136,15 @@ def remove_abandoned(path: Path) -> None:
 
 
 def _temporaries(path: Path) -> Iterator[Path]:
-    """Temporary names of `path`, as tempfile makes them: eight characters between two dots."""
-    before, after = f".{path.name}.", path.suffix
+    """Files with temporary names of `path`, or with temporary names of those, in its folder."""
+    name, random = (
+        re.escape(path.name),
+        rf"\.[a-z0-9_]{{8}}({re.escape(path.suffix)})?",
+    )  # tempfile's
+    temporary = re.compile(rf"\.{name}{random}|\.\.{name}{random}{random}", re.DOTALL)
     with contextlib.suppress(OSError), os.scandir(path.parent) as entries:
         for entry in entries:
-            middle = entry.name[len(before) :].removesuffix(after)
-            if entry.name.startswith(before) and len(middle) == 8 and "." not in middle:
+            if temporary.fullmatch(entry.name):
                 yield Path(entry.path)
 
 

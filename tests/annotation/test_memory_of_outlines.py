@@ -1,5 +1,6 @@
 """Hostile outlines: many crossings of rows are rasterised in bounded memory."""
 
+import gzip
 import json
 import time
 import tracemalloc
@@ -66,3 +67,26 @@ def test_outlines_that_would_take_hours_to_fill_are_refused_at_once(tmp_path, mo
         Annotation(path, ONE, SIZE, Scale.whole(1))
     assert time.monotonic() - start < 20
     assert f"found {count * SIZE[1]} times by one around x 0, y 0" in str(caught.value)
+
+
+BLANKS = b" " * 2**25
+LONG = {
+    "a.geojson.gz": (b'{"features": [' + BLANKS + b"]}", ""),
+    "text.xml": (b"<ASAP_Annotations>" + BLANKS + b"</ASAP_Annotations>", ""),
+    "tag.xml": (b'<ASAP_Annotations Name="' + BLANKS + b'"/>', "more than 2097152 bytes"),
+    "comment.xml": (b"<ASAP_Annotations><!--" + BLANKS + b"-->", "more than 2097152 bytes"),
+}
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_long_blanks_and_tags_are_not_parsed_again_and_again(tmp_path, name):
+    content, problem = LONG[name]
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(content, 1) if path.suffix == ".gz" else content)
+    start = time.monotonic()
+    if problem:
+        with pytest.raises(HolohistoError, match=problem):
+            read_all(path)
+    else:
+        assert not read_all(path).any()
+    assert time.monotonic() - start < 20

@@ -38,7 +38,7 @@ KILLS = int(os.environ.get("HOLOHISTO_KILLS", "2"))
 """Kills of each verb."""
 OF_A_SLIDE = ["check", "foreground", "mask", "adopt", "metrics", "tokens", "infer"]
 VERBS = {
-    "slide": [*OF_A_SLIDE, "cohort", "gallery"],
+    "slide": [*OF_A_SLIDE, "segment", "cohort", "gallery"],
     "cohort": ["tokenizer", "train", "token_value", "report", "demo", "init"],
 }
 
@@ -163,6 +163,9 @@ from pathlib import Path
 from holohisto.runtime import atomic
 path = Path(sys.argv[1])
 with getattr(atomic, sys.argv[2])(path) as temporary:
+    if sys.argv[3:]:  # as masks are: all of a slide replace the former ones together
+        inner = atomic.replacing(temporary)
+        temporary = inner.__enter__()
     inside = temporary / "a" if temporary.is_dir() else temporary
     inside.write_bytes(bytes(1000))
     print("written", flush=True)
@@ -170,26 +173,32 @@ with getattr(atomic, sys.argv[2])(path) as temporary:
 """
 
 
-@pytest.mark.parametrize("how", ["replacing", "replacing_folder"])
+@pytest.mark.parametrize("how", ["replacing", "replacing_folder", "replacing twice"])
 def test_what_a_killed_writer_left_is_removed_by_the_next_one(tmp_path, how):
     path = tmp_path / "out.tif"
-    with subprocess.Popen(
-        [*program(KILLED), str(path), how], stdout=subprocess.PIPE, text=True
-    ) as writer:
+    how, *twice = how.split()
+    words = [*program(KILLED), str(path), how, *twice]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as writer:
         assert writer.stdout.readline() == "written\n"
-        (left,) = tmp_path.iterdir()
-        grown_old(left)
+        left = list(tmp_path.iterdir())
+        assert len(left) == 1 + len(twice)
+        for file in left:
+            grown_old(file)
         atomic.remove_abandoned(path)
-        assert left.exists()  # its writer still runs
+        assert all(file.exists() for file in left)  # its writer still runs
         writer.send_signal(signal.SIGKILL)
-    assert left.exists()
+    assert all(file.exists() for file in left)
     grown_old(tmp_path / "other.tif", make=True)
     (tmp_path / ".out.tif.notes").write_text("a user's own")
+    grown_old(tmp_path / "..out.tif.abcdefgh.tif", make=True)
     (tmp_path / ".out.tif.abcdefgh.tif").write_text("young")
     with getattr(atomic, how)(path):
         pass
     assert sorted(file.name for file in tmp_path.iterdir()) == sorted(
-        ["out.tif", "other.tif", ".out.tif.notes", ".out.tif.abcdefgh.tif"]
+        [
+            *("out.tif", "other.tif", ".out.tif.notes", ".out.tif.abcdefgh.tif"),
+            "..out.tif.abcdefgh.tif",
+        ]
     )
 
 

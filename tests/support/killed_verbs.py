@@ -28,6 +28,7 @@ from holohisto.commands import (  # noqa: F401
     mask,
     metrics,
     report,
+    segment,
     token_value,
     tokenizer,
     tokens,

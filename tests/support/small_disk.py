@@ -20,16 +20,19 @@ from encoded_picture import tokenizer
 from labelled_slide import LabelledSlide
 
 from holohisto import cli
+from holohisto.config.models import ColourThresholdModel
 from holohisto.pyramid.write import write_slide_pyramid
 from holohisto.runtime.results import Results
 from holohisto.runtime.tensor_file import read_metadata
+from holohisto.segmenter.card import ModelCard
+from holohisto.segmenter.file import build_segmenter, save_segmenter
 from holohisto.tokenizer.file import save_tokenizer
 
 CLASSES = json.dumps({"a": {}})
 TRAINING_TABLES = ("m.tsv", "t.tsv")
 """Tables that grow by epochs and hold times."""
-KEPT_FOR_THE_NEXT_RUN = (".log", ".journal", ".checkpoint")
-"""Endings of files from which a next run resumes, and of logs."""
+KEPT_FOR_THE_NEXT_RUN = {".log", ".journal", ".checkpoint", ".work"}
+"""Endings of files and folders from which a next run resumes, and of logs."""
 SMALL = 4096
 """Bytes; a disk of one page takes folders, but no file."""
 
@@ -66,8 +69,18 @@ def verbs(folder: Path, disk: Path) -> dict[str, list[str]]:
         "adopt": ["adopt", str(slide.annotation), *given, *made],
         "metrics": ["metrics", str(slide.labels), *own, *annotation, "--output", f"{disk}/s.json"],
         **of_networks(folder / "networks", disk),
+        "segment": segment(folder / "colour", disk, slide.image),
         **of_cohort(folder / "cohort", disk, own, annotation, slide),
     }
+
+
+def segment(folder: Path, disk: Path, image: Path) -> list[str]:
+    """The verb that runs all steps on one image, with a threshold on a colour."""
+    folder.mkdir()
+    state = build_segmenter(ColourThresholdModel(), None, 1, 1).state_dict()
+    facts = ("m", ColourThresholdModel(), ("a",), 0.5, (256, 192), None, 1, "frozen", None, {})
+    save_segmenter(state, ModelCard(*facts), folder / "m.safetensors")
+    return ["segment", str(image), "--model", f"{folder}/m.safetensors", "--output", f"{disk}/out"]
 
 
 def of_networks(folder: Path, disk: Path) -> dict[str, list[str]]:
@@ -132,10 +145,11 @@ def outcome(words: list[str], disk: Path) -> dict:
 
 def contents(folder: Path) -> dict[str, str]:
     """Digests of the files below a folder, without logs and files for a next run."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
     return {
         str(path.relative_to(folder)): digest(path)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.suffix not in KEPT_FOR_THE_NEXT_RUN
+        for path in files
+        if not {own.suffix for own in (path, path.parent)} & KEPT_FOR_THE_NEXT_RUN
     }
 
 
@@ -143,8 +157,10 @@ def digest(path: Path) -> str:
     """Digest of a file.
 
     Of safetensors, whose header has no order and may hold times, that of the content; of a training
-    table, whether all of its lines are whole.
+    table and of times, whether they are whole.
     """
+    if path.name.endswith("_inference.json"):
+        return "whole" if isinstance(json.loads(path.read_text()), dict) else "half"
     if path.suffix == ".safetensors" and not path.name.startswith("."):
         header = read_metadata(path, "file")
         return header.get("digest") or header["seal"]
