@@ -20,6 +20,9 @@ from holohisto.errors import HolohistoError
 
 BRIGHT = (127, 128, 254, 255, 256, 32767, 32768, 65280, 65535)
 """Values above 100 with which masks are painted in 8 and 16 bits."""
+LOSSY_NOISE, LOSSY_CUT = 16, 128
+"""Largest value of noise in a mask that is compressed with loss, and the value from which such a
+mask shows its only class."""
 FEW = 4
 """Largest number of values that may be grey levels of classes rather than numbers of objects."""
 LARGEST_NUMBER = 32
@@ -125,7 +128,9 @@ def _only_class(
         return OpaqueRule(bit, alpha_cut)
     if seen.coloured:
         return _coloured_class(path, name, bit, seen, alpha_cut)
-    cut = 128 if picture.lossy else _cut(path, name, seen)
+    if picture.lossy and LOSSY_NOISE < seen.codes.max(initial=0) < LOSSY_CUT:
+        raise _not_understood(path, name, seen, "is compressed with loss and nowhere bright")
+    cut = LOSSY_CUT if picture.lossy else _cut(path, name, seen)
     table = np.zeros(LARGEST + 1, np.uint16)
     table[cut:] = 1 << bit
     return ValueRule(path, table, [], None, alpha_cut)

@@ -237,7 +237,13 @@ def _require_brightfield(path: Path, series: Any, kind: TiffKind) -> None:
     """Refuse a TIFF that is not a single 8-bit RGB or grey picture."""
     first = kind.first
     if len(series.levels[0].pages) != 1:
-        raise _not_brightfield(path, f"{len(series.levels[0].pages)} pages, axes {series.axes}")
+        raise HolohistoError(
+            path,
+            "holds several pictures of one size: planes, channels, times or slides",
+            found=f"{len(series.levels[0].pages)} pages, axes {series.axes}",
+            allowed="one picture, 8-bit RGB (or grey)",
+            advice="save the one that is the slide, or each as a slide of its own",
+        )
     if first.dtype != np.uint8 or first.bitspersample != 8:
         raise _not_brightfield(path, f"{first.bitspersample}-bit {first.dtype}")
     colours = {GREY: (1, 2), RGB: (3, 4), YCBCR: (3,)}.get(int(first.photometric), ())

@@ -210,6 +210,14 @@ def test_lossy_masks_are_cut_at_half(tmp_path, name):
         np.testing.assert_array_equal(read_all(tmp_path / name), expected)
 
 
+@pytest.mark.parametrize("value", [40, 100])
+def test_a_dim_lossy_mask_is_refused_and_not_taken_for_empty(tmp_path, value):
+    dim = (drawn(seed=3) // 255 * value).astype(np.uint8)
+    Image.fromarray(dim).save(tmp_path / "a.jpg", quality=95)
+    with pytest.raises(HolohistoError, match=r"compressed with loss and nowhere bright.*`classes"):
+        read_all(tmp_path / "a.jpg")
+
+
 def test_emptiness(tmp_path):
     write(tmp_path / "none.tif", drawn(0))
     pixels = drawn(0)
