@@ -2,8 +2,9 @@
 
     python training.py [--images 20 100 300]
 
-Everything is generated. Each part prints, from one run, what is compared: a tile beside its parts,
-open files bounded by `--cache-mb` beside unbounded ones.
+Everything is generated. Each part prints, from one run, what is compared: a tile's pixels read
+and then computed by the training's device beside both by numpy, open files bounded by `--cache-mb`
+beside unbounded ones.
 """
 
 import argparse
@@ -49,6 +50,7 @@ TILE = (1920, 1080)
 SIDE, CELL = 1024, 16
 CLASSES = {"a": ClassOptions()}
 REPEATS = 3
+CPU = torch.device("cpu")
 STEPS = 16
 CACHE_MB = 2000
 """Default of `train --cache-mb`, of which open files have a half."""
@@ -72,7 +74,7 @@ def main() -> None:
 
 
 def tile_seconds(folder: Path) -> None:
-    """Print the core-seconds of a 4K tile and of its parts."""
+    """Print the core-seconds of a 4K tile, of its reader and of a CPU as the training's device."""
     width, height = (2 * side + 333 for side in FOUR_K)
     rgb = np.random.default_rng(0).integers(90, 250, (height // 8, width // 8, 3), np.uint8)
     rgb = rgb.repeat(8, axis=0).repeat(8, axis=1)
@@ -80,18 +82,25 @@ def tile_seconds(folder: Path) -> None:
     slide = _slide(rgb.shape[1::-1], Slide(folder / "slide.tif", mpp=0.25), Scale.whole(2), None)
     options = TrainOptions().augmentation
     tile, near = Tile(160, 320, *TILE), (1 + options.scale_jitter) ** (4 / 7)
-    look = Appearance.draw(Strength.of(options), np.random.default_rng(4))
+    look = Appearance.draw(Strength.of(options), np.random.default_rng(1))
     sharp = Appearance(look.mixing, look.contrast, look.shift)
-    parts: dict[str, Callable[[], Any]] = {
-        "read": View(slide, tile).rgb,
-        "read, scaled": View(slide, tile, Variant(0, near)).rgb,
-        "read, blurred": View(slide, tile, Variant(0, 1.0, Appearance(blur=0.8))).rgb,
-        "read, recoloured": View(slide, tile, Variant(0, 1.0, sharp)).rgb,
-        "read, all of it": View(slide, tile, Variant(5, near, look)).rgb,
+    parts = {
+        "as it is": Variant(),
+        "scaled": Variant(0, near),
+        "blurred": Variant(0, 1.0, Appearance(blur=look.blur)),
+        "recoloured": Variant(0, 1.0, sharp),
+        "all of it, turned": Variant(5, near, look),
     }
     print("core-seconds of the pixels of a 4K tile")
-    for name, part in parts.items():
-        print(f"  {name:<18} {4 * _fastest(part):6.2f}")
+    print(f"  {'':<18} {'reader':>6} {'device':>6}   {'numpy, in the reader':>20}")
+    for name, variant in parts.items():
+        view = View(slide, tile, variant)
+        drawn = view.drawn()
+        read, shown, both = (
+            4 * _fastest(part)
+            for part in (view.drawn, lambda drawn=drawn: drawn.shown(CPU), view.rgb)
+        )
+        print(f"  {name:<18} {read:6.2f} {shown:6.2f}   {both:20.2f}")
 
 
 def validation_share(folder: Path) -> None:

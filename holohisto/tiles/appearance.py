@@ -120,10 +120,10 @@ class Appearance:
         """
         if self.blur:
             rgb = self._blurred(rgb)
-        if self._unchanged:
+        if not self.recolours:
             return rgb
         density = _DENSITY[rgb].reshape(-1, 3) @ self._mixing  # (H * W, 3)
-        changed = mapped(np.maximum(density, 0, out=density), *self._line)
+        changed = mapped(np.maximum(density, 0, out=density), *self.line)
         np.exp(np.negative(changed, out=changed), out=changed)
         changed *= 256
         changed -= 0.5  # one less, as in the density, and 0.5 to round
@@ -132,18 +132,22 @@ class Appearance:
     def _blurred(self, rgb: np.ndarray) -> np.ndarray:
         from scipy import ndimage
 
-        offsets = np.arange(-self.reach, self.reach + 1)
-        kernel = np.exp(-0.5 * (offsets / self.blur) ** 2)
-        kernel /= kernel.sum()
         out = rgb.astype(np.float32)
         for axis in (0, 1):
-            out = ndimage.correlate1d(out, kernel, axis=axis, mode="nearest")
+            out = ndimage.correlate1d(out, self.kernel, axis=axis, mode="nearest")
         return np.clip(out + 0.5, 0, 255).astype(np.uint8)
 
     @property
-    def _unchanged(self) -> bool:
-        plain = Appearance(blur=self.blur, tissue=self.tissue)
-        return self == plain
+    def kernel(self) -> np.ndarray:
+        """Weights of the blur along each axis, (2 * reach + 1,) float64; `blur` is above 0."""
+        offsets = np.arange(-self.reach, self.reach + 1)
+        kernel = np.exp(-0.5 * (offsets / self.blur) ** 2)
+        return kernel / kernel.sum()
+
+    @property
+    def recolours(self) -> bool:
+        """Whether colours are changed."""
+        return self != Appearance(blur=self.blur, tissue=self.tissue)
 
     @cached_property
     def _mixing(self) -> np.ndarray:
@@ -151,8 +155,8 @@ class Appearance:
         return np.array(self.mixing, np.float32).T
 
     @cached_property
-    def _line(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Means of the mixed densities, slopes, and what the means become; each (3,)."""
+    def line(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Means of the mixed densities, slopes, and what the means become; each (3,) float64."""
         mixing = np.array(self.mixing)
         mixed = np.sqrt(np.diag(mixing @ self.tissue.covariance @ mixing.T))
         stretch = self.tissue.spread / np.maximum(mixed, LEAST_SPREAD)

@@ -61,14 +61,29 @@ def mapped(density: np.ndarray, mean: np.ndarray, gain: np.ndarray, aim: np.ndar
     Returns:
         (..., C) of the type of `density`, 0 or more.
     """
-    offset = aim - gain * mean
-    knee = np.maximum(KNEE * mean, LEAST_SPREAD)
-    steep = np.where(offset > 0, gain + offset / knee, gain)
-    gain, offset, steep = (values.astype(density.dtype) for values in (gain, offset, steep))
+    gain, offset, steep = (values.astype(density.dtype) for values in lines_of_map(mean, gain, aim))
     result = density * gain
     result += offset
     np.minimum(result, density * steep, out=result, where=np.broadcast_to(offset > 0, result.shape))
     return np.maximum(result, 0, out=result)
+
+
+def lines_of_map(
+    mean: np.ndarray, gain: np.ndarray, aim: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the two lines of `mapped`, whose result is the smaller one, and 0 at least.
+
+    Args:
+        mean: (C,), mean densities.
+        gain: (C,), slopes, above 0.
+        aim: (C,), what the means are mapped to.
+
+    Returns:
+        Slope and offset of the line, and the slope of the one through 0; each (C,) float64.
+    """
+    offset = aim - gain * mean
+    knee = np.maximum(KNEE * mean, LEAST_SPREAD)
+    return gain, offset, np.where(offset > 0, gain + offset / knee, gain)
 
 
 def triple(values: Sequence[float]) -> Triple:

@@ -1,5 +1,7 @@
 """Random rectangles that pairs of training tiles exchange (CutMix, arXiv 1905.04899)."""
 
+from typing import Any
+
 import numpy as np
 
 SIDES = (0.3, 0.8)
@@ -21,8 +23,8 @@ def in_pixels(rectangle: Rectangle, square: int) -> Rectangle:
     return rows, columns
 
 
-def swap(array: np.ndarray, first: int, second: int) -> None:
-    """Exchange two entries of the first axis in place."""
+def swap(array: Any, first: int, second: int) -> None:
+    """Exchange two entries of the first axis of an array or a tensor in place."""
     array[[first, second]] = array[[second, first]]
 
 

@@ -17,6 +17,31 @@ ReadTile = Callable[[Tile], np.ndarray]
 """Pixels of a tile, (height, width, ...); outside the slide: background."""
 
 
+Neighbours = tuple[np.ndarray, np.ndarray]
+"""For each scaled pixel along an axis, the source pixel before it, an integer counted from the
+first, and its distance from there, float32 from 0 to 1."""
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """Which pixels of a slide a tile of the scaled slide is interpolated from."""
+
+    source: Tile
+    """In the slide's working pixels."""
+    rows: Neighbours
+    columns: Neighbours
+
+    @classmethod
+    def of(cls, tile: Tile, scale: float) -> "Resampling":
+        """Return the resampling for a tile, in coordinates multiplied by `scale`."""
+        (top, rows), (left, columns) = (
+            _sources(first, length, scale)
+            for first, length in ((tile.y, tile.height), (tile.x, tile.width))
+        )
+        source = Tile(top, left, int(columns[0][-1]) + 2, int(rows[0][-1]) + 2)
+        return cls(source, rows, columns)
+
+
 @dataclass(frozen=True)
 class Variant:
     """One orientation, scale and appearance of a slide; the default changes nothing.
@@ -95,13 +120,10 @@ def resample(read: ReadTile, tile: Tile, scale: float) -> np.ndarray:
     """
     if scale == 1:
         return read(tile)
-    (top, rows), (left, columns) = (
-        _sources(first, length, scale)
-        for first, length in ((tile.y, tile.height), (tile.x, tile.width))
-    )
-    pixels = read(Tile(top, left, int(columns[0][-1]) + 2, int(rows[0][-1]) + 2))
-    pixels = _interpolated(pixels.astype(np.float32), *rows, axis=0)
-    pixels = _interpolated(pixels, *columns, axis=1)
+    resampling = Resampling.of(tile, scale)
+    pixels = read(resampling.source).astype(np.float32)
+    pixels = _interpolated(pixels, *resampling.rows, axis=0)
+    pixels = _interpolated(pixels, *resampling.columns, axis=1)
     return np.clip(pixels + 0.5, 0, 255).astype(np.uint8)
 
 
@@ -167,13 +189,8 @@ def _orders(looks: int, share: float, fingerprint: str) -> list[Order]:
     return orders
 
 
-def _sources(first: int, length: int, scale: float) -> tuple[int, tuple[np.ndarray, np.ndarray]]:
-    """Source pixels of `length` scaled pixels from `first` on, along one axis.
-
-    Returns:
-        The first source pixel; for each scaled pixel the source pixel before it, relative to the
-        first, and its distance from there, 0 to 1.
-    """
+def _sources(first: int, length: int, scale: float) -> tuple[int, Neighbours]:
+    """Return the first source pixel of `length` scaled pixels from `first` on, and all others."""
     sources = (np.arange(first, first + length) + 0.5) / scale - 0.5
     before = np.floor(sources).astype(int)
     return int(before[0]), (before - before[0], (sources - before).astype(np.float32))

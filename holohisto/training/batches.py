@@ -4,15 +4,19 @@ Reading threads, interruptions and the number of ranks therefore do not change a
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
 
 from holohisto.config.training import TrainOptions
 from holohisto.segmenter.inputs import Inputs
 from holohisto.tiles.appearance import Appearance, Strength
 from holohisto.tiles.randomness import Purpose, generator
-from holohisto.tiles.rectangles import Rectangle, random_rectangle
+from holohisto.tiles.rectangles import Rectangle, in_pixels, random_rectangle, swap
 from holohisto.tiles.variants import Variant
 from holohisto.training.cutmix import exchange
+from holohisto.training.pixels import DrawnPixels
 from holohisto.training.sampler import GridSampler, RandomSampler
 from holohisto.training.schedule import StepPlan
 from holohisto.training.slides import Batch, TrainingSlide, View, stack
@@ -23,6 +27,36 @@ SCALE_POWERS = tuple((2 * n + 1) / 7 - 1 for n in range(7))
 Those of a token map with the default number of appearances (`tiles.variants.variants_of`), so that
 networks over pixels and over tokens learn from the same range of sizes.
 """
+
+
+class Exchange(NamedTuple):
+    """Two tiles of a batch, by index, and the rows and columns of pixels that they exchange."""
+
+    first: int
+    second: int
+    rectangle: Rectangle
+
+
+@dataclass(frozen=True)
+class DrawnBatch:
+    """A step's tiles of one rank, of which only the pixels are still to be computed."""
+
+    batch: Batch
+    """Tokens and annotation; without pixels."""
+    pixels: list[DrawnPixels] | None
+    """Of its tiles, then of those that these exchange rectangles with; None where none are read."""
+    exchanges: list[Exchange]
+    """What remains to be done with the pixels alone."""
+
+    def on(self, device: torch.device) -> Batch:
+        """Return the batch, with its pixels computed on a device."""
+        if self.pixels is None:
+            return self.batch
+        # Tile by tile: in fp32 with its temporaries, one of 4K takes a gigabyte.
+        rgb = torch.stack([pixels.shown(device) for pixels in self.pixels])
+        for first, second, rectangle in self.exchanges:
+            swap(rgb[..., *rectangle], first, second)
+        return replace(self.batch, rgb=rgb[: len(self.batch.names)])
 
 
 class Batches:
@@ -59,7 +93,7 @@ class Batches:
         else:
             self.sampler = GridSampler(areas, plan.fitted_tile, plan.snap, seed, self.variants)
 
-    def read(self, step: int) -> Batch:
+    def read(self, step: int) -> DrawnBatch:
         """Read this rank's share of a step, counted from 0.
 
         Samples 2k and 2k + 1 are a pair that may exchange a rectangle. If only one of them belongs
@@ -71,11 +105,14 @@ class Batches:
         rectangles = self.rectangles(samples)
         samples += [n for even in rectangles for n in (even, even + 1) if n not in samples]
         views = [self.view(n) for n in samples]
-        batch = stack(views, self.inputs.tokens, self.inputs.pixels)
+        batch = stack(views, self.inputs.tokens, needs_pixels=False)
+        exchanges = []
         for even, rectangle in rectangles.items():
             pair = samples.index(even), samples.index(even + 1)
             batch = exchange(batch, *pair, rectangle, self.plan.snap)
-        return batch.tiles(0, share)
+            exchanges.append(Exchange(*pair, in_pixels(rectangle, self.plan.snap)))
+        pixels = [view.drawn() for view in views] if self.inputs.pixels else None
+        return DrawnBatch(batch.tiles(0, share), pixels, exchanges)
 
     def rectangles(self, samples: list[int]) -> dict[int, Rectangle]:
         """Draw which pairs of these samples exchange which rectangle: even sample -> rectangle."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+from torch import Tensor
 
 from holohisto.annotation import Annotation
 from holohisto.annotation.reopened import ReopenedAnnotation
@@ -11,6 +12,7 @@ from holohisto.foreground.tissue import Tissue
 from holohisto.tiles.grid import Tile
 from holohisto.tiles.variants import Variant, orient, resample_labels
 from holohisto.tokens.token_map import TokenMap, tile_tokens
+from holohisto.training.pixels import DrawnPixels
 from holohisto.training.sampler import SamplingArea
 
 ORIGINAL = Variant()
@@ -23,8 +25,8 @@ class Batch:
 
     tokens: np.ndarray | None
     """(B, h, w) int64, ~t for a token t that is left out; None for networks that read none."""
-    rgb: np.ndarray | None
-    """(B, 3, H, W) uint8; None for networks that read no pixels."""
+    rgb: np.ndarray | Tensor | None
+    """(B, 3, H, W) uint8, on the training's device or the CPU; None for networks that read none."""
     target: np.ndarray
     """(B, C, H, W) bool, where each class is annotated."""
     known: np.ndarray
@@ -136,6 +138,10 @@ class View:
         """Return the pixels, (3, height, width) uint8."""
         rgb = self.variant.read(self.slide.rgb, self.tile)
         return orient(rgb, self.variant.orientation).transpose(2, 0, 1)
+
+    def drawn(self) -> DrawnPixels:
+        """Read what `rgb` is computed from; `shown` computes the same on a device."""
+        return DrawnPixels.read(self.slide.rgb, self.tile, self.variant)
 
     def target(self) -> tuple[np.ndarray, np.ndarray]:
         """Return where classes are annotated and known, each (classes, height, width) bool."""

@@ -22,7 +22,7 @@ from holohisto.segmenter.holohisto.checkpointing import statistics_untouched
 from holohisto.segmenter.inputs import Inputs, TileEncoder
 from holohisto.tiles.randomness import Purpose, generator
 from holohisto.training.average import WeightAverage
-from holohisto.training.batches import Batches
+from holohisto.training.batches import Batches, DrawnBatch
 from holohisto.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from holohisto.training.loss import dice_bce, pixel_sums
 from holohisto.training.prior import prior_shift
@@ -158,8 +158,9 @@ class Trainer:
                     saved = mark
         return progress.close_row(self.optimiser.param_groups[0]["lr"])
 
-    def step(self, batch: Batch) -> float:
+    def step(self, drawn: DrawnBatch) -> float:
         """Take one optimiser step on this rank's tiles; returns their loss."""
+        batch = drawn.on(self.fabric.device)
         step = self.progress.step
         # The networks' own dropout, too, is the same after an interruption.
         torch.manual_seed(int(generator(self.seed, Purpose.NETWORK, step).integers(2**63)))

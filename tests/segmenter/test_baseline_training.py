@@ -14,6 +14,7 @@ from holohisto.segmenter.file import build_segmenter, load_segmenter, save_segme
 from holohisto.training.loss import dice_bce
 from holohisto.training.trainer import Trainer
 
+CPU = torch.device("cpu")
 OWN_STAIN = Augmentation(
     channel_mixing=0, greyscale_share=0, permutation_share=0, stain_jitter=0.05
 )
@@ -91,7 +92,7 @@ def test_a_step_sees_as_many_pixels_with_another_tile(tmp_path):
     assert (usual.plan.batch, small.plan.batch) == (OPTIONS.batch, 4 * OPTIONS.batch)
     assert small.plan.tile == (48, 32)
     assert small.plan.batch * 48 * 32 == usual.plan.batch * 96 * 64
-    batch = small.batches.read(0)
+    batch = small.batches.read(0).on(CPU)
     assert batch.rgb.shape == (8, 3, 32, 48)
     large = trainer("unet", tmp_path, tile=(5000, 5000))
     assert large.plan.tile == (336, 256)  # the slides' size, in whole snaps
@@ -102,7 +103,8 @@ def test_micro_batches_add_up_to_the_loss_of_the_step(tmp_path):
     options = OPTIONS.model_copy(update={"batch": 6, "clip": 1e9})
     a_trainer = trainer("unet", tmp_path, options, micro_batch=4)
     assert a_trainer.plan.micro_batches == 2
-    batch = a_trainer.batches.read(0)
+    drawn = a_trainer.batches.read(0)
+    batch = drawn.on(CPU)
     parts = batch.split(2)
     assert [part.names for part in parts] == [batch.names[:3], batch.names[3:]]
     np.testing.assert_array_equal(np.concatenate([part.rgb for part in parts]), batch.rgb)
@@ -110,7 +112,7 @@ def test_micro_batches_add_up_to_the_loss_of_the_step(tmp_path):
     assert parts[0].tokens is None
     loss = dice_bce(a_trainer.sums(parts[0]) + a_trainer.sums(parts[1]))
     expected = torch.autograd.grad(loss, list(a_trainer.raw_model.parameters()))
-    assert a_trainer.step(batch) == pytest.approx(loss.item(), rel=1e-6)
+    assert a_trainer.step(drawn) == pytest.approx(loss.item(), rel=1e-6)
     for parameter, gradient in zip(a_trainer.raw_model.parameters(), expected, strict=True):
         torch.testing.assert_close(parameter.grad, gradient, rtol=1e-4, atol=1e-7)
 

@@ -42,9 +42,9 @@ def train(fabric: Fabric, seed: int) -> dict:
     losses, shares = [], set()
     step = trainer.step
 
-    def noting(batch):
-        shares.add(len(batch.names))
-        losses.append(step(batch))
+    def noting(drawn):
+        shares.add(len(drawn.batch.names))
+        losses.append(step(drawn))
         return losses[-1]
 
     trainer.step = noting

@@ -19,10 +19,10 @@ from holohisto.training.slides import View, stack
 
 def test_tokens_left_out_are_a_function_of_seed_and_number():
     options = OPTIONS.model_copy(update={"token_dropout": 0.25})
-    batches = [trainer(options).batches.read(step) for step in range(8)]
-    assert np.array_equal(batches[5].tokens, trainer(options).batches.read(5).tokens)
+    batches = [trainer(options).batches.read(step).batch for step in range(8)]
+    assert np.array_equal(batches[5].tokens, trainer(options).batches.read(5).batch.tokens)
     assert not np.array_equal(batches[5].tokens < 0, batches[6].tokens < 0)
-    none = trainer(OPTIONS.model_copy(update={"token_dropout": 0.0})).batches.read(5)
+    none = trainer(OPTIONS.model_copy(update={"token_dropout": 0.0})).batches.read(5).batch
     left_out = batches[5].tokens < 0
     assert (none.tokens >= 0).all()
     assert np.array_equal(np.where(left_out, ~none.tokens, none.tokens), batches[5].tokens)
@@ -57,8 +57,8 @@ def test_channels_left_out_are_a_function_of_seed_and_number():
     assert loss(0.2) == loss(0.2, state=5)
     assert loss(0.2) != loss(0.0)
     assert loss(0.0) == loss(0.0, state=5)
-    batches = [trainer().batches.read(step) for step in range(8)]
-    assert batches[5].seeds == trainer().batches.read(5).seeds
+    batches = [trainer().batches.read(step).batch for step in range(8)]
+    assert batches[5].seeds == trainer().batches.read(5).batch.seeds
     assert len({seed for batch in batches for seed in batch.seeds}) == 16
     parts = batches[0].split(2)
     assert parts[0].seeds + parts[1].seeds == batches[0].seeds

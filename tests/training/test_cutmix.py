@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 from training_runs import OPTIONS, trainer
 
 from holohisto.tiles.rectangles import random_rectangle
@@ -74,16 +75,20 @@ def mixed(share, size=2):
     )
 
 
+def read(a_trainer, step):
+    return a_trainer.batches.read(step).on(torch.device("cpu"))
+
+
 def test_training_shows_each_pair_mixed_and_loses_nothing():
-    as_they_are, exchanged = mixed(0.0).batches.read(STEP), mixed(1.0).batches.read(STEP)
+    as_they_are, exchanged = read(mixed(0.0), STEP), read(mixed(1.0), STEP)
     for name in ("tokens", "rgb", "target"):
-        was, got = getattr(as_they_are, name), getattr(exchanged, name)
+        was, got = (np.asarray(getattr(b, name)) for b in (as_they_are, exchanged))
         assert not np.array_equal(was, got)
         kept = was == got
         swapped = was[::-1] == got
         assert (kept | swapped).all()
         assert np.array_equal(np.sort(was, axis=0), np.sort(got, axis=0))
-    assert np.array_equal(mixed(1.0).batches.read(STEP).tokens, exchanged.tokens)
+    assert np.array_equal(read(mixed(1.0), STEP).tokens, exchanged.tokens)
     first, second = as_they_are.names
     assert exchanged.names == (
         f"{first} with a part of {second}",
@@ -92,9 +97,9 @@ def test_training_shows_each_pair_mixed_and_loses_nothing():
 
 
 def test_a_sample_is_the_same_when_its_partner_is_another_ranks_or_steps():
-    pair = mixed(1.0, size=2).batches.read(1)  # samples 2 and 3
+    pair = read(mixed(1.0, size=2), 1)  # samples 2 and 3
     for step, place in ((2, 0), (3, 1)):
-        alone = mixed(1.0, size=1).batches.read(step)
+        alone = read(mixed(1.0, size=1), step)
         assert alone.names == (pair.names[place],)
         assert alone.seeds == (pair.seeds[place],)
         for name in ("tokens", "rgb", "target", "known"):

@@ -70,15 +70,16 @@ def test_deep_supervision_is_in_the_loss_of_training_alone():
         assert seen[0].shape == (2, 2, 32, 48)
         torch.testing.assert_close(both[:, 2:], resize(seen[0], (64, 96)))
     a_trainer = trainer(built("dynunet", 1).train())
-    batch = a_trainer.batches.read(0)
+    drawn = a_trainer.batches.read(0)
+    batch = drawn.on(torch.device("cpu"))
     target, known = torch.from_numpy(batch.target), torch.from_numpy(batch.known)
     with torch.no_grad():
-        logits = a_trainer.raw_model(None, torch.from_numpy(batch.rgb), target.shape[2:])
+        logits = a_trainer.raw_model(None, batch.rgb, target.shape[2:])
         fine, coarse = (
             dice_bce(pixel_sums(logits[:, k : k + 1], target, known)).item() for k in (0, 1)
         )
     assert fine != pytest.approx(coarse, rel=1e-3)
-    assert a_trainer.step(batch) == pytest.approx(2 / 3 * fine + 1 / 3 * coarse, rel=1e-5)
+    assert a_trainer.step(drawn) == pytest.approx(2 / 3 * fine + 1 / 3 * coarse, rel=1e-5)
     head = a_trainer.raw_model.network.heads[0]
     assert head.weight.grad.abs().sum() > 0
     assert len(a_trainer.raw_model.network.heads) == 1

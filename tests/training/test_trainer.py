@@ -82,9 +82,9 @@ def test_micro_batches_do_not_alter_the_loss_and_the_gradient_of_a_step(micro_ba
         options = OPTIONS.model_copy(update={"batch": 4, "micro_batch": size, "clip": 1e9})
         a_trainer = trainer(options, decoder="tokens")
         a_trainer.model.eval()
-        batch = a_trainer.batches.read(0)
-        assert len({part.tobytes() for part in batch.target}) > 1
-        losses.append(a_trainer.step(batch))
+        drawn = a_trainer.batches.read(0)
+        assert len({part.tobytes() for part in drawn.batch.target}) > 1
+        losses.append(a_trainer.step(drawn))
         gradients.append([p.grad.clone() for p in a_trainer.raw_model.parameters()])
     assert losses[1] == pytest.approx(losses[0], rel=1e-6)
     for a, b in zip(*gradients, strict=True):
