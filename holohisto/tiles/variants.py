@@ -146,7 +146,7 @@ def resample_labels(read: ReadTile, tile: Tile, scale: float) -> np.ndarray:
     )
     top, left = int(y[0]), int(x[0])
     labels = read(Tile(top, left, int(x[-1]) - left + 1, int(y[-1]) - top + 1))
-    return labels[np.ix_(y - top, x - left)]
+    return labels.take(y - top, axis=0).take(x - left, axis=1)
 
 
 def variants_of(options: TokensOptions, fingerprint: str) -> list[Variant]:

@@ -99,12 +99,29 @@ class TrainingSlide:
 
         Nothing is known beyond the slide's borders.
         """
+        return self.by_class(self.labels(tile))
+
+    def labels(self, tile: Tile) -> np.ndarray:
+        """Return the tile's annotation, (height, width, 2) uint8.
+
+        The first value has the bits of the annotated classes, the second is 1 within the slide.
+        """
         bits = self.annotation.read((tile.x, tile.y), (tile.width, tile.height))
-        classes = np.arange(len(self.known), dtype=np.uint8)[:, None, None]
-        inside = np.zeros(bits.shape, bool)
+        labels = np.zeros((*bits.shape, 2), np.uint8)
+        labels[..., 0] = bits
         width, height = self.area.size
-        inside[: max(0, height - tile.y), : max(0, width - tile.x)] = True
-        return (bits >> classes & 1).astype(bool), self.known[:, None, None] & inside
+        labels[: max(0, height - tile.y), : max(0, width - tile.x), 1] = 1
+        return labels
+
+    def by_class(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return where classes are annotated and known, each (classes, height, width) bool.
+
+        Args:
+            labels: (height, width, 2) uint8, see `labels`; may be turned and scaled.
+        """
+        bits, inside = (np.ascontiguousarray(labels[..., n]) for n in (0, 1))
+        bit = (1 << np.arange(len(self.known), dtype=np.uint8))[:, None, None]
+        return (bits & bit).astype(bool), self.known[:, None, None] & inside.astype(bool)
 
 
 @dataclass(frozen=True)
@@ -145,14 +162,8 @@ class View:
 
     def target(self) -> tuple[np.ndarray, np.ndarray]:
         """Return where classes are annotated and known, each (classes, height, width) bool."""
-        both = resample_labels(self._target, self.tile, self.variant.scale)
-        turned = orient(both, self.variant.orientation).transpose(2, 0, 1)
-        classes = len(self.slide.known)
-        return turned[:classes], turned[classes:]
-
-    def _target(self, tile: Tile) -> np.ndarray:
-        """Return target, then known, in the slide's coordinates, (height, width, 2 * classes)."""
-        return np.concatenate(self.slide.target(tile)).transpose(1, 2, 0)
+        labels = resample_labels(self.slide.labels, self.tile, self.variant.scale)
+        return self.slide.by_class(orient(labels, self.variant.orientation))
 
 
 def stack(views: list[View], needs_tokens: bool, needs_pixels: bool) -> Batch:
