@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, ValidationError
 from holohisto.config.fields import Fraction
 from holohisto.config.sections import ForegroundOptions
 from holohisto.errors import HolohistoError
-from holohisto.foreground.cells import pixels_of
+from holohisto.foreground.cells import pixels_of, rectangles_outside
 from holohisto.foreground.colour import colour_of, stained_cells
 from holohisto.foreground.detect import detect, saturation_and_brightness
 from holohisto.foreground.ink import inked_cells, red_cells, strong_ink
@@ -92,6 +92,13 @@ class Foreground:
             (height, width) bool; False outside the slide.
         """
         return pixels_of(self.mask, self.cell, xy, size)
+
+    def outside(self, xy: tuple[int, int], size: tuple[int, int]) -> Iterator[tuple[slice, slice]]:
+        """Yield rectangles, rows and columns, that cover what is no tissue of a rectangle.
+
+        Arguments as `pixels`.
+        """
+        return rectangles_outside(self.mask, self.cell, xy, size)
 
 
 def find_foreground(

@@ -29,9 +29,22 @@ def surround(rgb: np.ndarray) -> np.ndarray:
     Returns:
         (height, width) bool.
     """
-    from scipy import ndimage
+    black = rgb[..., 0] <= BLACK
+    for channel in (1, 2):
+        black &= rgb[..., channel] <= BLACK
+    inner = black[FRAME:-FRAME, FRAME:-FRAME]
+    if not black.any():
+        return inner
+    core = _along_both(black, 2 * SPECK + 1, np.logical_and)
+    return inner | _along_both(core, 2 * (SPECK + BLENDED) + 1, np.logical_or)
 
-    black = rgb.max(axis=2) <= BLACK
-    core = ndimage.minimum_filter(black, 2 * SPECK + 1)
-    near = black | ndimage.maximum_filter(core, 2 * (SPECK + BLENDED) + 1)
-    return near[FRAME:-FRAME, FRAME:-FRAME]
+
+def _along_both(mask: np.ndarray, side: int, operation: np.ufunc) -> np.ndarray:
+    """Combine each square of `side` pixels; the result is smaller by `side` - 1 along both axes."""
+    for _ in range(2):
+        length = len(mask) - side + 1
+        result = mask[:length].copy()
+        for shift in range(1, side):
+            operation(result, mask[shift : shift + length], out=result)
+        mask = result.T
+    return mask

@@ -63,6 +63,8 @@ class Predictor(Protocol):
 
 def stack(tiles: list[TileInputs]) -> TileInputs:
     """Join the arrays of numpy of tiles of one size."""
+    if len(tiles) == 1:
+        return TileInputs(*(None if array is None else array[None] for array in tiles[0]))
     tokens, rgb = zip(*tiles, strict=True)
     return TileInputs(
         None if tokens[0] is None else np.stack(tokens), None if rgb[0] is None else np.stack(rgb)
