@@ -7,6 +7,7 @@ import numpy as np
 
 from holohisto.annotation.reader import Annotation
 from holohisto.runtime.open_files import OpenFiles
+from holohisto.sheet.annotations import is_outlines
 
 
 class ReopenedAnnotation:
@@ -32,3 +33,21 @@ class ReopenedAnnotation:
         """Return the classes of a rectangle; see `Annotation.read`."""
         with self._files.use(self, self._opener) as annotation:
             return annotation.read(xy, size)
+
+
+def open_annotation(
+    files: OpenFiles, path: Path, opener: Callable[[], Annotation]
+) -> Annotation | ReopenedAnnotation:
+    """Open an annotation, of which a picture is closed when the memory is needed.
+
+    Outlines stay open: they are small, take long to read, and may be warned of each time.
+
+    Args:
+        files: The open files that pictures share the memory with.
+        path: The annotation's file.
+        opener: Opens it.
+
+    Raises:
+        HolohistoError: as of `opener`.
+    """
+    return opener() if is_outlines(path) else ReopenedAnnotation(files, path, opener)

@@ -10,6 +10,7 @@ from holohisto.config.training import TokenizerOptions
 from holohisto.device import best_device
 from holohisto.errors import HolohistoError
 from holohisto.runtime import gpus
+from holohisto.runtime.open_files import OpenFiles
 from holohisto.runtime.results import Results
 from holohisto.runtime.tsv import write_tsv
 from holohisto.tokenizer.file import save_tokenizer
@@ -53,6 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="JSON",
         help="the configuration's section `classes`, whose annotations train the codes, too",
     )
+    cache = "memory for open slides and decoded annotations"
+    parser.add_argument("--cache-mb", type=int, default=1000, help=cache)
     for option, text in FILES.items():
         parser.add_argument(option, type=Path, required=True, metavar="FILE", help=text)
 
@@ -63,8 +66,9 @@ def run(arguments: argparse.Namespace) -> None:
     seed, device = arguments.seed, best_device()
     annotated = options.checkpoint is None and options.annotation_weight > 0
     classes = arguments.classes if annotated else {}
+    files = OpenFiles(arguments.cache_mb * 10**6)
     source = TissueTiles(
-        training_tissue(arguments.sheet, arguments.results, classes)
+        training_tissue(arguments.sheet, arguments.results, classes, files)
         if options.checkpoint is None
         else []  # nothing may depend on slides: all token maps would be made again with another one
     )

@@ -8,13 +8,17 @@ import numpy as np
 
 from holohisto.annotation import Annotation
 from holohisto.annotation.cells import annotated_cells
+from holohisto.annotation.reopened import ReopenedAnnotation, open_annotation
 from holohisto.config.sections import Classes
 from holohisto.config.training import TokenizerOptions
 from holohisto.foreground.map import load_foreground
 from holohisto.foreground.tissue import Tissue
+from holohisto.runtime.open_files import OpenFiles
 from holohisto.runtime.results import Results
+from holohisto.sheet.cells import Row
 from holohisto.sheet.rows import read_sheet
 from holohisto.slide.record import SlideRecord
+from holohisto.slide.reopened import ReopenedSlide
 from holohisto.tiles.appearance import Appearance, Strength
 from holohisto.tiles.grid import Tile
 from holohisto.tiles.randomness import Purpose, generator
@@ -33,7 +37,7 @@ class AnnotatedTissue:
     """One training slide."""
 
     tissue: Tissue
-    annotation: Annotation | None
+    annotation: Annotation | ReopenedAnnotation | None
     known: tuple[bool, ...]
     """For each class, whether it is annotated on this slide."""
 
@@ -59,32 +63,41 @@ class AnnotatedTissue:
         return (bits[..., None] >> np.arange(len(self.known), dtype=np.uint8) & 1).astype(bool)
 
 
-def training_tissue(sheet: Path, results: Results, classes: Classes) -> list[AnnotatedTissue]:
+def training_tissue(
+    sheet: Path, results: Results, classes: Classes, files: OpenFiles
+) -> list[AnnotatedTissue]:
     """Open the slides with the split train that are not excluded.
 
     Args:
         sheet: The sample sheet.
         results: Folder with their records and foreground maps.
-        classes: The classes whose annotations are opened; none: no annotation is.
+        classes: The classes whose annotations are opened; none: no annotation is, and the sheet's
+            column `annotated` may name any.
+        files: The open files of the training, which bound its memory.
 
     Raises:
         HolohistoError: a file is missing or damaged.
     """
-    opened = []
-    for row in read_sheet(sheet, tuple(classes)).values():
-        if row.split != "train" or row.exclude:
-            continue
-        record = SlideRecord.read(results.record(row.slide))
-        foreground = load_foreground(results.foreground(row.slide), record)
-        tissue = Tissue(record.open(row.image), record.scale, foreground)
-        annotation, known = None, tuple(False for _ in classes)
-        if classes and row.annotation is not None:
-            annotation = Annotation(
-                row.annotation, classes, record.size, record.scale, row.annotated, record.bounds
-            )
-            known = tuple(row.annotated is None or name in row.annotated for name in classes)
-        opened.append(AnnotatedTissue(tissue, annotation, known))
-    return opened
+    rows = read_sheet(sheet, tuple(classes) or None).values()
+    used = (row for row in rows if row.split == "train" and not row.exclude)
+    return [_opened(row, results, classes, files) for row in used]
+
+
+def _opened(row: Row, results: Results, classes: Classes, files: OpenFiles) -> AnnotatedTissue:
+    """Open the slide of a row, as `training_tissue` does."""
+    record = SlideRecord.read(results.record(row.slide))
+    foreground = load_foreground(results.foreground(row.slide), record)
+    slide = ReopenedSlide(files, lambda: record.open(row.image))
+    tissue = Tissue(slide, record.scale, foreground)
+    path = row.annotation
+    if path is None or not classes:
+        return AnnotatedTissue(tissue, None, tuple(False for _ in classes))
+
+    def opener() -> Annotation:
+        return Annotation(path, classes, record.size, record.scale, row.annotated, record.bounds)
+
+    known = tuple(row.annotated is None or name in row.annotated for name in classes)
+    return AnnotatedTissue(tissue, open_annotation(files, path, opener), known)
 
 
 class TissueTiles:

@@ -7,14 +7,13 @@ import numpy as np
 
 from holohisto.annotation import Annotation
 from holohisto.annotation.cells import annotated_cells
-from holohisto.annotation.reopened import ReopenedAnnotation
+from holohisto.annotation.reopened import ReopenedAnnotation, open_annotation
 from holohisto.config.fields import Precision
 from holohisto.errors import HolohistoError
 from holohisto.foreground.map import load_foreground
 from holohisto.foreground.tissue import Tissue
 from holohisto.runtime.open_files import OpenFiles
 from holohisto.runtime.progress import track
-from holohisto.sheet.annotations import is_outlines
 from holohisto.sheet.cells import Row
 from holohisto.sheet.rows import read_sheet
 from holohisto.slide.record import SlideRecord
@@ -92,8 +91,7 @@ def _annotation(
             path, job.classes, record.size, record.scale, row.annotated, record.bounds
         )
 
-    # Outlines are small, take long to read, and may be warned of each time.
-    return opener() if is_outlines(path) else ReopenedAnnotation(files, path, opener)
+    return open_annotation(files, path, opener)
 
 
 def common_precision(slides: Iterable[TrainingSlide]) -> Precision | None:

@@ -4,23 +4,19 @@ import math
 
 import numpy as np
 import pytest
-from PIL import Image
+from disc_slides import drawn
 
 from holohisto.config.augmentation import Augmentation
-from holohisto.config.sections import CheckOptions, ClassOptions, ForegroundOptions
+from holohisto.config.sections import CheckOptions, ForegroundOptions
 from holohisto.config.training import TokenizerOptions
-from holohisto.foreground.map import find_foreground, save_foreground
+from holohisto.foreground.map import find_foreground
 from holohisto.foreground.tissue import Tissue
-from holohisto.pyramid.write import write_slide_pyramid
-from holohisto.runtime.results import Results
 from holohisto.slide.array import ArraySlide
-from holohisto.slide.record import inspect, record_of
+from holohisto.slide.record import record_of
 from holohisto.slide.scale import Scale
 from holohisto.tiles.appearance import Appearance
-from holohisto.tiles.grid import Tile
-from holohisto.tokenizer.tissue_tiles import AnnotatedTissue, TissueTiles, training_tissue
+from holohisto.tokenizer.tissue_tiles import AnnotatedTissue, TissueTiles
 
-SIZE = (700, 530)
 COLOURS = {
     "channel_mixing": 0.35,
     "greyscale_share": 0.3,
@@ -57,16 +53,6 @@ class Discs:
         inner = self.dark[y : y + height, x : x + width]
         bits[: inner.shape[0], : inner.shape[1]] = 2 * inner
         return bits
-
-
-def drawn(seed, light):
-    """Tissue everywhere, one dark disc that is annotated; brightness tells the slides apart."""
-    random = np.random.default_rng(seed)
-    y, x = np.mgrid[: SIZE[1], : SIZE[0]]
-    dark = np.hypot(x - 200 - 100 * seed, y - 250) < 60
-    rgb = random.integers(0, 20, (SIZE[1], SIZE[0], 3)) + np.array([light, light - 80, light - 40])
-    rgb[dark] = (60, 20, 90)
-    return rgb.astype(np.uint8), dark
 
 
 def slide_of(seed, light, annotated=True):
@@ -229,35 +215,6 @@ def test_slides_are_drawn_by_the_area_of_their_tissue():
     share = np.mean([source.batch(n, 1, PLAIN, 0).own.mean() < 130 for n in range(120)])
     expected = small.tissue.foreground.share / (1 + small.tissue.foreground.share)
     assert share == pytest.approx(expected, abs=0.1)
-
-
-def test_annotations_are_opened_for_classes_only(tmp_path):
-    rgb, disc = drawn(0, 220)
-    results = Results(tmp_path)
-    write_slide_pyramid(tmp_path / "a.tif", rgb, 0.5)
-    Image.fromarray(disc.astype(np.uint8) * 255).save(tmp_path / "a.png")
-    record = inspect("a", tmp_path / "a.tif", None, None, CheckOptions())
-    for path in (results.record("a"), results.foreground("a")):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    results.record("a").write_text(record.text())
-    with record.open(tmp_path / "a.tif") as slide:
-        found = find_foreground(slide, record, ForegroundOptions(), 0.05)
-    save_foreground(results.foreground("a"), found, record)
-    sheet = tmp_path / "slides.tsv"
-    cells = {"slide": "a", "image": "a.tif", "annotation": "a.png", "annotated": "tuft"}
-    cells = {
-        key: value if "." not in value else str(tmp_path / value) for key, value in cells.items()
-    }
-    sheet.write_text(
-        "\t".join([*cells, "split"]) + "\n" + "\t".join([*cells.values(), "train"]) + "\n"
-    )
-    everywhere = Tile(0, 0, *SIZE)
-    classes = {"tuft": ClassOptions(), "tubule": ClassOptions()}
-    (slide,) = training_tissue(sheet, results, classes)
-    assert slide.known == (True, False)
-    np.testing.assert_array_equal(slide.annotated(everywhere)[..., 0], disc)
-    assert not slide.annotated(everywhere)[..., 1].any()
-    assert slide.size == SIZE
 
 
 def test_an_example_is_tiles_of_one_slide_the_same_for_every_seed(source):

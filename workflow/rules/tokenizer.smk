@@ -47,6 +47,7 @@ rule tokenizer:
             --options {params.options:q} \
             --classes {params.classes:q} \
             --seed {params.seed} \
+            --cache-mb $(({resources.mem_mb} / 16)) \
             --tokenizer {output.tokenizer:q} \
             --table {output.table:q} \
             --picture {output.picture:q}
