@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import cast
 
 from holohisto import __version__
-from holohisto.errors import HolohistoError, printable
+from holohisto.errors import HolohistoError, one_line, printable
 from holohisto.runtime import atomic, fork_client, progress
 from holohisto.runtime.atomic import DISK_ERRORS
 from holohisto.runtime.paths import is_readable_kind
@@ -90,14 +90,22 @@ def main(argv: list[str] | None = None) -> int:
         logger.error("%s", HolohistoError(error.filename or "output", problem))
         return 2
     except Exception as error:
-        if type(error).__name__ in ("OutOfMemoryError", "MemoryError"):
-            logger.error("out of memory: lower the step's tile, batch or block (%s)", error)
+        if _is_of_memory(error):
+            logger.error(
+                "out of memory: lower the step's tile, batch or block (%s)", one_line(str(error))
+            )
             return 2
         logger.exception(BUG)
         return 1
     seconds = time.monotonic() - start
     logger.info("%s: done in %.1f s, %d MB", chosen, seconds, _peak_megabytes())
     return 0
+
+
+def _is_of_memory(error: Exception) -> bool:
+    """Whether memory is exhausted: that of Python, of a GPU, or of torch on a CPU."""
+    known = type(error).__name__ in ("OutOfMemoryError", "MemoryError")
+    return known or "can't allocate memory" in str(error)
 
 
 def _refuse_pipes(arguments: argparse.Namespace) -> None:

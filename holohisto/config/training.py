@@ -19,6 +19,8 @@ from holohisto.config.fields import (
 )
 
 Level = Annotated[int, Field(ge=2)]
+WIDEST = 16_384
+"""Largest number of channels of a tokenizer's level."""
 MOST_CODES = 65_534
 """Largest codebook: a token is stored in 16 bits."""
 
@@ -37,15 +39,17 @@ class TokenizerOptions(Section):
         description="Range of input pixels of a published VQGAN whose files do not state it.",
         json_schema_extra=EXPERT,
     )
-    channels: Annotated[int, Field(ge=8, multiple_of=8)] = Field(
+    channels: Annotated[int, Field(ge=8, le=WIDEST, multiple_of=8)] = Field(
         default=64, description="Channels of the first level.", json_schema_extra=EXPERT
     )
-    multipliers: Annotated[tuple[Count, ...], Field(min_length=2, max_length=6)] = Field(
+    multipliers: Annotated[
+        tuple[Annotated[int, Field(ge=1, le=64)], ...], Field(min_length=2, max_length=6)
+    ] = Field(
         default=(1, 2, 2, 4, 4),
         description="Channels of each level, as multiples of `channels`. n levels reduce each side"
         " by f = 2^(n-1).",
     )
-    residual_blocks: Count = Field(
+    residual_blocks: Annotated[int, Field(ge=1, le=32)] = Field(
         default=2, description="Residual blocks per level.", json_schema_extra=EXPERT
     )
     levels: Annotated[tuple[Level, ...], Field(min_length=2, max_length=16)] = Field(
@@ -100,6 +104,12 @@ class TokenizerOptions(Section):
         if math.prod(levels) > MOST_CODES:
             raise ValueError(f"a codebook of {math.prod(levels)} codes is over {MOST_CODES}")
         return levels
+
+    @model_validator(mode="after")
+    def _can_be_built(self) -> "TokenizerOptions":
+        if (width := self.channels * max(self.multipliers)) > WIDEST:
+            raise ValueError(f"a level of {width} channels is over {WIDEST}")
+        return self
 
     @model_validator(mode="after")
     def _pixel_range_needs_a_checkpoint(self) -> "TokenizerOptions":

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from holohisto.config.training import WIDEST
 from holohisto.runtime.arithmetic import round_up
 
 SHALLOW = 2
@@ -15,8 +16,6 @@ Codes = Annotated[int, Field(ge=2, le=65_536)]
 """Number of codes; a token is stored in 16 bits."""
 
 
-WIDEST = 16_384
-"""Largest number of channels."""
 Width = Annotated[int, Field(ge=1, le=WIDEST)]
 Levels = Field(min_length=2, max_length=7)
 

@@ -271,3 +271,17 @@ def test_the_codebook_of_levels_fits_into_16_bits():
         line, *_ = mistakes({"tokenizer": {"levels": levels}})
         assert line.startswith("config: tokenizer.levels")
         assert problem in line
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"channels": 1_000_000},
+        {"channels": 8192, "multipliers": [1, 4]},
+        {"multipliers": [1, 1000]},
+        {"residual_blocks": 10_000},
+    ],
+)
+def test_a_tokenizer_that_no_memory_holds_is_refused(options):
+    with pytest.raises(HolohistoError, match=r"tokenizer"):
+        parse_config({"tokenizer": options})

@@ -11,6 +11,7 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
+import torch
 from PIL import Image
 from programs import program
 
@@ -185,6 +186,16 @@ def test_memory_beyond_the_limit_is_one_clear_line(tmp_path, capsys, monkeypatch
     (line,) = capsys.readouterr().err.splitlines()
     assert "out of memory" in line
     np.ones(2**28, np.uint8)  # the limit is gone
+
+
+def test_memory_that_torch_cannot_have_is_one_clear_line_too(capsys, monkeypatch):
+    def too_much(_):
+        torch.empty(2**60, dtype=torch.uint8)
+
+    monkeypatch.setattr("holohisto.commands.check.run", too_much)
+    assert cli.main(["check", "x.tif"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "out of memory" in line
 
 
 def test_a_sound_slide_and_mask_pass(tmp_path):

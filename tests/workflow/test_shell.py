@@ -36,6 +36,8 @@ def submitted(tmp_path):
         (folder / "slides" / image).touch()
         (folder / "slides" / "t1.png").touch()
         write_sheet(folder, [row("t1", "train", image=f"slides/{image}")])
+        with (folder / "config" / "config.yaml").open("a") as file:  # no job's command line has it
+            file.write("report: {title: $(touch PWNED)`touch PWNED`}\n")
         (folder / "slurm").symlink_to("profiles/slurm")
         snakefile = ["--snakefile", str(ROOT / "workflow" / "Snakefile")]
         profile = ["--profile", "slurm", "--retries", "0", "--no-hooks"]
