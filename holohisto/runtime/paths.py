@@ -86,6 +86,18 @@ def is_readable_kind(path: Path) -> bool:
     return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
 
 
+def is_own_file(path: Path) -> bool:
+    """Return whether a path is a file of this user, of root, or of the owner of its folder.
+
+    In a folder that all users may write into, another one may have left it.
+    """
+    try:
+        state, folder = path.stat(), path.parent.stat()
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISREG(state.st_mode) and state.st_uid in (os.getuid(), 0, folder.st_uid)
+
+
 def expanded(folder: str) -> Path:
     """Return a folder with the variables of this process: `env:NAME` or `$NAME`.
 

@@ -18,6 +18,7 @@ from safetensors.numpy import save_file
 
 from holohisto.errors import HolohistoError
 from holohisto.runtime import atomic
+from holohisto.runtime.paths import is_own_file
 from holohisto.runtime.seal import require_header, sealed_header
 from holohisto.segmenter.sides import Sides
 
@@ -81,8 +82,8 @@ def _save(converted: ConvertedSegmenter, digest: str, path: Path) -> None:
 
 
 def _load(path: Path, digest: str) -> ConvertedSegmenter | None:
-    """Read a file; None if it is missing, damaged, or of another segmenter or version."""
-    if not path.is_file():  # a pipe would never end
+    """Read a file; None if it is missing, damaged, or of another user or segmenter."""
+    if not is_own_file(path):
         return None
     try:
         with safe_open(path, framework="numpy") as file:

@@ -16,6 +16,7 @@ from safetensors.numpy import save_file
 
 from holohisto.errors import HolohistoError
 from holohisto.runtime import atomic
+from holohisto.runtime.paths import is_own_file
 from holohisto.runtime.processor import intermediate_representation, read_network
 from holohisto.runtime.seal import require_header, sealed_header
 
@@ -70,8 +71,8 @@ def _save(parts: Parts, digest: str, path: Path) -> None:
 
 
 def _load(path: Path, digest: str) -> Parts | None:
-    """Read a file; None if it is missing, damaged, or of another tokenizer or version."""
-    if not path.is_file():  # a pipe would never end
+    """Read a file; None if it is missing, damaged, or of another user or tokenizer."""
+    if not is_own_file(path):
         return None
     try:
         with safe_open(path, framework="numpy") as file:

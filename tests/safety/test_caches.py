@@ -65,6 +65,18 @@ def test_a_pipe_is_not_waited_for_and_replaced(file):
     assert file.is_file()
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="files of other users are made by root")
+def test_a_file_of_another_user_is_not_used(file):
+    os.chown(file, 12345, 12345)
+    made = []
+    assert kept(file.parent, made) == NETWORK
+    assert made == [1]
+    os.chown(file, 12345, 12345)
+    os.chown(file.parent, 12345, 12345)  # the folder is theirs, with all that is in it
+    assert kept(file.parent, made) == NETWORK
+    assert made == [1]
+
+
 def test_without_a_home_nothing_is_kept_in_a_folder_of_all_users(monkeypatch):
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # a user id without an entry
