@@ -7,6 +7,7 @@ from pathlib import Path
 from holohisto.config.parsing import from_json
 from holohisto.config.sections import Classes, CohortOptions
 from holohisto.errors import HolohistoError
+from holohisto.planning.leaks import same_views
 from holohisto.runtime.results import Results
 from holohisto.sheet.rows import read_sheet
 from holohisto.statistics.cohort import absent_lines, cohort_tables, overall_lines, read_scores
@@ -57,6 +58,8 @@ def run(arguments: argparse.Namespace) -> None:
     splits = arguments.splits.split(",")
     rows = read_sheet(arguments.sheet, tuple(arguments.classes) or None).values()
     scored = [r for r in rows if r.split in splits and not r.exclude and r.annotation is not None]
+    for slide, sentence in same_views(rows, arguments.results.foreground_picture).items():
+        logger.warning("slide %s: %s", slide, sentence)
     slides, objects = read_scores(models, scored, arguments.results)
     tables = cohort_tables(slides, objects, reference, arguments.options)
     for name, table in tables.items():

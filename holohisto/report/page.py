@@ -13,6 +13,7 @@ from markupsafe import Markup
 from holohisto import __version__
 from holohisto.config.sections import MetricsOptions, ReportOptions
 from holohisto.foreground.notes import inked
+from holohisto.planning.leaks import same_views
 from holohisto.report import failures
 from holohisto.report.colours import tissue_facts, unlike_slides
 from holohisto.report.pictures import cards, gallery
@@ -98,6 +99,7 @@ def _slides(run: Run, side: int) -> dict[str, Any]:
     """Outcomes, facts and pictures of the slides, the gallery included."""
     outcomes, tissue = failures.outcomes(run), tissue_facts(run)
     unlike, ink = unlike_slides(run, tissue), inked(tissue)
+    alike = same_views(run.kept, run.results.foreground_picture)
     own, trained_on = cards.cards(run, side, ink), cards.trained_cards(run, ink)
     fields, errors, unsure = gallery.strips(run, _room(run, (*own, *trained_on)))
     return {
@@ -106,7 +108,7 @@ def _slides(run: Run, side: int) -> dict[str, Any]:
         "failure_lines": failures.failure_lines(outcomes),
         "facts": {row.slide: cards.facts(run, row) for row in run.kept},
         "unlike": unlike,
-        "notes": {row.slide: _note(run, row, unlike, ink) for row in run.rows.values()},
+        "notes": {row.slide: _note(run, row, unlike, ink, alike) for row in run.rows.values()},
         "cards": own,
         "trained": trained_on,
         "fields": fields,
@@ -207,10 +209,12 @@ def _tile(run: Run) -> str:
     return f"{trained.size(tuple(tile))} pixels"
 
 
-def _note(run: Run, row: Any, unlike: dict[str, str], ink: dict[str, str]) -> list[str]:
+def _note(
+    run: Run, row: Any, unlike: dict[str, str], ink: dict[str, str], alike: dict[str, str]
+) -> list[str]:
     warnings = [] if row.exclude else cards.warnings(run, row, ink)
-    colours = [unlike[row.slide]] if row.slide in unlike else []
-    return ([row.note] if row.note else []) + warnings + colours
+    others = [sentences[row.slide] for sentences in (alike, unlike) if row.slide in sentences]
+    return ([row.note] if row.note else []) + warnings + others
 
 
 def _training(run: Run) -> list[tuple[str, list[Chart]]]:

@@ -39,7 +39,10 @@ def stated(description: str | None, key: str) -> float | None:
 
 
 def doubts(
-    both: tuple[float, float], tags: float | None, magnification: float | None
+    both: tuple[float, float],
+    tags: float | None,
+    magnification: float | None,
+    calibrated: bool = False,
 ) -> Iterator[Doubt]:
     """Yield what speaks against a resolution.
 
@@ -47,12 +50,12 @@ def doubts(
         both: Micrometres per pixel along x and y that the file states.
         tags: Those along x by the TIFF's resolution tags, where the header states it; None without.
         magnification: Of the objective, according to the file; None without.
+        calibrated: Whether it is in a scanner's own format, which has no value for unknown.
     """
     mpp = both[0]
-    if both == (UNKNOWN, UNKNOWN):
-        yield Doubt(
-            "it states exactly 1 um per pixel, as programs write for an unknown value", True
-        )
+    if not calibrated and all(abs(side - UNKNOWN) < 1e-6 for side in both):
+        text = "it states exactly 1 um per pixel, as programs write for an unknown value"
+        yield Doubt(text, True)
     if (least := min(both)) < FINEST:
         yield Doubt(f"it states {least:.4g} um per pixel, finer than any slide scanner", True)
     elif mpp > COARSEST:

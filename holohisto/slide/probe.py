@@ -130,7 +130,7 @@ def probe_openslide(path: Path) -> Probe:
         ) from error
     claims.require_size(path, levels)
     mpp = plausible(*mpps)
-    doubted = tuple(doubts(mpp, None, power)) if mpp else ()
+    doubted = tuple(doubts(mpp, None, power, calibrated=True)) if mpp else ()
     source = "header" if mpp else None
     return Probe("openslide", vendor, levels, mpp, source, bounds, doubts=doubted)
 

@@ -10,7 +10,7 @@ from slide_files import tissue, write_levels
 
 from holohisto.cli import main
 from holohisto.errors import SeveralErrors
-from holohisto.planning.leaks import same_files, same_pictures
+from holohisto.planning.leaks import same_files, same_pictures, same_views
 from holohisto.planning.workflow import Plan
 from holohisto.sheet.rows import read_sheet
 
@@ -83,6 +83,18 @@ def test_a_level_and_another_format_are_the_same_picture(cohort):
         assert "a (train, line 2) and c (test, line 4) show the same picture" in line
     write_levels(cohort / "other.tif", [picture(3)], **TAGS)
     assert same_pictures(*rows_of(cohort, "other.tif")) == []
+
+
+def test_pictures_of_the_slides_show_a_level_in_another_split(cohort):
+    _, rows = rows_of(cohort, "c.tif")
+    for slide, pixels in (("a", picture(1)), ("b", picture(2)), ("c", picture(1)[::2, ::2])):
+        Image.fromarray(pixels).save(cohort / f"{slide}.jpg", quality=85)
+    found = same_views(rows, lambda slide: cohort / f"{slide}.jpg")
+    assert found["a"].startswith("shows the same picture as c (test), in another split")
+    assert found["c"].startswith("shows the same picture as a (train), in another split")
+    assert set(found) == {"a", "c"}
+    (cohort / "c.jpg").write_bytes(b"no picture")
+    assert same_views(rows, lambda slide: cohort / f"{slide}.jpg") == {}
 
 
 def test_check_of_a_sheet_reports_them(cohort, capsys):
