@@ -79,7 +79,7 @@ def _count(predictor: Predictor) -> Count:
 
     def count(batch: Batch) -> np.ndarray:
         tokens = None if batch.tokens is None else batch.tokens[0]
-        rgb = None if batch.rgb is None else batch.rgb[0].transpose(1, 2, 0)
+        rgb = None if batch.rgb is None else np.asarray(batch.rgb)[0].transpose(1, 2, 0)
         inputs = predictor.prepared(predictor.stacked([TileInputs(tokens, rgb)]))
         height, width = batch.target.shape[2:]
         probabilities = predictor(inputs, (height, width))[0]

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
-from torch import Tensor
 
 from holohisto.annotation import Annotation
 from holohisto.annotation.reopened import ReopenedAnnotation
@@ -12,8 +12,12 @@ from holohisto.foreground.tissue import Tissue
 from holohisto.tiles.grid import Tile
 from holohisto.tiles.variants import Variant, orient, resample_labels
 from holohisto.tokens.token_map import TokenMap, tile_tokens
-from holohisto.training.pixels import DrawnPixels
 from holohisto.training.sampler import SamplingArea
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from holohisto.training.pixels import DrawnPixels
 
 ORIGINAL = Variant()
 """The slide itself: not turned, not scaled, not recoloured."""
@@ -25,7 +29,7 @@ class Batch:
 
     tokens: np.ndarray | None
     """(B, h, w) int64, ~t for a token t that is left out; None for networks that read none."""
-    rgb: np.ndarray | Tensor | None
+    rgb: "np.ndarray | Tensor | None"
     """(B, 3, H, W) uint8, on the training's device or the CPU; None for networks that read none."""
     target: np.ndarray
     """(B, C, H, W) bool, where each class is annotated."""
@@ -156,8 +160,10 @@ class View:
         rgb = self.variant.read(self.slide.rgb, self.tile)
         return orient(rgb, self.variant.orientation).transpose(2, 0, 1)
 
-    def drawn(self) -> DrawnPixels:
+    def drawn(self) -> "DrawnPixels":
         """Read what `rgb` is computed from; `shown` computes the same on a device."""
+        from holohisto.training.pixels import DrawnPixels  # by torch, which scoring does without
+
         return DrawnPixels.read(self.slide.rgb, self.tile, self.variant)
 
     def target(self) -> tuple[np.ndarray, np.ndarray]:

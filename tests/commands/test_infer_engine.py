@@ -1,14 +1,12 @@
 """The verb infer on a CPU: OpenVINO, the file that it keeps, precisions, and no torch."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from infer_verb import OPTIONS, command, prepared
+from infer_verb import OPTIONS, command, prepared, write_unet
+from without_torch import run_without_torch
 
 from holohisto import cli
 from holohisto.infer import engine
@@ -34,23 +32,24 @@ def labels(out: Path) -> np.ndarray:
         return np.concatenate(list(raster.rows()))
 
 
-WITHOUT = """
-import sys
-from holohisto import cli
-code = cli.main(sys.argv[1:])
-heavy = {"torch", "monai", "transformers", "taming", "lightning_fabric"} & set(sys.modules)
-sys.exit(f"imported {heavy}" if heavy else code)
-"""
-
-
 def test_torch_is_imported_for_the_conversion_only(folder, tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
     infer(folder, first)
     assert (folder / "segmenter.openvino").exists()
-    words = [sys.executable, "-c", WITHOUT, *command(folder, second)]
-    done = subprocess.run(words, env=os.environ, check=False, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    run_without_torch(command(folder, second))
     assert (second / "labels.tif").read_bytes() == (first / "labels.tif").read_bytes()
+
+
+def test_a_network_of_monai_needs_neither_monai_nor_torch_once_it_is_converted(folder, tmp_path):
+    path = folder / "unet.safetensors"
+    write_unet(path)
+    words = ["segment", str(folder / "slide.tif"), "--model", str(path), "--output"]
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert cli.main([*words, str(first)]) == 0
+    assert (folder / "unet.openvino").exists()
+    run_without_torch([*words, str(second)])
+    found, expected = (out / "slide_tuft.tif" for out in (second, first))
+    assert found.read_bytes() == expected.read_bytes()
 
 
 def test_labels_are_those_of_torch(folder, tmp_path, monkeypatch):

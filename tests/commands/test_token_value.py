@@ -1,7 +1,5 @@
 """The verb token_value: Dice of a model with tokens as they are, left out and shuffled."""
 
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import pytest
 import torch
 from labelled_slide import run
 from PIL import Image
+from without_torch import run_without_torch
 
 from holohisto import cli
 from holohisto.config.models import HolohistoModel, UnetModel
@@ -146,21 +145,11 @@ def test_the_table_holds_the_dice_of_every_slide_in_each_condition(folder, tmp_p
     assert table["dice tuft"].nunique() == 6
 
 
-WITHOUT = """
-import sys
-from holohisto import cli
-code = cli.main(sys.argv[1:])
-heavy = {"torch", "monai", "transformers", "taming", "lightning_fabric"} & set(sys.modules)
-sys.exit(f"imported {heavy}" if heavy else code)
-"""
-
-
 def test_torch_is_imported_for_the_conversion_only_and_threads_alter_nothing(folder, tmp_path):
     assert cli.main(words(folder, tmp_path / "first.tsv")) == 0
     assert (folder / "m1.openvino").exists()
     own = [*words(folder, tmp_path / "second.tsv"), "--threads", "3"]
-    done = subprocess.run([sys.executable, "-c", WITHOUT, *own], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    run_without_torch(own)
     assert (tmp_path / "second.tsv").read_bytes() == (tmp_path / "first.tsv").read_bytes()
 
 

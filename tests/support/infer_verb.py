@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from labelled_slide import run
 
-from holohisto.config.models import HolohistoModel
+from holohisto.config.models import HolohistoModel, UnetModel
 from holohisto.config.training import TokensOptions
 from holohisto.pyramid.write import write_slide_pyramid
 from holohisto.runtime.arithmetic import ceil_div
@@ -55,6 +55,16 @@ def write_segmenter(path: Path) -> None:
     model = build_segmenter(options, torch.randn(64, 8), 16, 2).eval()
     divided(model)
     card = ModelCard("m1", options, classes, 0.5, (192, 160), "0" * 64, 16, "frozen", "fp32", {})
+    save_segmenter(model.state_dict(), card, path)
+
+
+def write_unet(path: Path) -> None:
+    torch.manual_seed(0)
+    options = UnetModel(channels=(4, 8), tile=(192, 160))
+    model = build_segmenter(options, None, 1, 2).eval()
+    card = ModelCard(
+        "m2", options, ("tuft", "capsule"), 0.5, (192, 160), None, 1, "frozen", None, {}
+    )
     save_segmenter(model.state_dict(), card, path)
 
 
