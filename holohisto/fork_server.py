@@ -15,6 +15,7 @@ import os
 import selectors
 import signal
 import socket
+import struct
 import sys
 import tempfile
 import traceback
@@ -35,6 +36,18 @@ SMALL_PIXELS = 32_000_000
 and Snakemake's samples of their memory are of the job's own process."""
 PATIENCE = 5.0
 """Seconds in which a job has to send its request."""
+LONGEST_REQUEST = 2**24
+"""Bytes of a request; Linux passes on an environment of a few megabytes."""
+MISTAKES = (
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    RecursionError,
+    struct.error,
+)
+"""Errors of requests that make no sense."""
 PR_SET_PDEATHSIG = 1
 
 
@@ -72,7 +85,7 @@ class Server:
     def _accept(self) -> None:
         connection, _ = self._listener.accept()
         process, streams = 0, []
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, IndexError):
+        with contextlib.suppress(*MISTAKES):
             request, streams = _received(connection)
             if len(streams) == len(STREAMS) and _wanted(request):
                 process = self._fork(request, streams)
@@ -162,9 +175,17 @@ def _received(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
     """Receive a request and the standard streams of the job."""
     connection.settimeout(PATIENCE)
     header, streams, _, _ = socket.recv_fds(connection, NUMBER.size, len(STREAMS))
-    text = connection.recv(NUMBER.unpack(header)[0], socket.MSG_WAITALL)
-    connection.settimeout(None)
-    return json.loads(text), streams
+    try:
+        length = NUMBER.unpack(header)[0]
+        if not 0 < length <= LONGEST_REQUEST:
+            raise ValueError("no request")
+        text = connection.recv(length, socket.MSG_WAITALL)
+        connection.settimeout(None)
+        return json.loads(text), streams
+    except BaseException:
+        for stream in streams:
+            os.close(stream)
+        raise
 
 
 def _wanted(request: dict[str, Any]) -> bool:

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -122,6 +123,27 @@ def test_a_small_slide_is_checked_in_a_fork_with_the_same_result(server, image):
     assert json.loads(found)["size"] == [701, 531]
     assert ended(job(image.parent, ""))[::2] == (0, True)  # no server is wanted
     assert (image.parent / "c.json").read_bytes() == found
+
+
+REQUESTS = [3, {}, {"argv": [], "verb": "check"}, {"argv": ["mask"], "verb": "mask", "folder": "/"}]
+TEXTS = [json.dumps(request).encode() for request in REQUESTS]
+LENGTHS = [2**62, -5, 0]
+SENSELESS = [b"", b"x", *(length.to_bytes(8, "little", signed=True) for length in LENGTHS)]
+SENSELESS += [len(text).to_bytes(8, "little") + text for text in TEXTS]
+
+
+def test_requests_that_make_no_sense_leave_the_server_as_it_was(server, image):
+    files = Path(f"/proc/{server[1]}/fd")
+    before = len(list(files.iterdir()))
+    for text in SENSELESS:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(server[0]))
+            if text:
+                socket.send_fds(client, [text], [0, 1, 2])
+            client.shutdown(socket.SHUT_WR)
+            assert client.recv(8) == bytes(8)
+    wait_until(lambda: len(list(files.iterdir())) == before)
+    assert ended(job(image.parent, server[0]))[::2] == (0, False)
 
 
 def test_mistakes_end_with_their_exit_code_and_line(server, image):
