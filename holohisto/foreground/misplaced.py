@@ -6,7 +6,7 @@ from holohisto.foreground.overview import Overview
 from holohisto.slide.mpp import MppXY
 
 LEAST_STAINED = 0.001
-"""Smallest stained share of an overview in which tissue is found at all."""
+"""Smallest share of an overview that is stained where tissue is found; single pixels are noise."""
 MOSTLY, NEARLY_ALL = 0.5, 0.9
 """Shares of outlines on tissue below which they are misplaced, and from which a factor explains
 it."""
@@ -22,7 +22,10 @@ def misplaced(boxes: np.ndarray, overview: Overview, mpp: MppXY) -> str | None:
         overview: What the slide's overview shows.
         mpp: Micrometres per pixel of level 0 along x and y.
     """
-    if not len(boxes) or overview.stained.mean() < LEAST_STAINED:
+    from scipy import ndimage
+
+    pieces = np.asarray(ndimage.binary_opening(overview.stained, np.ones((2, 2), bool)))
+    if not len(boxes) or pieces.mean() < LEAST_STAINED:
         return None
     found = _share(boxes, overview)
     if found >= MOSTLY:
