@@ -94,7 +94,7 @@ def run(arguments: argparse.Namespace) -> None:
     token_map = token_map_of(record, encoder, encoded, options)
     save_token_map(token_map, arguments.tokens)
     write_jpeg(arguments.picture, picture, quality=85)
-    facts = facts_of(record, token_map, encoded, quality)
+    facts = facts_of(record, token_map, encoded, quality, slide_encoder.order)
     atomic.write_text(arguments.quality, sealed_json(facts))
     journal.discard()
     counts = quality.tokens, len(encoded), quality.codes_used, quality.codebook

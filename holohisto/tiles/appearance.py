@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import permutations
 
 import numpy as np
 
@@ -20,6 +21,9 @@ from holohisto.tiles.colour import (
 
 Order = tuple[int, int, int]
 """The channel that each of red, green and blue is taken from."""
+UNPERMUTED: Order = (0, 1, 2)
+ORDERS: tuple[Order, ...] = tuple(permutations((0, 1, 2)))  # pyright: ignore[reportAssignmentType]
+"""All six, `UNPERMUTED` first."""
 UNMIXED: Matrix = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 LEAST_SUM = 0.5
 """Smallest sum of a channel's shares in a mixture. Densities of tissue rise and fall together in
@@ -103,6 +107,12 @@ class Appearance:
         """Return this appearance for tissue of a slide's colour."""
         return replace(self, tissue=tissue)
 
+    def of_reordered(self, order: Order) -> "Appearance":
+        """Return this appearance of tissue whose colours are first taken in another order."""
+        mixing = np.zeros((3, 3))
+        mixing[:, list(order)] = self.mixing
+        return replace(self, mixing=matrix(mixing.tolist()))
+
     @property
     def reach(self) -> int:
         """Radius in pixels of the surroundings on which a pixel depends."""
@@ -162,6 +172,10 @@ class Appearance:
         stretch = self.tissue.spread / np.maximum(mixed, LEAST_SPREAD)
         mean = mixing @ self.tissue.mean
         return mean, self.contrast * stretch, np.array(self.tissue.mean) + self.shift
+
+
+UNCHANGED = Appearance()
+"""The appearance that leaves a slide's stain, brightness and sharpness unchanged."""
 
 
 def _mixture(strength: Strength, random: np.random.Generator, given: Order | None) -> np.ndarray:

@@ -3,16 +3,13 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import permutations
 
 import numpy as np
 
 from holohisto.config.training import TokensOptions
-from holohisto.tiles.appearance import Appearance, Order, Strength
+from holohisto.tiles.appearance import ORDERS, UNCHANGED, Appearance, Order, Strength
 from holohisto.tiles.grid import Tile
 
-UNCHANGED = Appearance()
-"""The appearance that leaves a slide's stain, brightness and sharpness unchanged."""
 ReadTile = Callable[[Tile], np.ndarray]
 """Pixels of a tile, (height, width, ...); outside the slide: background."""
 
@@ -180,7 +177,7 @@ def _orders(looks: int, share: float, fingerprint: str) -> list[Order]:
 
     The five permutations follow each other, on each slide from another one on.
     """
-    unpermuted, *permuted = permutations(range(3))
+    unpermuted, *permuted = ORDERS
     turn = int(np.random.default_rng([*fingerprint.encode()]).integers(len(permuted)))
     orders = []
     for n in range(looks):

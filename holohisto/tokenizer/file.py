@@ -19,6 +19,8 @@ from holohisto.tokenizer.architecture import Architecture
 from holohisto.tokenizer.vqgan import VQGAN
 
 FORMAT = "holohisto-tokenizer-4"
+USAGE = "usage"
+"""Name of the shares of the codes, which a tokenizer from elsewhere does not have."""
 
 
 def tokenizer_digest(model: VQGAN) -> str:
@@ -67,9 +69,12 @@ def load_tokenizer(path: Path) -> VQGAN:
         architecture = Architecture.model_validate_json(header["architecture"])
         with torch.device("meta"):
             expected = {name: w.shape for name, w in VQGAN(architecture).state_dict().items()}
+        if USAGE in state:
+            expected[USAGE] = torch.Size([architecture.codebook])
         if {name: weight.shape for name, weight in state.items()} != expected:
             raise HolohistoError(path, "tokenizer cannot be read: weights of another architecture")
         model = VQGAN(architecture)
+        model.usage = state.get(USAGE)
         model.load_state_dict(state)
     except (OSError, SafetensorError, ValueError, KeyError, RuntimeError) as error:
         raise HolohistoError(path, f"tokenizer cannot be read: {first_mistake(error)}") from error

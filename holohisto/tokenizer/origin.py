@@ -15,13 +15,17 @@ from holohisto.runtime.arithmetic import ceil_div
 from holohisto.runtime.pictures import write_jpeg
 from holohisto.runtime.progress import phase, track
 from holohisto.tokenizer.calibration import calibrate
+from holohisto.tokenizer.colour_order import code_usage
 from holohisto.tokenizer.norm import Statistics
 from holohisto.tokenizer.published import load
 from holohisto.tokenizer.tissue_tiles import TissueTiles
 from holohisto.tokenizer.training import ROWS, TrainingRow, train_tokenizer
-from holohisto.tokenizer.vqgan import VQGAN
+from holohisto.tokenizer.vqgan import RESOLUTION, VQGAN
 
 logger = logging.getLogger(__name__)
+
+USAGE_BATCHES, USAGE_TILES = 32, 8
+"""Batches of tissue by which the usage of the codes is counted, and tiles of one slide in each."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +89,12 @@ def from_tissue(
             )
     assert model is not None
     summary = {"origin": "trained on the cohort", "steps": options.steps, **asdict(rows[-1])}
+    model.eval().requires_grad_(False)
+    with phase("usage of the codes"):
+        batches = (source.example(n, USAGE_TILES, RESOLUTION) for n in range(USAGE_BATCHES))
+        model.usage = code_usage(model, batches)
     model.use(Statistics.NATIVE)
-    return Origin(model.eval().requires_grad_(False), rows, summary)
+    return Origin(model, rows, summary)
 
 
 @torch.no_grad()

@@ -17,6 +17,10 @@ class VQGAN(nn.Module):
 
     The parameter names are those of taming-transformers (arXiv 2012.09841). Tokenizers trained here
     have no attention, so that a token depends on its neighbourhood alone; published ones may have.
+
+    Attributes:
+        usage: (codebook,) float32, share of each code in the training tissue; None where it is
+            unknown.
     """
 
     def __init__(self, architecture: Architecture) -> None:
@@ -37,6 +41,9 @@ class VQGAN(nn.Module):
         else:
             codebook = ProjectedCodebook if architecture.scored else Codebook
             self.quantize = codebook(architecture.codebook, architecture.dimension)
+
+        self.usage: Tensor | None
+        self.register_buffer("usage", None)
 
     @property
     def norms(self) -> list[FreezableNorm]:

@@ -2,15 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 from holohisto.config.training import TokensOptions
 from holohisto.foreground.tissue import WHITE, Tissue
 from holohisto.runtime.journal import Journal
+from holohisto.tiles.appearance import Order
 from holohisto.tiles.grid import Tile
 from holohisto.tiles.shared_reads import SharedReads
 from holohisto.tiles.variants import ReadTile, Variant, orient
+from holohisto.tokenizer.colour_order import usual_order
 from holohisto.tokenizer.vqgan import RESOLUTION
 from holohisto.tokens.encode import ORIGINAL, Encoded, Encoding, encode_all
 from holohisto.tokens.encoders import Adapted, TokenEncoder, background_token
@@ -62,9 +65,8 @@ class SlideEncoder:
             variant: The variant.
             tiles: Tiles of tissue to adapt to; None: `tokens.calibration_tiles`.
         """
-        f = self.encoder.model.architecture.downscale
         count = self.options.calibration_tiles if tiles is None else tiles
-        squares = tissue_squares(self.needed(variant), f, count, RESOLUTION)
+        squares = self._squares(self.needed(variant), count)
         return self.encoder.adapt(
             [
                 np.ascontiguousarray(orient(self.read(variant, tile), variant.orientation))
@@ -108,7 +110,18 @@ class SlideEncoder:
         seen, size = self._on_tissue(variant), variant.size(self.size)
         return Encoding(size, needed, background, seen, adapted)
 
+    @cached_property
+    def order(self) -> Order:
+        """Order of the slide's colours in which its codes are the most usual ones."""
+        squares = self._squares(self.needed(), self.options.calibration_tiles)
+        tiles = [self._pixels(tile) for tile in squares]
+        return usual_order(self.encoder.model, tiles, self.tissue.foreground.common_colour)
+
+    def _squares(self, needed: np.ndarray, count: int) -> list[Tile]:
+        """Return tiles of tissue at equal intervals."""
+        return tissue_squares(needed, self.encoder.model.architecture.downscale, count, RESOLUTION)
+
     def _on_tissue(self, variant: Variant) -> Variant:
         """Return the variant with an appearance that is standardised for this slide's tissue."""
-        look = variant.appearance.on(self.tissue.foreground.common_colour)
-        return replace(variant, appearance=look)
+        look = variant.appearance.of_reordered(self.order)
+        return replace(variant, appearance=look.on(self.tissue.foreground.common_colour))

@@ -5,6 +5,7 @@ from typing import Any
 
 from holohisto.config.training import TokensOptions
 from holohisto.slide.record import SlideRecord
+from holohisto.tiles.appearance import Order
 from holohisto.tokenizer.file import tokenizer_digest
 from holohisto.tokens.encoders import TokenEncoder
 from holohisto.tokens.quality import TokenQuality
@@ -44,6 +45,7 @@ def facts_of(
     token_map: TokenMap,
     variants: list[EncodedVariant],
     quality: TokenQuality,
+    order: Order,
 ) -> dict[str, Any]:
     """Return the facts that the report shows of a slide's tokens, for JSON.
 
@@ -52,6 +54,7 @@ def facts_of(
         token_map: Its token map.
         variants: All variants, the slide itself first.
         quality: Of the slide itself.
+        order: Order of the slide's colours in which it was encoded.
     """
     encoded = [variant.encoded for variant in variants]
     return {
@@ -59,6 +62,7 @@ def facts_of(
         "mode": token_map.options.mode,
         "precision": token_map.precision,
         "variants": len(encoded),
+        "colour_order": "".join("rgb"[channel] for channel in order),
         "size_tokens": list(encoded[0].tokens.shape[::-1]),
         **asdict(quality),
         "seconds": round(sum(variant.seconds for variant in encoded), 3),
