@@ -59,7 +59,8 @@ def test_map_and_facts_record_the_precision_that_was_computed_in(precision):
     token_map = token_map_of(Record(), encoder, encoded, options)
     assert (token_map.precision, token_map.options.precision) == (precision, "auto")
     quality, _ = judge(slide_encoder, token_map.tokens[0])
-    assert facts_of(Record(), token_map, encoded, quality)["precision"] == precision
+    facts = facts_of(Record(), token_map, encoded, quality, (2, 0, 1))
+    assert (facts["precision"], facts["colour_order"]) == (precision, "brg")
     assert (quality.precision_agreement is not None) == (precision == "bf16")
 
 

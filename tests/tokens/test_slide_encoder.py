@@ -11,6 +11,7 @@ from holohisto.tiles.grid import Tile
 from holohisto.tiles.variants import Variant, orient
 from holohisto.tokenizer.calibration import calibrate
 from holohisto.tokenizer.norm import Statistics
+from holohisto.tokens import slide_encoder as slide_encoder_module
 from holohisto.tokens.needed import tissue_squares
 
 MIXING = ((0.6, 0.4, 0.0), (0.0, 0.5, 0.5), (0.7, 0.0, 0.3))
@@ -140,3 +141,23 @@ def test_windows_need_no_statistics():
     alone = model.tokens(torch.from_numpy(picture()[:256, :256]).permute(2, 0, 1)[None])[0]
     np.testing.assert_array_equal(tokens_of(encoder)[:16, :16], alone)
     assert encoder.size == SIZE
+
+
+@pytest.mark.parametrize("variant", [Variant(), LOOK])
+def test_another_order_of_the_colours_is_that_of_every_variant(monkeypatch, variant):
+    stained = slide_encoder(common_stain=True)
+    tile, colour = Tile(16, 32, 96, 80), stained.tissue.foreground.common_colour
+    plain = Appearance(mixing=((0, 0, 1), (1, 0, 0), (0, 1, 0))).on(colour)
+    monkeypatch.setattr(slide_encoder_module, "usual_order", lambda model, tiles, colour: (2, 0, 1))
+    exchanged = slide_encoder(common_stain=True)
+    assert exchanged.order == (2, 0, 1)
+    shown = exchanged.read(Variant(), tile)
+    np.testing.assert_array_equal(shown, plain.apply(stained.tissue.read(tile)))
+    rows = np.array(variant.appearance.mixing)
+    both = Appearance(
+        mixing=tuple(map(tuple, rows @ np.array(plain.mixing))), shift=variant.appearance.shift
+    )
+    expected = Variant(variant.orientation, variant.scale, both.on(colour))
+    np.testing.assert_array_equal(
+        exchanged.read(variant, tile), expected.read(stained.tissue.read, tile)
+    )
