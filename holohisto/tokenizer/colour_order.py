@@ -8,6 +8,7 @@ the codes of the training tissue. The order is a function of slide and tokenizer
 
 import math
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,14 +23,22 @@ from holohisto.tokenizer.vqgan import VQGAN
 GLASS = 235
 """Mean brightness from which a square is glass, which looks the same in every order."""
 LEAST_Z = 3.0
-"""By how many standard errors another order than the slide's own has to be the more usual one."""
+"""By how many standard errors another order has to be more usual than the slide's own, at least."""
+
+
+class Usual(NamedTuple):
+    """The order of the colours in which tissue has the most usual codes."""
+
+    order: Order
+    z: float
+    """By how many standard errors it is more usual than the slide's own order; 0 for that one."""
 
 
 def usual_order(model: VQGAN, tiles: list[np.ndarray], colour: Colour) -> Order:
-    """Return the order of the colours in which tissue has the most usual codes.
+    """Return the order of the colours in which a slide is encoded.
 
-    The measure is the mean logarithm of the codes' shares in the training tissue. The slide's own
-    order is left only for one that is clearly better.
+    The slide's own order is left only for one that is clearly more usual, and more so than for any
+    training slide: a tokenizer that was trained on several stains knows several orders.
 
     Args:
         model: The tokenizer; its statistics are those of the tiles afterwards.
@@ -37,23 +46,38 @@ def usual_order(model: VQGAN, tiles: list[np.ndarray], colour: Colour) -> Order:
         colour: Colour of that tissue.
 
     Returns:
-        `UNPERMUTED` also where the tokenizer does not know the shares, or without tissue.
+        `UNPERMUTED` also where the tokenizer does not know the shares of its codes.
     """
-    if model.usage is None or not tiles:
+    if model.usage is None or model.order_z is None:
         return UNPERMUTED
-    stained = _stained(tiles, model.architecture.downscale)
+    found = most_usual(model, model.usage, tiles, colour)
+    return found.order if found.z > max(LEAST_Z, float(model.order_z)) else UNPERMUTED
+
+
+def most_usual(model: VQGAN, usage: Tensor, tiles: list[np.ndarray], colour: Colour) -> Usual:
+    """Return the order in which tissue has the most usual codes.
+
+    The measure is the mean logarithm of the codes' shares in the training tissue.
+
+    Args:
+        model: The tokenizer; its statistics are those of the tiles afterwards.
+        usage: From `code_usage`.
+        tiles: As of `usual_order`.
+        colour: As of `usual_order`.
+    """
+    stained = _stained(tiles, model.architecture.downscale) if tiles else np.zeros(0)
     if np.count_nonzero(stained) < 2:
-        return UNPERMUTED
-    logarithms = model.usage.log().cpu()
+        return Usual(UNPERMUTED, 0.0)
+    logarithms = usage.log().cpu()
     usual = {}  # (n,) of each order
     for order in ORDERS:
         look = UNCHANGED.of_reordered(order).on(colour)
         tokens = _tokens(model, [look.apply(tile) for tile in tiles])
-        usual[order] = logarithms[tokens][stained].double().numpy()
+        usual[order] = logarithms[tokens].double().numpy()[stained]
     best = max(ORDERS, key=lambda order: usual[order].mean())
     gain = usual[best] - usual[UNPERMUTED]
-    clear = gain.mean() > LEAST_Z * gain.std(ddof=1) / math.sqrt(len(gain))
-    return best if clear else UNPERMUTED
+    error = gain.std(ddof=1) / math.sqrt(len(gain))
+    return Usual(best, float(gain.mean() / error) if error else 0.0)
 
 
 def code_usage(model: VQGAN, batches: Iterable[list[np.ndarray]]) -> Tensor:

@@ -16,11 +16,9 @@ from holohisto.runtime import atomic
 from holohisto.runtime.seal import require_header, sealed_header
 from holohisto.runtime.tensor_file import read_header
 from holohisto.tokenizer.architecture import Architecture
-from holohisto.tokenizer.vqgan import VQGAN
+from holohisto.tokenizer.vqgan import USAGE, VQGAN
 
 FORMAT = "holohisto-tokenizer-4"
-USAGE = "usage"
-"""Name of the shares of the codes, which a tokenizer from elsewhere does not have."""
 
 
 def tokenizer_digest(model: VQGAN) -> str:
@@ -69,12 +67,12 @@ def load_tokenizer(path: Path) -> VQGAN:
         architecture = Architecture.model_validate_json(header["architecture"])
         with torch.device("meta"):
             expected = {name: w.shape for name, w in VQGAN(architecture).state_dict().items()}
-        if USAGE in state:
-            expected[USAGE] = torch.Size([architecture.codebook])
+        if USAGE[0] in state:
+            expected |= zip(USAGE, (torch.Size([architecture.codebook]), torch.Size()), strict=True)
         if {name: weight.shape for name, weight in state.items()} != expected:
             raise HolohistoError(path, "tokenizer cannot be read: weights of another architecture")
         model = VQGAN(architecture)
-        model.usage = state.get(USAGE)
+        model.usage, model.order_z = (state.get(known) for known in USAGE)
         model.load_state_dict(state)
     except (OSError, SafetensorError, ValueError, KeyError, RuntimeError) as error:
         raise HolohistoError(path, f"tokenizer cannot be read: {first_mistake(error)}") from error

@@ -15,7 +15,7 @@ from holohisto.runtime.arithmetic import ceil_div
 from holohisto.runtime.pictures import write_jpeg
 from holohisto.runtime.progress import phase, track
 from holohisto.tokenizer.calibration import calibrate
-from holohisto.tokenizer.colour_order import code_usage
+from holohisto.tokenizer.colour_order import code_usage, most_usual
 from holohisto.tokenizer.norm import Statistics
 from holohisto.tokenizer.published import load
 from holohisto.tokenizer.tissue_tiles import TissueTiles
@@ -24,8 +24,10 @@ from holohisto.tokenizer.vqgan import RESOLUTION, VQGAN
 
 logger = logging.getLogger(__name__)
 
-USAGE_BATCHES, USAGE_TILES = 32, 8
+USAGE_BATCHES, USAGE_TILES = 16, 16
 """Batches of tissue by which the usage of the codes is counted, and tiles of one slide in each."""
+ORDER_BATCHES = 8
+"""Those of them in which the orders of the colours are compared."""
 
 
 @dataclass(frozen=True)
@@ -91,10 +93,25 @@ def from_tissue(
     summary = {"origin": "trained on the cohort", "steps": options.steps, **asdict(rows[-1])}
     model.eval().requires_grad_(False)
     with phase("usage of the codes"):
-        batches = (source.example(n, USAGE_TILES, RESOLUTION) for n in range(USAGE_BATCHES))
-        model.usage = code_usage(model, batches)
+        count_usage(model, source)
     model.use(Statistics.NATIVE)
     return Origin(model, rows, summary)
+
+
+def count_usage(model: VQGAN, source: TissueTiles) -> None:
+    """Count in training tissue how often the codes are used, in place.
+
+    Args:
+        model: In evaluation state; its statistics are of no use afterwards.
+        source: Training tissue.
+    """
+    batches = [source.example(n, USAGE_TILES, RESOLUTION) for n in range(USAGE_BATCHES)]
+    usage = code_usage(model, batches)
+    found = [
+        most_usual(model, usage, tiles, source.example_colour(n))
+        for n, tiles in enumerate(batches[:ORDER_BATCHES])
+    ]
+    model.usage, model.order_z = usage, torch.tensor(max(each.z for each in found))
 
 
 @torch.no_grad()

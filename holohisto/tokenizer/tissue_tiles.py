@@ -20,6 +20,7 @@ from holohisto.sheet.rows import read_sheet
 from holohisto.slide.record import SlideRecord
 from holohisto.slide.reopened import ReopenedSlide
 from holohisto.tiles.appearance import Appearance, Strength
+from holohisto.tiles.colour import Colour
 from holohisto.tiles.grid import Tile
 from holohisto.tiles.randomness import Purpose, generator
 from holohisto.tiles.rectangles import in_pixels, random_rectangle, swap
@@ -174,6 +175,11 @@ class TissueTiles:
         index = self._slide(random)
         drawn = [self._tile(index, self._cells[index], side, random) for _ in range(tiles)]
         return [self.slides[index].tissue.read(tile) for tile in drawn]
+
+    def example_colour(self, n: int) -> Colour:
+        """Return the colour of the tissue, in the common stain, of the n-th example's slide."""
+        index = self._slide(generator(0, Purpose.TOKENIZER_EXAMPLE, n))
+        return self.slides[index].tissue.foreground.common_colour
 
     def _turned(
         self, index: int, options: TokenizerOptions, random: np.random.Generator

@@ -8,6 +8,8 @@ from holohisto.tokenizer.codebook import Codebook, ProjectedCodebook, ScalarCode
 from holohisto.tokenizer.layers import VQGANDecoder, VQGANEncoder
 from holohisto.tokenizer.norm import FreezableNorm, Statistics
 
+USAGE = ("usage", "order_z")
+"""What is known only of the codes of a tokenizer that was trained here."""
 RESOLUTION = 256
 """Side of the squares that published VQGANs were trained on."""
 
@@ -21,6 +23,8 @@ class VQGAN(nn.Module):
     Attributes:
         usage: (codebook,) float32, share of each code in the training tissue; None where it is
             unknown.
+        order_z: () float32, by how many standard errors another order of the colours is more usual
+            than a training slide's own, at most; None where it is unknown.
     """
 
     def __init__(self, architecture: Architecture) -> None:
@@ -43,7 +47,9 @@ class VQGAN(nn.Module):
             self.quantize = codebook(architecture.codebook, architecture.dimension)
 
         self.usage: Tensor | None
-        self.register_buffer("usage", None)
+        self.order_z: Tensor | None
+        for known in USAGE:
+            self.register_buffer(known, None)
 
     @property
     def norms(self) -> list[FreezableNorm]:

@@ -9,8 +9,9 @@ from holohisto.errors import HolohistoError
 from holohisto.tiles.appearance import ORDERS, UNPERMUTED
 from holohisto.tiles.colour import COMMON
 from holohisto.tokenizer.architecture import Architecture
-from holohisto.tokenizer.colour_order import code_usage, usual_order
+from holohisto.tokenizer.colour_order import code_usage, most_usual, usual_order
 from holohisto.tokenizer.file import load_tokenizer, save_tokenizer, tokenizer_digest
+from holohisto.tokenizer.origin import count_usage
 from holohisto.tokenizer.vqgan import VQGAN
 
 ARCHITECTURE = Architecture(
@@ -62,26 +63,58 @@ def tissue(order=UNPERMUTED, first=0):
     return [stained(textures(first + n)[..., list(order)]) for n in range(6)]
 
 
+def know(model, batches, order_z=0.0):
+    model.usage, model.order_z = code_usage(model, batches), torch.tensor(order_z)
+
+
 def inverse(order):
     return tuple(order.index(channel) for channel in range(3))
 
 
 @pytest.mark.parametrize("order", ORDERS)
 def test_exchanged_colours_are_put_back(model, order):
-    model.usage = code_usage(model, [tissue(first=100 * k) for k in range(4)])
+    know(model, [tissue(first=100 * k) for k in range(4)])
     assert usual_order(model, tissue(order, first=1000), COMMON) == inverse(order)
 
 
 def test_colours_that_say_the_same_stay_as_they_are(model):
-    model.usage = code_usage(model, [tissue()])
+    know(model, [tissue()])
     grey = [stained(np.repeat(textures(n)[..., :1], 3, axis=2)) for n in range(6)]
     assert usual_order(model, grey, COMMON) == UNPERMUTED
+
+
+def test_an_order_counts_only_if_it_is_clearer_than_on_training_slides(model):
+    exchanged = tissue((1, 2, 0), first=1000)
+    know(model, [tissue(first=100 * k) for k in range(4)])
+    found = most_usual(model, model.usage, exchanged, COMMON)
+    assert found.order == (2, 0, 1)
+    assert found.z > 10
+    model.order_z = torch.tensor(found.z - 0.1)
+    assert usual_order(model, exchanged, COMMON) == (2, 0, 1)
+    model.order_z = torch.tensor(found.z + 0.1)
+    assert usual_order(model, exchanged, COMMON) == UNPERMUTED
+
+
+def test_training_counts_the_usage_on_its_slides(model):
+    class Source:
+        def example(self, n, tiles, side):
+            assert (tiles, side) == (16, 256)
+            return tissue(first=10 * n) if n != 3 else tissue((1, 0, 2), first=10 * n)
+
+        def example_colour(self, n):
+            return COMMON
+
+    count_usage(model, Source())
+    assert model.usage.sum() == pytest.approx(1)
+    odd = most_usual(model, model.usage, tissue((1, 0, 2), first=30), COMMON)
+    assert odd.order == (1, 0, 2)
+    assert model.order_z == pytest.approx(odd.z)
 
 
 def test_without_the_usage_of_codes_or_tissue_nothing_is_exchanged(model):
     exchanged = tissue((2, 0, 1))
     assert usual_order(model, exchanged, COMMON) == UNPERMUTED
-    model.usage = code_usage(model, [tissue()])
+    know(model, [tissue()])
     assert usual_order(model, [], COMMON) == UNPERMUTED
     glass = np.full((HEIGHT, WIDTH, 3), 250, np.uint8)
     assert usual_order(model, [glass], COMMON) == UNPERMUTED
@@ -107,13 +140,14 @@ def test_the_file_keeps_the_usage_and_its_digest(model, tmp_path):
     before = tokenizer_digest(model)
     save_tokenizer(model, tmp_path / "without.safetensors", {})
     assert load_tokenizer(tmp_path / "without.safetensors").usage is None
-    model.usage = code_usage(model, [tissue()])
+    know(model, [tissue()])
     assert tokenizer_digest(model) != before
     save_tokenizer(model, tmp_path / "with.safetensors", {})
     read = load_tokenizer(tmp_path / "with.safetensors")
     assert read.usage is not None
     torch.testing.assert_close(read.usage, model.usage, rtol=0, atol=0)
     assert tokenizer_digest(read) == tokenizer_digest(model)
+    torch.testing.assert_close(read.order_z, model.order_z, rtol=0, atol=0)
     model.usage = torch.ones(63)
     save_tokenizer(model, tmp_path / "bad.safetensors", {})
     with pytest.raises(HolohistoError, match="weights of another architecture"):
