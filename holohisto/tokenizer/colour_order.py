@@ -65,8 +65,10 @@ def most_usual(model: VQGAN, usage: Tensor, tiles: list[np.ndarray], colour: Col
         tiles: As of `usual_order`.
         colour: As of `usual_order`.
     """
-    stained = _stained(tiles, model.architecture.downscale) if tiles else np.zeros(0)
-    if np.count_nonzero(stained) < 2:
+    if not tiles:
+        return Usual(UNPERMUTED, 0.0)
+    stained = np.flatnonzero(_stained(tiles, model.architecture.downscale))
+    if len(stained) < 2:
         return Usual(UNPERMUTED, 0.0)
     logarithms = usage.log().cpu()
     usual = {}  # (n,) of each order
