@@ -1,7 +1,5 @@
 """Mask pyramids of the verb."""
 
-import json
-
 import numpy as np
 import openslide
 import pytest
@@ -15,6 +13,7 @@ from holohisto.masks import delivery
 from holohisto.masks import runs as rle
 from holohisto.masks.frame import Frame
 from holohisto.pyramid.raster import Raster
+from holohisto.runtime.seal import read_sealed_json
 from holohisto.slide.scale import Scale
 
 
@@ -98,7 +97,7 @@ def test_objects_at_borders_of_tiles_are_counted(tmp_path):
     labels[600:640, 20:60] = 2
     slide.write_labels(labels, CLASSES)
     assert run_mask(slide, CLASSES, min_object_um2=3) == 0
-    unknown = json.loads((tmp_path / "out" / "s1.json").read_text())
+    unknown = read_sealed_json(tmp_path / "out" / "s1.json")
     assert unknown["tuft"] == {"objects": 5, "at_borders": None}
     header = slide.header
     slide.header = lambda classes: (
@@ -111,7 +110,7 @@ def test_objects_at_borders_of_tiles_are_counted(tmp_path):
     )
     slide.write_labels(labels, CLASSES)
     assert run_mask(slide, CLASSES, min_object_um2=3) == 0
-    assert json.loads((tmp_path / "out" / "s1.json").read_text()) == {
+    assert read_sealed_json(tmp_path / "out" / "s1.json") == {
         "tuft": {"objects": 5, "at_borders": 3},
         "capsule": {"objects": 1, "at_borders": 0},
         "vessel": {"objects": 0, "at_borders": 0},

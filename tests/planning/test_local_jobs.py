@@ -87,7 +87,10 @@ def test_jobs_run_as_without_a_server_where_the_disk_or_the_process_table_is_ful
     assert [path.name for path in tmp_path.iterdir()] == ["0.png"]
 
 
-def test_the_folder_of_a_killed_server_is_removed_and_no_other(started, tmp_path, monkeypatch):
+def test_the_folder_of_a_killed_server_is_removed_and_no_other(
+    started, tmp_path_factory, monkeypatch
+):
+    tmp_path = tmp_path_factory.mktemp("s")  # paths of sockets are short
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     old = time.time() - 100
     with contextlib.ExitStack() as open_sockets:
