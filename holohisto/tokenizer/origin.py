@@ -26,8 +26,9 @@ logger = logging.getLogger(__name__)
 
 USAGE_BATCHES, USAGE_TILES = 16, 16
 """Batches of tissue by which the usage of the codes is counted, and tiles of one slide in each."""
-ORDER_BATCHES = 8
-"""Those of them in which the orders of the colours are compared."""
+ORDER_SLIDES = 8
+"""Training slides, at equal intervals of the sheet, on which the orders of the colours are
+compared."""
 
 
 @dataclass(frozen=True)
@@ -105,11 +106,17 @@ def count_usage(model: VQGAN, source: TissueTiles) -> None:
         model: In evaluation state; its statistics are of no use afterwards.
         source: Training tissue.
     """
-    batches = [source.example(n, USAGE_TILES, RESOLUTION) for n in range(USAGE_BATCHES)]
+    batches = (source.example(n, USAGE_TILES, RESOLUTION) for n in range(USAGE_BATCHES))
     usage = code_usage(model, batches)
+    compared = np.linspace(0, len(source.slides) - 1, ORDER_SLIDES).round().astype(int)
     found = [
-        most_usual(model, usage, tiles, source.example_colour(n))
-        for n, tiles in enumerate(batches[:ORDER_BATCHES])
+        most_usual(
+            model,
+            usage,
+            source.tiles_of(index, USAGE_TILES, RESOLUTION),
+            source.slides[index].tissue.foreground.common_colour,
+        )
+        for index in sorted(set(compared.tolist()))
     ]
     model.usage, model.order_z = usage, torch.tensor(max(each.z for each in found))
 

@@ -20,7 +20,6 @@ from holohisto.sheet.rows import read_sheet
 from holohisto.slide.record import SlideRecord
 from holohisto.slide.reopened import ReopenedSlide
 from holohisto.tiles.appearance import Appearance, Strength
-from holohisto.tiles.colour import Colour
 from holohisto.tiles.grid import Tile
 from holohisto.tiles.randomness import Purpose, generator
 from holohisto.tiles.rectangles import in_pixels, random_rectangle, swap
@@ -172,14 +171,18 @@ class TissueTiles:
             Tiles (side, side, 3) uint8.
         """
         random = generator(0, Purpose.TOKENIZER_EXAMPLE, n)
-        index = self._slide(random)
+        return self._plain(self._slide(random), tiles, side, random)
+
+    def tiles_of(self, index: int, tiles: int, side: int) -> list[np.ndarray]:
+        """Return tiles of one slide, the same for every seed; arguments as of `example`."""
+        return self._plain(index, tiles, side, generator(0, Purpose.TOKENIZER_EXAMPLE, index))
+
+    def _plain(
+        self, index: int, tiles: int, side: int, random: np.random.Generator
+    ) -> list[np.ndarray]:
+        """Draw tiles as they are, (side, side, 3) uint8."""
         drawn = [self._tile(index, self._cells[index], side, random) for _ in range(tiles)]
         return [self.slides[index].tissue.read(tile) for tile in drawn]
-
-    def example_colour(self, n: int) -> Colour:
-        """Return the colour of the tissue, in the common stain, of the n-th example's slide."""
-        index = self._slide(generator(0, Purpose.TOKENIZER_EXAMPLE, n))
-        return self.slides[index].tissue.foreground.common_colour
 
     def _turned(
         self, index: int, options: TokenizerOptions, random: np.random.Generator

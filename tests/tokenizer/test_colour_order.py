@@ -1,5 +1,7 @@
 """A slide with its colours exchanged is encoded in the order that gives the usual codes."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -96,19 +98,27 @@ def test_an_order_counts_only_if_it_is_clearer_than_on_training_slides(model):
 
 
 def test_training_counts_the_usage_on_its_slides(model):
+    foreground = SimpleNamespace(common_colour=COMMON)
+    slide = SimpleNamespace(tissue=SimpleNamespace(foreground=foreground))
+
     class Source:
+        slides = [slide] * 20
+
         def example(self, n, tiles, side):
             assert (tiles, side) == (16, 256)
-            return tissue(first=10 * n) if n != 3 else tissue((1, 0, 2), first=10 * n)
+            return tissue(first=10 * n)
 
-        def example_colour(self, n):
-            return COMMON
+        def tiles_of(self, index, tiles, side):
+            compared.append(index)
+            return tissue((1, 0, 2) if index == 19 else UNPERMUTED, first=30)
 
+    compared = []
     count_usage(model, Source())
     assert model.usage.sum() == pytest.approx(1)
     odd = most_usual(model, model.usage, tissue((1, 0, 2), first=30), COMMON)
     assert odd.order == (1, 0, 2)
     assert model.order_z == pytest.approx(odd.z)
+    assert compared == [0, 3, 5, 8, 11, 14, 16, 19]
 
 
 def test_without_the_usage_of_codes_or_tissue_nothing_is_exchanged(model):
