@@ -22,8 +22,9 @@ from holohisto.tokenizer.vqgan import VQGAN
 
 GLASS = 235
 """Mean brightness from which a square is glass, which looks the same in every order."""
-LEAST_Z = 3.0
-"""By how many standard errors another order has to be more usual than the slide's own, at least."""
+LEAST_Z = 5.0
+"""By how many standard errors another order has to be more usual than the slide's own, at least.
+They are those of independent tokens, but neighbours see the same tissue, so they are too small."""
 
 
 class Usual(NamedTuple):
