@@ -25,12 +25,16 @@ GLASS = 235
 LEAST_Z = 5.0
 """By how many standard errors another order has to be more usual than the slide's own, at least.
 They are those of independent tokens, but neighbours see the same tissue, so they are too small."""
+LEAST_GAIN = 0.1
+"""Smallest gain of the mean logarithm; chance reaches less than that in tissue of one stain."""
 
 
 class Usual(NamedTuple):
     """The order of the colours in which tissue has the most usual codes."""
 
     order: Order
+    gain: float
+    """Of the mean logarithm of the codes' shares over that in the slide's own order."""
     z: float
     """By how many standard errors it is more usual than the slide's own order; 0 for that one."""
 
@@ -52,7 +56,8 @@ def usual_order(model: VQGAN, tiles: list[np.ndarray], colour: Colour) -> Order:
     if model.usage is None or model.order_z is None:
         return UNPERMUTED
     found = most_usual(model, model.usage, tiles, colour)
-    return found.order if found.z > max(LEAST_Z, float(model.order_z)) else UNPERMUTED
+    clear = found.gain > LEAST_GAIN and found.z > max(LEAST_Z, float(model.order_z))
+    return found.order if clear else UNPERMUTED
 
 
 def most_usual(model: VQGAN, usage: Tensor, tiles: list[np.ndarray], colour: Colour) -> Usual:
@@ -67,10 +72,10 @@ def most_usual(model: VQGAN, usage: Tensor, tiles: list[np.ndarray], colour: Col
         colour: As of `usual_order`.
     """
     if not tiles:
-        return Usual(UNPERMUTED, 0.0)
+        return Usual(UNPERMUTED, 0.0, 0.0)
     stained = np.flatnonzero(_stained(tiles, model.architecture.downscale))
     if len(stained) < 2:
-        return Usual(UNPERMUTED, 0.0)
+        return Usual(UNPERMUTED, 0.0, 0.0)
     logarithms = usage.log().cpu()
     usual = {}  # (n,) of each order
     for order in ORDERS:
@@ -78,9 +83,9 @@ def most_usual(model: VQGAN, usage: Tensor, tiles: list[np.ndarray], colour: Col
         tokens = _tokens(model, [look.apply(tile) for tile in tiles])
         usual[order] = logarithms[tokens].double().numpy()[stained]
     best = max(ORDERS, key=lambda order: usual[order].mean())
-    gain = usual[best] - usual[UNPERMUTED]
-    error = gain.std(ddof=1) / math.sqrt(len(gain))
-    return Usual(best, float(gain.mean() / error) if error else 0.0)
+    gains = usual[best] - usual[UNPERMUTED]
+    gain, error = float(gains.mean()), float(gains.std(ddof=1)) / math.sqrt(len(gains))
+    return Usual(best, gain, gain / error if error else 0.0)
 
 
 def code_usage(model: VQGAN, batches: Iterable[list[np.ndarray]]) -> Tensor:

@@ -10,6 +10,7 @@ from torch.nn import functional
 from holohisto.errors import HolohistoError
 from holohisto.tiles.appearance import ORDERS, UNPERMUTED
 from holohisto.tiles.colour import COMMON
+from holohisto.tokenizer import colour_order
 from holohisto.tokenizer.architecture import Architecture
 from holohisto.tokenizer.colour_order import code_usage, most_usual, usual_order
 from holohisto.tokenizer.file import load_tokenizer, save_tokenizer, tokenizer_digest
@@ -94,6 +95,16 @@ def test_an_order_counts_only_if_it_is_clearer_than_on_training_slides(model):
     model.order_z = torch.tensor(found.z - 0.1)
     assert usual_order(model, exchanged, COMMON) == (2, 0, 1)
     model.order_z = torch.tensor(found.z + 0.1)
+    assert usual_order(model, exchanged, COMMON) == UNPERMUTED
+
+
+def test_a_small_gain_is_no_reason_for_another_order(model, monkeypatch):
+    exchanged = tissue((1, 2, 0), first=1000)
+    know(model, [tissue(first=100 * k) for k in range(4)])
+    found = most_usual(model, model.usage, exchanged, COMMON)
+    monkeypatch.setattr(colour_order, "LEAST_GAIN", found.gain - 0.01)
+    assert usual_order(model, exchanged, COMMON) == (2, 0, 1)
+    monkeypatch.setattr(colour_order, "LEAST_GAIN", found.gain + 0.01)
     assert usual_order(model, exchanged, COMMON) == UNPERMUTED
 
 
