@@ -46,7 +46,7 @@ def usual_order(model: VQGAN, tiles: list[np.ndarray], colour: Colour) -> Order:
     training slide: a tokenizer that was trained on several stains knows several orders.
 
     Args:
-        model: The tokenizer; its statistics are those of the tiles afterwards.
+        model: The tokenizer; statistics that it was frozen at are lost.
         tiles: Tiles of the slide's tissue, (height, width, 3) uint8 of equal sizes.
         colour: Colour of that tissue.
 
@@ -66,7 +66,7 @@ def most_usual(model: VQGAN, usage: Tensor, tiles: list[np.ndarray], colour: Col
     The measure is the mean logarithm of the codes' shares in the training tissue.
 
     Args:
-        model: The tokenizer; its statistics are those of the tiles afterwards.
+        model: The tokenizer; statistics that it was frozen at are lost.
         usage: From `code_usage`.
         tiles: As of `usual_order`.
         colour: As of `usual_order`.
@@ -115,7 +115,10 @@ def _tokens(model: VQGAN, tiles: list[np.ndarray]) -> Tensor:
     """Return the tokens of tiles at their common statistics, (n,) int64 on the CPU."""
     device = device_of(model)
     rgb = torch.from_numpy(np.stack(tiles)).to(device).permute(0, 3, 1, 2)
+    used = model.norms[0].statistics  # mode `window` needs those of each picture afterwards
     model.use(Statistics.SHARED)
     with torch.autocast(device.type, enabled=False):
         pixels = model.pixels(rgb).contiguous(memory_format=memory_format(device))
-        return model.quantize.assign(model.latents(pixels)).flatten().cpu()
+        tokens = model.quantize.assign(model.latents(pixels)).flatten().cpu()
+    model.use(used)
+    return tokens

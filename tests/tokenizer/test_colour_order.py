@@ -14,6 +14,7 @@ from holohisto.tokenizer import colour_order
 from holohisto.tokenizer.architecture import Architecture
 from holohisto.tokenizer.colour_order import code_usage, most_usual, usual_order
 from holohisto.tokenizer.file import load_tokenizer, save_tokenizer, tokenizer_digest
+from holohisto.tokenizer.norm import Statistics
 from holohisto.tokenizer.origin import count_usage
 from holohisto.tokenizer.vqgan import VQGAN
 
@@ -84,6 +85,14 @@ def test_colours_that_say_the_same_stay_as_they_are(model):
     know(model, [tissue()])
     grey = [stained(np.repeat(textures(n)[..., :1], 3, axis=2)) for n in range(6)]
     assert usual_order(model, grey, COMMON) == UNPERMUTED
+
+
+@pytest.mark.parametrize("statistics", [Statistics.NATIVE, Statistics.FROZEN])
+def test_the_tokenizer_goes_on_with_the_kind_of_statistics_that_it_had(model, statistics):
+    know(model, [tissue()])
+    model.use(statistics)
+    usual_order(model, tissue((1, 2, 0), first=1000), COMMON)
+    assert {norm.statistics for norm in model.norms} == {statistics}
 
 
 def test_an_order_counts_only_if_it_is_clearer_than_on_training_slides(model):
